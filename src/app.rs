@@ -1,0 +1,115 @@
+//! The composition root: builds the parts, runs them, and drains them. Only this module knows all of them.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use aws_config::{BehaviorVersion, SdkConfig};
+use secrecy::SecretString;
+
+use crate::aws;
+use crate::config::{Config, Fault, Mode, RespondConfig};
+use crate::consumer::sqs::{SqsClients, SqsQueue};
+use crate::consumer::{self, Failure, Health, RetryPolicy, Shutdown};
+use crate::http;
+use crate::respond::accounts::Accounts;
+use crate::respond::responder::{Means, Responder};
+use crate::respond::restore::Restorer;
+use crate::respond::slack::Slack;
+use crate::state::MemoryStore;
+use crate::telemetry::Metrics;
+
+/// At start: for an SQS that is slow to answer, some ten seconds. After that the platform starts us anew.
+const START_RETRY: RetryPolicy =
+    RetryPolicy { max_attempts: 6, base: Duration::from_millis(500), max: Duration::from_secs(5) };
+
+/// Why a worker did not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// Somebody has to change the configuration.
+    #[error("the configuration is wrong")]
+    Misconfigured(Vec<Fault>),
+    /// Something that the worker needs is not there.
+    #[error("{0}")]
+    Failed(String),
+}
+
+/// Runs a worker until told to shut down, and drains it.
+///
+/// # Errors
+/// When it cannot start; once it has started, it ends well.
+pub async fn run(config: Config, metrics: Metrics, shutdown: Shutdown) -> Result<(), StartError> {
+    let sdk = sdk_config().await?;
+    let (queue, means) = tokio::try_join!(queue(&config, &sdk), means(&config.respond, &sdk))?;
+    if config.respond.mode != Mode::DryRun {
+        tracing::warn!(
+            "the state is in memory: run one worker only, or duplicates that reach another are handled twice"
+        );
+    }
+    let health = Arc::new(Health::new(config.queue.wait));
+    let store = Arc::new(MemoryStore::new(config.state_ttl));
+    let retry = config.pool.retry;
+    let responder = Arc::new(Responder::new(store, means, retry, config.pool.visibility));
+    let serving = http::serve(config.http, Arc::clone(&health), metrics.clone())
+        .await
+        .map_err(|error| StartError::Failed(format!("listening on {}: {error}", config.http.0)))?;
+    let upkeep = tokio::spawn({
+        let metrics = metrics.clone();
+        async move { metrics.upkeep().await }
+    });
+    tracing::info!(version = env!("CARGO_PKG_VERSION"), mode = ?config.respond.mode, "started");
+    let drained = consumer::run(Arc::new(queue), responder, config.pool, health, shutdown).await;
+    tracing::info!(given_back = drained.given_back(), "drained");
+    upkeep.abort();
+    serving.abort();
+    metrics.flush();
+    Ok(())
+}
+
+async fn sdk_config() -> Result<SdkConfig, StartError> {
+    let sdk = aws_config::defaults(BehaviorVersion::latest()).http_client(aws::http_client()).load().await;
+    if sdk.region().is_none() {
+        let fault =
+            Fault::new("AWS_REGION is not set, and neither a profile nor the instance names a region");
+        return Err(StartError::Misconfigured(vec![fault]));
+    }
+    Ok(sdk)
+}
+
+async fn queue(config: &Config, sdk: &SdkConfig) -> Result<SqsQueue, StartError> {
+    let clients = SqsClients::new(sdk, config.queue.wait);
+    let url = config.queue.url.clone();
+    let named = config.queue.dead_letter_url.clone();
+    let dead_letter_url = match named {
+        Some(named) => named,
+        None => redrive_target(&clients, &url).await?,
+    };
+    Ok(clients.queue(url, dead_letter_url, config.queue.wait, config.pool.visibility))
+}
+
+async fn redrive_target(clients: &SqsClients, url: &str) -> Result<String, StartError> {
+    let found = backon::Retryable::retry(|| clients.redrive_target(url), START_RETRY.waits())
+        .when(|failure| matches!(failure, Failure::Transient { .. }))
+        .await
+        .map_err(|failure| StartError::Failed(format!("{url}: {failure}")))?;
+    found.ok_or_else(|| {
+        StartError::Misconfigured(vec![Fault::new(
+            "TRAILKEEPER_DLQ_URL is not set, and the queue has no redrive policy that names a dead-letter queue: \
+             set one of the two, or poison would have nowhere to go",
+        )])
+    })
+}
+
+async fn means(config: &RespondConfig, sdk: &SdkConfig) -> Result<Means, StartError> {
+    let slack = |webhook: &SecretString| {
+        Slack::new(webhook.clone())
+            .map_err(|error| StartError::Failed(format!("setting up TLS for Slack: {error}")))
+    };
+    Ok(match (config.mode, &config.slack_webhook) {
+        (Mode::Restore, Some(webhook)) => {
+            Means::Restore(Restorer::new(Accounts::discover(sdk).await), slack(webhook)?)
+        }
+        (Mode::Notify, Some(webhook)) => Means::Notify(slack(webhook)?),
+        // Config::read demands a webhook for every other mode.
+        (Mode::DryRun, _) | (_, None) => Means::DryRun,
+    })
+}

@@ -1,0 +1,351 @@
+//! From flags and variables to a configuration that holds: parsed whole, and every fault named at once.
+
+use std::fmt;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::num::NonZeroUsize;
+use std::ops::RangeInclusive;
+use std::str::FromStr;
+use std::time::Duration;
+
+use secrecy::SecretString;
+use tracing_subscriber::filter::Targets;
+use url::Url;
+
+use crate::cli::{HttpArgs, RunArgs};
+use crate::consumer::{PoolConfig, RetryPolicy};
+
+/// Variables of the interface that this version does not act on. Whoever sets one expects something of it, so
+/// it is an error rather than a surprise. Beside each stands the one value that asks for nothing.
+const NOT_YET: [(&str, Option<&str>); 10] = [
+    ("TRAILKEEPER_SLACK_BOT_TOKEN", None),
+    ("TRAILKEEPER_SLACK_CHANNEL", None),
+    ("TRAILKEEPER_SLACK_API_URL", None),
+    ("TRAILKEEPER_STATE_TABLE", None),
+    ("TRAILKEEPER_POLICY", None),
+    ("TRAILKEEPER_MEMBER_ROLE", None),
+    ("TRAILKEEPER_EXTERNAL_ID", None),
+    ("TRAILKEEPER_SWEEP_INTERVAL_SECONDS", Some("0")),
+    ("TRAILKEEPER_TASK_PROTECTION", Some("off")),
+    ("TRAILKEEPER_OTLP_ENDPOINT", None),
+];
+
+/// One thing that is wrong with the configuration. Names the variable; holds no secret.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Fault(String);
+
+impl Fault {
+    /// `what` is a whole sentence without its end.
+    #[must_use]
+    pub fn new(what: impl Into<String>) -> Self {
+        Self(what.into())
+    }
+}
+
+impl fmt::Display for Fault {
+    fn fmt(&self, formatter: &mut fmt::Formatter) -> fmt::Result {
+        formatter.write_str(&self.0)
+    }
+}
+
+/// What a worker needs to know, one part for each concern.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// What is done about events.
+    pub respond: RespondConfig,
+    /// Where messages come from and go to.
+    pub queue: QueueConfig,
+    /// How many at once, and for how long.
+    pub pool: PoolConfig,
+    /// How long a finished event is remembered.
+    pub state_ttl: Duration,
+    /// Where health and metrics are served.
+    pub http: HttpAddress,
+    /// Logs and metrics.
+    pub telemetry: TelemetryConfig,
+}
+
+/// What is done about events.
+#[derive(Debug, Clone)]
+pub struct RespondConfig {
+    /// See [`Mode`].
+    pub mode: Mode,
+    /// Slack's incoming webhook; there unless the mode is a dry run.
+    pub slack_webhook: Option<SecretString>,
+}
+
+/// How far the worker goes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Mode {
+    /// Restart and tell.
+    Restore,
+    /// Tell only.
+    Notify,
+    /// Log what would be done.
+    DryRun,
+}
+
+/// Where messages come from and go to.
+#[derive(Debug, Clone)]
+pub struct QueueConfig {
+    /// The queue.
+    pub url: String,
+    /// The dead-letter queue, if it is not the redrive policy's.
+    pub dead_letter_url: Option<String>,
+    /// The long poll.
+    pub wait: Duration,
+}
+
+/// Where health and metrics are served.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct HttpAddress(pub SocketAddr);
+
+/// Logs and metrics.
+#[derive(Debug, Clone)]
+pub struct TelemetryConfig {
+    /// Which lines are written.
+    pub log: Targets,
+    /// In which form; by the kind of standard error if not said.
+    pub log_format: Option<LogFormat>,
+    /// Where metrics go.
+    pub metrics: MetricsFormat,
+}
+
+/// The form of a log line.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LogFormat {
+    /// One object a line.
+    Json,
+    /// For people.
+    Text,
+}
+
+/// Where metrics go.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum MetricsFormat {
+    /// `/metrics`.
+    Prometheus,
+    /// CloudWatch embedded metrics on standard output.
+    Emf,
+    /// Nowhere.
+    Off,
+}
+
+impl Config {
+    /// Reads the whole configuration. `environment` looks up the variables that have no flag.
+    ///
+    /// # Errors
+    /// Every fault there is.
+    pub fn read(args: RunArgs, environment: impl Fn(&str) -> Option<String>) -> Result<Self, Vec<Fault>> {
+        let mut faults = Faults(Vec::new());
+        let mode = faults.one_of(
+            "TRAILKEEPER_MODE",
+            args.mode,
+            &[("restore", Mode::Restore), ("notify", Mode::Notify), ("dry-run", Mode::DryRun)],
+        );
+        let slack_webhook = faults.webhook(args.slack_webhook_url, mode);
+        let url = faults.url("TRAILKEEPER_QUEUE_URL", args.queue_url);
+        if url.is_none() && !faults.names("TRAILKEEPER_QUEUE_URL") {
+            faults.add("TRAILKEEPER_QUEUE_URL is required: the URL of the queue to consume".to_owned());
+        }
+        let dead_letter_url = faults.url("TRAILKEEPER_DLQ_URL", args.dlq_url);
+        if url.is_some() && url == dead_letter_url {
+            faults.add("TRAILKEEPER_DLQ_URL is the queue itself: poison would go round for ever".to_owned());
+        }
+        let wait = faults.seconds("TRAILKEEPER_WAIT_SECONDS", args.wait_seconds, 0..=20, 20);
+        let visibility = faults.seconds(
+            "TRAILKEEPER_VISIBILITY_TIMEOUT_SECONDS",
+            args.visibility_timeout_seconds,
+            1..=43_200,
+            120,
+        );
+        let retry = faults.retry(args.max_attempts, args.retry_base_seconds, args.retry_max_seconds);
+        let grace =
+            faults.seconds("TRAILKEEPER_SHUTDOWN_GRACE_SECONDS", args.shutdown_grace_seconds, 1..=3_600, 100);
+        let pool = PoolConfig {
+            concurrency: faults.count("TRAILKEEPER_CONCURRENCY", args.concurrency, 1..=1_000, 32),
+            max_pollers: faults.count("TRAILKEEPER_MAX_POLLERS", args.max_pollers, 1..=32, 4),
+            visibility,
+            grace,
+            retry,
+        };
+        let hours = faults.number("TRAILKEEPER_STATE_TTL_HOURS", args.state_ttl_hours, 1..=8_760, 336);
+        let http = HttpAddress::read(&args.http).unwrap_or_else(|fault| {
+            faults.0.push(fault);
+            HttpAddress::DEFAULT
+        });
+        let telemetry = faults.telemetry(args.log, args.log_format, args.metrics);
+        faults.not_yet(environment);
+        match (faults.0.is_empty(), url) {
+            (true, Some(url)) => Ok(Self {
+                respond: RespondConfig { mode, slack_webhook },
+                queue: QueueConfig { url, dead_letter_url, wait },
+                pool,
+                state_ttl: Duration::from_secs(hours * 3_600),
+                http,
+                telemetry,
+            }),
+            _ => Err(faults.0),
+        }
+    }
+}
+
+impl HttpAddress {
+    const DEFAULT: Self = Self(SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::UNSPECIFIED), 9090));
+
+    /// Reads the address alone, for the command that needs nothing else.
+    ///
+    /// # Errors
+    /// When it is not an address and a port.
+    pub fn read(args: &HttpArgs) -> Result<Self, Fault> {
+        let Some(text) = present(args.http_addr.clone()) else { return Ok(Self::DEFAULT) };
+        let address = SocketAddr::from_str(&text);
+        address.map(Self).map_err(|_| {
+            Fault::new(format!(
+                "TRAILKEEPER_HTTP_ADDR is {text:?}, not an IP address and a port like 0.0.0.0:9090"
+            ))
+        })
+    }
+}
+
+/// Collects faults; each reader puts a default in place of what it could not read.
+struct Faults(Vec<Fault>);
+
+impl Faults {
+    fn add(&mut self, what: String) {
+        self.0.push(Fault(what));
+    }
+
+    fn names(&self, variable: &str) -> bool {
+        self.0.iter().any(|fault| fault.0.starts_with(variable))
+    }
+
+    fn number(&mut self, name: &str, text: Option<String>, range: RangeInclusive<u64>, default: u64) -> u64 {
+        let Some(text) = present(text) else { return default };
+        match text.parse() {
+            Ok(number) if range.contains(&number) => number,
+            _ => {
+                let (least, most) = (range.start(), range.end());
+                self.add(format!("{name} is {text:?}, not a whole number from {least} to {most}"));
+                default
+            }
+        }
+    }
+
+    fn count(
+        &mut self,
+        name: &str,
+        text: Option<String>,
+        range: RangeInclusive<u64>,
+        default: u64,
+    ) -> NonZeroUsize {
+        let count = self.number(name, text, range, default);
+        usize::try_from(count).ok().and_then(NonZeroUsize::new).unwrap_or(NonZeroUsize::MIN)
+    }
+
+    fn seconds(
+        &mut self,
+        name: &str,
+        text: Option<String>,
+        range: RangeInclusive<u64>,
+        default: u64,
+    ) -> Duration {
+        Duration::from_secs(self.number(name, text, range, default))
+    }
+
+    fn retry(&mut self, attempts: Option<String>, base: Option<String>, max: Option<String>) -> RetryPolicy {
+        let attempts = self.number("TRAILKEEPER_MAX_ATTEMPTS", attempts, 1..=1_000, 10);
+        let base = self.seconds("TRAILKEEPER_RETRY_BASE_SECONDS", base, 0..=3_600, 1);
+        let max = self.seconds("TRAILKEEPER_RETRY_MAX_SECONDS", max, 0..=36_000, 300);
+        if base > max {
+            let (base, max) = (base.as_secs(), max.as_secs());
+            self.add(format!(
+                "TRAILKEEPER_RETRY_BASE_SECONDS is {base}, more than TRAILKEEPER_RETRY_MAX_SECONDS, which is {max}"
+            ));
+        }
+        RetryPolicy { max_attempts: u32::try_from(attempts).unwrap_or(u32::MAX), base, max }
+    }
+
+    /// The first of `values` is the default.
+    fn one_of<T: Copy>(&mut self, name: &str, text: Option<String>, values: &[(&str, T)]) -> T {
+        let default = values[0].1;
+        let Some(text) = present(text) else { return default };
+        if let Some((_, value)) = values.iter().find(|(word, _)| *word == text) {
+            return *value;
+        }
+        let words: Vec<&str> = values.iter().map(|(word, _)| *word).collect();
+        self.add(format!("{name} is {text:?}, not one of {}", words.join(", ")));
+        default
+    }
+
+    fn url(&mut self, name: &str, text: Option<String>) -> Option<String> {
+        let text = present(text)?;
+        if is_web_address(&text) {
+            return Some(text);
+        }
+        self.add(format!(
+            "{name} is {text:?}, not a URL like https://sqs.eu-west-1.amazonaws.com/111122223333/name"
+        ));
+        None
+    }
+
+    fn webhook(&mut self, text: Option<String>, mode: Mode) -> Option<SecretString> {
+        let Some(text) = present(text) else {
+            if mode != Mode::DryRun {
+                self.add(
+                    "TRAILKEEPER_SLACK_WEBHOOK_URL is required, unless TRAILKEEPER_MODE is dry-run"
+                        .to_owned(),
+                );
+            }
+            return None;
+        };
+        if !is_web_address(&text) {
+            // What stands there may be the secret with a slip of the pen: it is not repeated.
+            self.add(
+                "TRAILKEEPER_SLACK_WEBHOOK_URL is not a URL (its value is a secret and not shown)".to_owned(),
+            );
+        }
+        Some(SecretString::from(text))
+    }
+
+    fn telemetry(
+        &mut self,
+        log: Option<String>,
+        log_format: Option<String>,
+        metrics: Option<String>,
+    ) -> TelemetryConfig {
+        let text = present(log).unwrap_or_else(|| "info".to_owned());
+        let log = text.parse().unwrap_or_else(|_| {
+            self.add(format!(
+                "TRAILKEEPER_LOG is {text:?}, not a level or a list like info,trailkeeper::consumer=debug"
+            ));
+            Targets::new()
+        });
+        let formats = [("", None), ("json", Some(LogFormat::Json)), ("text", Some(LogFormat::Text))];
+        let log_format = self.one_of("TRAILKEEPER_LOG_FORMAT", log_format, &formats);
+        let forms = [
+            ("prometheus", MetricsFormat::Prometheus),
+            ("emf", MetricsFormat::Emf),
+            ("off", MetricsFormat::Off),
+        ];
+        let metrics = self.one_of("TRAILKEEPER_METRICS", metrics, &forms);
+        TelemetryConfig { log, log_format, metrics }
+    }
+
+    fn not_yet(&mut self, environment: impl Fn(&str) -> Option<String>) {
+        for (name, harmless) in NOT_YET {
+            let value = present(environment(name));
+            if value.is_some() && value.as_deref() != harmless {
+                self.add(format!("{name} is set, and this version does not support it yet: unset it"));
+            }
+        }
+    }
+}
+
+/// A variable that is set to nothing is taken as not set: templates leave such behind.
+fn present(text: Option<String>) -> Option<String> {
+    text.map(|text| text.trim().to_owned()).filter(|text| !text.is_empty())
+}
+
+fn is_web_address(text: &str) -> bool {
+    Url::parse(text).is_ok_and(|url| matches!(url.scheme(), "http" | "https") && url.has_host())
+}

@@ -1,0 +1,112 @@
+//! One message's life: held by the heartbeat, handled, and what becomes of it.
+
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::FutureExt;
+use tokio::sync::OwnedSemaphorePermit;
+use tokio::time::Instant;
+
+use super::disposition::{Disposition, Verdict, decide};
+use super::ledger::{Cancelled, Hold, Ledger, Line};
+use super::pool::Drained;
+use super::queue::{DeadLetter, Delivery};
+use super::retry::RetryPolicy;
+use super::settle::{Settlement, Settler};
+use crate::clock;
+use crate::telemetry::{self, Outcome};
+
+/// How long a handler that was told to stop may take to put its affairs in order before it is dropped.
+pub const LET_GO: Duration = Duration::from_secs(2);
+
+/// What is done about a message.
+pub trait Handler: Send + Sync + 'static {
+    /// Works on one message until it knows what becomes of it. The future may be dropped at any await: what
+    /// must not be lost is written down as it happens. When [`Hold::cancelled`] ends, it has [`LET_GO`] to
+    /// return, and starts no further effect.
+    fn handle(&self, delivery: &Delivery, hold: &Hold) -> impl Future<Output = Disposition> + Send;
+}
+
+/// What every delivery shares.
+pub(super) struct Floor<H> {
+    pub(super) handler: Arc<H>,
+    pub(super) ledger: Arc<Ledger>,
+    pub(super) settler: Settler,
+    pub(super) retry: RetryPolicy,
+}
+
+/// A message that has its permit and its line in the ledger. Both return when it is dropped: settled.
+#[derive(Debug)]
+pub(super) struct InFlight {
+    pub(super) delivery: Delivery,
+    line: Line,
+    _permit: OwnedSemaphorePermit,
+}
+
+impl<H: Handler> Floor<H> {
+    /// Takes a message in. From here on it is in the ledger.
+    pub(super) fn admit(&self, delivery: Delivery, permit: OwnedSemaphorePermit) -> InFlight {
+        let line = self.ledger.enter(delivery.receipt.clone(), delivery.received_at);
+        InFlight { delivery, line, _permit: permit }
+    }
+
+    /// Works on a message and hands it to the settler.
+    pub(super) async fn deliver(&self, message: InFlight, drained: &Drained) {
+        let started_at = Instant::now();
+        if message.delivery.receive_count <= 1
+            && let Some(sent_at) = message.delivery.sent_at
+        {
+            telemetry::queue_delay(clock::since(sent_at));
+        }
+        let disposition = self.work(&message).await;
+        let attempts = message.line.hold.attempt().unwrap_or(message.delivery.receive_count);
+        let settlement = match (message.line.hold.cancellation(), disposition) {
+            // Somebody else has it now, or will: whatever came of the work, the message is theirs to settle.
+            (Some(Cancelled::Lost), _) => return,
+            (Some(Cancelled::GivenBack), left @ (None | Some(Disposition::Retry { .. }))) => {
+                drained.count();
+                if left.is_none() {
+                    telemetry::message(Outcome::Released);
+                }
+                Settlement::Hide(Duration::ZERO)
+            }
+            (_, Some(Disposition::Delete)) => Settlement::Delete,
+            (_, Some(Disposition::Retry { after })) => Settlement::Hide(after),
+            (_, Some(Disposition::DeadLetter { reason, detail })) => {
+                let subject = message.line.hold.subject();
+                let delivery = message.delivery.clone();
+                Settlement::DeadLetter(Box::new(DeadLetter { delivery, reason, detail, attempts, subject }))
+            }
+            // A handler that never came back, though nobody told it to stop, cannot be.
+            (None, None) => Settlement::Hide(self.retry.max),
+        };
+        telemetry::processing(started_at.elapsed());
+        self.settler.settle(message, settlement).await;
+    }
+
+    /// Gives a message back that nobody has begun to work on.
+    pub(super) async fn give_back(&self, message: InFlight) {
+        telemetry::message(Outcome::Released);
+        self.settler.settle(message, Settlement::Hide(Duration::ZERO)).await;
+    }
+
+    /// What the handler decides; `None` if it was told to stop and did not in time.
+    async fn work(&self, message: &InFlight) -> Option<Disposition> {
+        let hold = &message.line.hold;
+        let mut handled =
+            std::pin::pin!(AssertUnwindSafe(self.handler.handle(&message.delivery, hold)).catch_unwind());
+        let result = tokio::select! {
+            result = &mut handled => Some(result),
+            () = hold.cancelled() => tokio::time::timeout(LET_GO, handled).await.ok(),
+        };
+        Some(result?.unwrap_or_else(|_panic| {
+            // The payload may quote a message, so only the fact is told; the panic hook told where.
+            tracing::error!(message_id = %message.delivery.message_id, "the handler panicked");
+            telemetry::message(Outcome::Retried);
+            let attempts = hold.attempt().unwrap_or(message.delivery.receive_count);
+            let failed = Verdict::Failed { after: None, detail: "the worker panicked".to_owned() };
+            decide(failed, attempts, &self.retry, fastrand::f64())
+        }))
+    }
+}

@@ -1,0 +1,210 @@
+//! The one ledger of what is in flight, and the heartbeat that keeps it hidden.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::time::Duration;
+
+use futures_util::future::join_all;
+use tokio::sync::watch;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use super::queue::{BATCH, Queue, ReceiptHandle, SettleError};
+use crate::telemetry;
+
+/// Why a handler is told to stop.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Cancelled {
+    /// The message is no longer ours: no further effect, no delete.
+    Lost,
+    /// The worker is going away: the message goes back to the queue.
+    GivenBack,
+}
+
+/// A handler's grip on its message.
+#[derive(Debug)]
+pub struct Hold {
+    token: CancellationToken,
+    cancelled: OnceLock<Cancelled>,
+    attempt: AtomicU32,
+    subject: OnceLock<String>,
+    beats: watch::Sender<u64>,
+}
+
+impl Hold {
+    fn new() -> Self {
+        Self {
+            token: CancellationToken::new(),
+            cancelled: OnceLock::new(),
+            attempt: AtomicU32::new(0),
+            subject: OnceLock::new(),
+            beats: watch::Sender::new(0),
+        }
+    }
+
+    /// Ends when the work must stop. A handler that does not look is dropped soon after.
+    pub async fn cancelled(&self) {
+        self.token.cancelled().await;
+    }
+
+    /// Why the work must stop, if it must.
+    pub fn cancellation(&self) -> Option<Cancelled> {
+        self.cancelled.get().copied()
+    }
+
+    /// Changes each time the message has been hidden anew: the moment to extend what else runs out.
+    pub fn beats(&self) -> watch::Receiver<u64> {
+        self.beats.subscribe()
+    }
+
+    /// The handler says which execution this is, so that a panic is counted as that one.
+    pub fn began(&self, attempt: u32) {
+        self.attempt.store(attempt, Ordering::Relaxed);
+    }
+
+    /// The handler says what the message is about: the event's id.
+    pub fn names(&self, subject: &str) {
+        // A second name is the same name: one message is about one event.
+        let _ = self.subject.set(subject.to_owned());
+    }
+
+    /// The execution that [`Hold::began`] named, if it did.
+    pub(super) fn attempt(&self) -> Option<u32> {
+        Some(self.attempt.load(Ordering::Relaxed)).filter(|attempt| *attempt > 0)
+    }
+
+    /// What [`Hold::names`] named.
+    pub(super) fn subject(&self) -> Option<String> {
+        self.subject.get().cloned()
+    }
+
+    fn cancel(&self, why: Cancelled) {
+        // The first reason stands: a message that is lost cannot be given back.
+        let _ = self.cancelled.set(why);
+        self.token.cancel();
+    }
+}
+
+#[derive(Debug)]
+struct Entry {
+    receipt: ReceiptHandle,
+    hidden_until: Instant,
+    hold: Arc<Hold>,
+}
+
+/// Every message that is being worked on or settled.
+#[derive(Debug)]
+pub struct Ledger {
+    visibility: Duration,
+    next_key: AtomicU64,
+    entries: Mutex<HashMap<u64, Entry>>,
+}
+
+/// One line of the ledger; dropping it strikes the line out, and the heartbeat for it ends.
+#[derive(Debug)]
+pub struct Line {
+    ledger: Arc<Ledger>,
+    key: u64,
+    /// The grip that the line keeps alive.
+    pub hold: Arc<Hold>,
+}
+
+impl Drop for Line {
+    fn drop(&mut self) {
+        let in_flight = {
+            let mut entries = self.ledger.entries();
+            entries.remove(&self.key);
+            entries.len()
+        };
+        telemetry::in_flight(in_flight);
+    }
+}
+
+impl Ledger {
+    /// `visibility` is what every receive and every beat hides a message for.
+    #[must_use]
+    pub fn new(visibility: Duration) -> Arc<Self> {
+        Arc::new(Self { visibility, next_key: AtomicU64::new(0), entries: Mutex::default() })
+    }
+
+    fn entries(&self) -> MutexGuard<'_, HashMap<u64, Entry>> {
+        self.entries.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Writes down a message received at `received_at`, hidden since then.
+    pub fn enter(self: &Arc<Self>, receipt: ReceiptHandle, received_at: Instant) -> Line {
+        let key = self.next_key.fetch_add(1, Ordering::Relaxed);
+        let hold = Arc::new(Hold::new());
+        let hidden_until = received_at + self.visibility;
+        let in_flight = {
+            let mut entries = self.entries();
+            entries.insert(key, Entry { receipt, hidden_until, hold: Arc::clone(&hold) });
+            entries.len()
+        };
+        telemetry::in_flight(in_flight);
+        Line { ledger: Arc::clone(self), key, hold }
+    }
+
+    /// Tells every handler that its message goes back.
+    pub fn give_back_all(&self) {
+        for entry in self.entries().values() {
+            entry.hold.cancel(Cancelled::GivenBack);
+        }
+    }
+
+    /// Keeps every line hidden until dropped: extends what has half of its visibility left, six times as often
+    /// as it would run out, so that no message is ever left with less than a third.
+    pub async fn beat<Q: Queue>(&self, queue: &Q) {
+        let mut ticks = tokio::time::interval(self.visibility / 6);
+        ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        loop {
+            ticks.tick().await;
+            self.extend_due(queue).await;
+        }
+    }
+
+    async fn extend_due<Q: Queue>(&self, queue: &Q) {
+        let now = Instant::now();
+        let due: Vec<(u64, ReceiptHandle)> = self
+            .entries()
+            .iter()
+            .filter(|(_, entry)| entry.hidden_until <= now + self.visibility / 2)
+            .map(|(key, entry)| (*key, entry.receipt.clone()))
+            .collect();
+        join_all(due.chunks(BATCH).map(|batch| async move {
+            let requests: Vec<_> =
+                batch.iter().map(|(_, receipt)| (receipt.clone(), self.visibility)).collect();
+            let answers = queue.hide(&requests).await;
+            let mut entries = self.entries();
+            for ((key, _), answer) in batch.iter().zip(answers) {
+                if let Some(entry) = entries.get_mut(key) {
+                    entry.beaten(answer, now + self.visibility);
+                }
+            }
+        }))
+        .await;
+    }
+}
+
+impl Entry {
+    /// A beat that failed for now is tried again on the next tick, while the message is still hidden.
+    fn beaten(&mut self, answer: Result<(), SettleError>, hidden_until: Instant) {
+        match answer {
+            Ok(()) => {
+                self.hidden_until = hidden_until;
+                self.hold.beats.send_modify(|beats| *beats += 1);
+            }
+            Err(SettleError::Failed(failure)) if Instant::now() < self.hidden_until => {
+                tracing::warn!(%failure, "heartbeat failed, trying again");
+            }
+            Err(error) => {
+                if self.hold.cancellation().is_none() {
+                    tracing::warn!(%error, "the message is lost: somebody else may receive it now");
+                    telemetry::lease_lost();
+                }
+                self.hold.cancel(Cancelled::Lost);
+            }
+        }
+    }
+}

@@ -1,0 +1,262 @@
+//! Polls and permits: how many messages are asked for, and when.
+
+use std::num::NonZeroUsize;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::task::JoinSet;
+use tokio::time::Instant;
+use tokio_util::task::TaskTracker;
+
+use super::delivery::{Floor, Handler, LET_GO};
+use super::health::Health;
+use super::ledger::Ledger;
+use super::queue::{BATCH, Delivery, Queue};
+use super::retry::{Failure, RetryPolicy};
+use super::settle::{self, Settler};
+use super::shutdown::Shutdown;
+use crate::telemetry;
+
+/// How long the only poll waits for a whole batch of permits before it asks for fewer messages: long enough
+/// for the batch that is being deleted, far below what anybody notices.
+const PERMIT_LINGER: Duration = Duration::from_millis(10);
+/// Between receives that fail. The maximum stays below any health check's patience, so that the worker is
+/// back as soon as the queue is.
+const RECEIVE_RETRY: RetryPolicy =
+    RetryPolicy { max_attempts: u32::MAX, base: Duration::from_millis(250), max: Duration::from_secs(10) };
+/// The least time between a poll and the next when the first brought nothing. A long poll takes longer by
+/// itself; this is for short polls, and for a queue that answers at once.
+const EMPTY_REST: Duration = Duration::from_secs(1);
+/// How long the last answers to the queue may take once the grace is over.
+const LAST_FLUSH: Duration = Duration::from_secs(5);
+
+/// How much at once, and for how long.
+#[derive(Debug, Clone, Copy)]
+pub struct PoolConfig {
+    /// Messages worked on at once.
+    pub concurrency: NonZeroUsize,
+    /// Concurrent long polls at most; one when idle.
+    pub max_pollers: NonZeroUsize,
+    /// What every receive and every beat hides a message for.
+    pub visibility: Duration,
+    /// From the signal until everything is given back.
+    pub grace: Duration,
+    /// Between attempts of one message.
+    pub retry: RetryPolicy,
+}
+
+/// How a drain ended.
+#[derive(Debug, Default)]
+pub struct Drained {
+    given_back: AtomicU64,
+}
+
+impl Drained {
+    pub(super) fn count(&self) {
+        self.given_back.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Messages that went back to the queue unfinished.
+    #[must_use]
+    pub fn given_back(&self) -> u64 {
+        self.given_back.load(Ordering::Relaxed)
+    }
+}
+
+/// A poll that has ended.
+struct Polled {
+    result: Result<Vec<Delivery>, Failure>,
+    permits: OwnedSemaphorePermit,
+    started_at: Instant,
+}
+
+/// Consumes until told to shut down, then drains.
+pub async fn run<Q: Queue, H: Handler>(
+    queue: Arc<Q>,
+    handler: Arc<H>,
+    config: PoolConfig,
+    health: Arc<Health>,
+    shutdown: Shutdown,
+) -> Arc<Drained> {
+    let ledger = Ledger::new(config.visibility);
+    let (settler, answers) = Settler::new();
+    let settling = tokio::spawn(settle::run(Arc::clone(&queue), answers));
+    let beating = tokio::spawn({
+        let (ledger, queue) = (Arc::clone(&ledger), Arc::clone(&queue));
+        async move { ledger.beat(&*queue).await }
+    });
+    let floor = Arc::new(Floor { handler, ledger: Arc::clone(&ledger), settler, retry: config.retry });
+    let mut pool = Pool {
+        queue,
+        floor,
+        health,
+        permits: Arc::new(Semaphore::new(config.concurrency.get())),
+        batch: BATCH.min(config.concurrency.get()),
+        polls: JoinSet::new(),
+        max_polls: config.max_pollers.get(),
+        wanted: 1,
+        failures: 0,
+        deliveries: TaskTracker::new(),
+        drained: Arc::default(),
+    };
+    tokio::select! {
+        () = shutdown.drain.cancelled() => {}
+        () = pool.consume() => {}
+    }
+    let drained = Arc::clone(&pool.drained);
+    pool.drain(&ledger, config.grace, &shutdown).await;
+    // The last settler goes with the pool: the settling task then makes its final flush and ends.
+    if tokio::time::timeout(LAST_FLUSH, settling).await.is_err() {
+        tracing::warn!("the queue did not answer the last settlements: those messages will come again");
+    }
+    beating.abort();
+    drained
+}
+
+struct Pool<Q, H> {
+    queue: Arc<Q>,
+    floor: Arc<Floor<H>>,
+    health: Arc<Health>,
+    permits: Arc<Semaphore>,
+    batch: usize,
+    polls: JoinSet<Polled>,
+    max_polls: usize,
+    wanted: usize,
+    failures: u32,
+    deliveries: TaskTracker,
+    drained: Arc<Drained>,
+}
+
+impl<Q: Queue, H: Handler> Pool<Q, H> {
+    /// Polls for ever. Dropping this future drops no poll: those belong to the pool.
+    async fn consume(&mut self) {
+        let mut rest_until = Instant::now();
+        loop {
+            let poll_wanted = self.polls.len() < self.wanted;
+            let alone = self.polls.is_empty();
+            self.health.set_full(alone && self.permits.available_permits() == 0);
+            tokio::select! {
+                Some(polled) = self.polls.join_next() => {
+                    let Ok(polled) = polled else {
+                        tracing::error!("a poll panicked");
+                        continue;
+                    };
+                    rest_until = self.take_in(polled);
+                }
+                permits = permits_after(&self.permits, rest_until, self.batch, alone), if poll_wanted => {
+                    self.poll(permits);
+                }
+            }
+        }
+    }
+
+    fn poll(&mut self, permits: OwnedSemaphorePermit) {
+        let queue = Arc::clone(&self.queue);
+        self.polls.spawn(async move {
+            let started_at = Instant::now();
+            Polled { result: queue.receive(permits.num_permits()).await, permits, started_at }
+        });
+        telemetry::pollers(self.polls.len());
+    }
+
+    /// Starts what a poll brought, adapts how many polls are wanted, and says when the next may begin.
+    fn take_in(&mut self, Polled { result, mut permits, started_at }: Polled) -> Instant {
+        telemetry::pollers(self.polls.len());
+        let deliveries = match result {
+            Ok(deliveries) => deliveries,
+            Err(failure) => {
+                self.wanted = 1;
+                self.failures = self.failures.saturating_add(1);
+                let wait = RECEIVE_RETRY.wait(self.failures, fastrand::f64());
+                tracing::warn!(%failure, wait_ms = wait.as_millis(), "receiving failed, trying again");
+                return Instant::now() + wait;
+            }
+        };
+        self.failures = 0;
+        self.health.poll_answered();
+        telemetry::messages_received(deliveries.len());
+        let rest_until = if deliveries.is_empty() { started_at + EMPTY_REST } else { started_at };
+        self.wanted = match deliveries.len() {
+            0 => 1,
+            received if received >= permits.num_permits() => (self.wanted + 1).min(self.max_polls),
+            _ => self.wanted,
+        };
+        for delivery in deliveries {
+            let Some(permit) = permits.split(1) else {
+                // More than was asked for: the surplus stays hidden and comes again.
+                tracing::error!("the queue gave more messages than were asked for");
+                break;
+            };
+            let message = self.floor.admit(delivery, permit);
+            let (floor, drained) = (Arc::clone(&self.floor), Arc::clone(&self.drained));
+            let draining = self.health.is_draining();
+            self.deliveries.spawn(async move {
+                if draining {
+                    drained.count();
+                    floor.give_back(message).await;
+                } else {
+                    floor.deliver(message, &drained).await;
+                }
+            });
+        }
+        rest_until
+    }
+
+    /// Lets polls in flight end, gives back what they bring, and finishes what has begun; when the grace is
+    /// over, or at once if told so, gives back that too.
+    async fn drain(mut self, ledger: &Ledger, grace: Duration, shutdown: &Shutdown) {
+        self.health.start_draining();
+        let in_flight = self.deliveries.len();
+        tracing::info!(polls = self.polls.len(), in_flight, "draining");
+        let finished = async {
+            while let Some(polled) = self.polls.join_next().await {
+                if let Ok(polled) = polled {
+                    self.take_in(polled);
+                }
+            }
+            self.deliveries.close();
+            self.deliveries.wait().await;
+        };
+        tokio::select! {
+            () = finished => return,
+            () = tokio::time::sleep(grace) => tracing::warn!("the grace is over"),
+            () = shutdown.give_up.cancelled() => tracing::warn!("told to give up"),
+        }
+        ledger.give_back_all();
+        self.deliveries.close();
+        // Each handler has LET_GO to stop, and then a moment to hand its message to the settler.
+        if tokio::time::timeout(LET_GO * 2, self.deliveries.wait()).await.is_err() {
+            tracing::error!("a handler did not let go: its message will come again");
+        }
+    }
+}
+
+/// Permits for one poll. Beside other polls only a whole batch is worth a request; the only poll goes with
+/// what there is.
+async fn permits_after(
+    permits: &Arc<Semaphore>,
+    rest_until: Instant,
+    batch: usize,
+    alone: bool,
+) -> OwnedSemaphorePermit {
+    tokio::time::sleep_until(rest_until).await;
+    let many = |count: usize| {
+        let permits = Arc::clone(permits);
+        let count = u32::try_from(count).unwrap_or(u32::MAX);
+        async move { permits.acquire_many_owned(count).await.expect("the pool never closes its semaphore") }
+    };
+    if !alone {
+        return many(batch).await;
+    }
+    if let Ok(whole) = tokio::time::timeout(PERMIT_LINGER, many(batch)).await {
+        return whole;
+    }
+    let mut some = many(1).await;
+    let more = permits.available_permits().min(batch - 1);
+    if let Ok(rest) = Arc::clone(permits).try_acquire_many_owned(u32::try_from(more).unwrap_or(0)) {
+        some.merge(rest);
+    }
+    some
+}

@@ -1,0 +1,99 @@
+//! What the pool needs of a queue, with the semantics of SQS: at least once, hidden while worked on.
+
+use std::fmt;
+use std::time::Duration;
+
+use time::OffsetDateTime;
+use tokio::time::Instant;
+
+use super::disposition::Reason;
+use super::retry::Failure;
+
+/// The most messages in one receive, and the most entries in one batch; SQS's own limit.
+pub const BATCH: usize = 10;
+
+/// Names one receive of one message; the next receive of it makes this one stale.
+#[derive(Clone, PartialEq, Eq)]
+pub struct ReceiptHandle(pub String);
+
+impl fmt::Debug for ReceiptHandle {
+    fn fmt(&self, formatter: &mut fmt::Formatter) -> fmt::Result {
+        formatter.write_str("ReceiptHandle(..)")
+    }
+}
+
+/// One receive of one message.
+#[derive(Clone)]
+pub struct Delivery {
+    /// The queue's id for the message; a duplicate or a redriven message has another.
+    pub message_id: String,
+    /// See [`ReceiptHandle`].
+    pub receipt: ReceiptHandle,
+    /// The message as it was sent; empty where the queue gave none.
+    pub body: String,
+    /// When it was sent.
+    pub sent_at: Option<OffsetDateTime>,
+    /// Receives so far, this one included. Not attempts: deploys and throttles raise it.
+    pub receive_count: u32,
+    /// Whether it comes back from the dead-letter queue: it still carries the reason it went there with.
+    pub redriven: bool,
+    /// When the receive that brought it was answered. It is hidden from a moment just before.
+    pub received_at: Instant,
+}
+
+/// Bodies are not for logs.
+impl fmt::Debug for Delivery {
+    fn fmt(&self, formatter: &mut fmt::Formatter) -> fmt::Result {
+        formatter
+            .debug_struct("Delivery")
+            .field("message_id", &self.message_id)
+            .field("body_bytes", &self.body.len())
+            .field("receive_count", &self.receive_count)
+            .finish_non_exhaustive()
+    }
+}
+
+/// A message on its way to the dead-letter queue.
+#[derive(Debug, Clone)]
+pub struct DeadLetter {
+    /// The message; its body is copied unchanged.
+    pub delivery: Delivery,
+    /// Why.
+    pub reason: Reason,
+    /// What exactly. Holds nothing of the body.
+    pub detail: String,
+    /// Executions so far.
+    pub attempts: u32,
+    /// What the handler calls the message, where it could tell.
+    pub subject: Option<String>,
+}
+
+/// How one entry of a batch went wrong.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum SettleError {
+    /// The receipt handle is stale: the message is somebody else's now, or gone.
+    #[error("the receipt handle is no longer valid")]
+    Gone,
+    /// The call failed.
+    #[error(transparent)]
+    Failed(#[from] Failure),
+}
+
+/// A queue. Batches hold at most [`BATCH`] entries; each answer has one result for each entry, in order.
+pub trait Queue: Send + Sync + 'static {
+    /// Receives up to `max` messages, waiting up to the configured long poll for the first.
+    fn receive(&self, max: usize) -> impl Future<Output = Result<Vec<Delivery>, Failure>> + Send;
+
+    /// Deletes messages.
+    fn delete(&self, receipts: &[ReceiptHandle])
+    -> impl Future<Output = Vec<Result<(), SettleError>>> + Send;
+
+    /// Hides messages for this long from now.
+    fn hide(
+        &self,
+        entries: &[(ReceiptHandle, Duration)],
+    ) -> impl Future<Output = Vec<Result<(), SettleError>>> + Send;
+
+    /// Copies a message to the dead-letter queue; the source keeps it.
+    fn copy_to_dead_letters(&self, letter: &DeadLetter) -> impl Future<Output = Result<(), Failure>> + Send;
+}

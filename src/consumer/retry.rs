@@ -1,0 +1,102 @@
+//! Backoff, and what an error says about trying again. Pure.
+
+use std::time::Duration;
+
+/// What an adapter says of a call that failed.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Failure {
+    /// It may work later; not before `after`, where the other side said so.
+    #[error("{detail}")]
+    Transient {
+        /// The least time to wait, where the service named one.
+        after: Option<Duration>,
+        /// What happened, to what. Holds no secret and no body.
+        detail: String,
+    },
+    /// It will not work until somebody changes something.
+    #[error("{detail}")]
+    Permanent {
+        /// What happened, to what, and what to do. Holds no secret and no body.
+        detail: String,
+    },
+}
+
+impl Failure {
+    /// A failure that may pass, with no wait named by the other side.
+    pub fn transient(detail: impl Into<String>) -> Self {
+        Self::Transient { after: None, detail: detail.into() }
+    }
+
+    /// A failure that stays until somebody acts.
+    pub fn permanent(detail: impl Into<String>) -> Self {
+        Self::Permanent { detail: detail.into() }
+    }
+}
+
+/// When a message is tried again, and how often.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RetryPolicy {
+    /// Executions before a message is poison.
+    pub max_attempts: u32,
+    /// The ceiling of the first wait; it doubles with each attempt.
+    pub base: Duration,
+    /// The ceiling of every wait.
+    pub max: Duration,
+}
+
+impl RetryPolicy {
+    /// The longest wait that may follow attempt number `attempt` (the first is 1).
+    #[must_use]
+    pub fn ceiling(&self, attempt: u32) -> Duration {
+        let doublings = attempt.saturating_sub(1).min(31);
+        self.base.saturating_mul(1 << doublings).min(self.max)
+    }
+
+    /// Full jitter: anything between nothing and the ceiling, so that what failed together does not return
+    /// together (<https://aws.amazon.com/blogs/architecture/exponential-backoff-and-jitter/>). `random` lies
+    /// in 0 to 1.
+    #[must_use]
+    pub fn wait(&self, attempt: u32, random: f64) -> Duration {
+        self.ceiling(attempt).mul_f64(random.clamp(0.0, 1.0))
+    }
+
+    /// Whether attempt number `attempt` is the last.
+    #[must_use]
+    pub fn is_last(&self, attempt: u32) -> bool {
+        attempt >= self.max_attempts
+    }
+
+    /// The waits between this policy's attempts, for [`backon::Retryable`]. `backon`'s own jitter adds to the
+    /// exponential wait instead of spreading it from zero.
+    pub fn waits(self) -> impl Iterator<Item = Duration> + Send + Sync + Unpin {
+        (1..self.max_attempts).map(move |attempt| self.wait(attempt, fastrand::f64()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const POLICY: RetryPolicy =
+        RetryPolicy { max_attempts: 10, base: Duration::from_secs(1), max: Duration::from_secs(300) };
+
+    #[test]
+    fn the_ceiling_doubles_up_to_the_maximum() {
+        let ceilings: Vec<u64> = (1..=11).map(|attempt| POLICY.ceiling(attempt).as_secs()).collect();
+        assert_eq!(ceilings, [1, 2, 4, 8, 16, 32, 64, 128, 256, 300, 300]);
+    }
+
+    #[test]
+    fn a_policy_of_ten_attempts_waits_nine_times() {
+        assert_eq!(POLICY.waits().count(), 9);
+    }
+
+    proptest! {
+        #[test]
+        fn no_wait_leaves_its_bounds(attempt in any::<u32>(), random in any::<f64>()) {
+            prop_assert!(POLICY.wait(attempt, if random.is_nan() { 0.0 } else { random }) <= POLICY.max);
+        }
+    }
+}

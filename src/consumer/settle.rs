@@ -1,0 +1,179 @@
+//! Answers to the queue, in batches and apart from polling.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::mpsc;
+use tokio::time::Instant;
+use tokio_util::task::TaskTracker;
+
+use super::delivery::InFlight;
+use super::queue::{BATCH, DeadLetter, Queue, SettleError};
+use super::retry::{Failure, RetryPolicy};
+use crate::telemetry;
+
+/// How long an answer waits for others to share its request: far below what anybody notices, long enough for
+/// messages that were received together.
+const LINGER: Duration = Duration::from_millis(5);
+/// Tries for one answer, spread over some 20 s. After that the message comes back by itself when its
+/// visibility ends, and is then a duplicate.
+const TRIES: RetryPolicy =
+    RetryPolicy { max_attempts: 8, base: Duration::from_millis(100), max: Duration::from_secs(10) };
+/// Answers that may wait for the settler to take them; beyond it the deliveries themselves wait.
+const BACKLOG: usize = 1_024;
+
+/// What the queue is told of a message.
+#[derive(Debug)]
+pub(super) enum Settlement {
+    /// It is done.
+    Delete,
+    /// It comes back after this long.
+    Hide(Duration),
+    /// It is poison: copied first, deleted after.
+    DeadLetter(Box<DeadLetter>),
+}
+
+/// Takes settlements; the requests are made by [`run`].
+#[derive(Debug, Clone)]
+pub(super) struct Settler(mpsc::Sender<(InFlight, Settlement)>);
+
+impl Settler {
+    pub(super) fn new() -> (Self, mpsc::Receiver<(InFlight, Settlement)>) {
+        let (sender, receiver) = mpsc::channel(BACKLOG);
+        (Self(sender), receiver)
+    }
+
+    pub(super) async fn settle(&self, message: InFlight, settlement: Settlement) {
+        // The other end goes away only after every sender has: this cannot fail before the process ends.
+        let _ = self.0.send((message, settlement)).await;
+    }
+}
+
+/// A batch of one kind of answer, filling up.
+#[derive(Debug)]
+struct Batch {
+    kind: Kind,
+    messages: Vec<(InFlight, Duration)>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Delete,
+    Hide,
+}
+
+/// Collects answers into batches and makes the requests, until every [`Settler`] is gone and all is answered.
+pub(super) async fn run<Q: Queue>(queue: Arc<Q>, mut answers: mpsc::Receiver<(InFlight, Settlement)>) {
+    let requests = TaskTracker::new();
+    let send = |batch: &mut Batch| {
+        if !batch.messages.is_empty() {
+            requests.spawn(settle_all(Arc::clone(&queue), batch.kind, std::mem::take(&mut batch.messages)));
+        }
+    };
+    let mut deletes = Batch { kind: Kind::Delete, messages: Vec::new() };
+    let mut hides = Batch { kind: Kind::Hide, messages: Vec::new() };
+    let mut flush_at: Option<Instant> = None;
+    loop {
+        let flush_due = async {
+            match flush_at {
+                Some(at) => tokio::time::sleep_until(at).await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            biased;
+            answer = answers.recv() => match answer {
+                Some((message, Settlement::Delete)) => deletes.messages.push((message, Duration::ZERO)),
+                Some((message, Settlement::Hide(after))) => hides.messages.push((message, after)),
+                Some((message, Settlement::DeadLetter(letter))) => {
+                    requests.spawn(bury(Arc::clone(&queue), message, letter));
+                }
+                None => break,
+            },
+            () = flush_due => {
+                send(&mut deletes);
+                send(&mut hides);
+            }
+        }
+        for batch in [&mut deletes, &mut hides] {
+            if batch.messages.len() == BATCH {
+                send(batch);
+            }
+        }
+        let waiting = !deletes.messages.is_empty() || !hides.messages.is_empty();
+        flush_at = waiting.then(|| flush_at.unwrap_or_else(|| Instant::now() + LINGER));
+    }
+    send(&mut deletes);
+    send(&mut hides);
+    requests.close();
+    requests.wait().await;
+}
+
+/// Asks until each message of the batch is answered, or the tries are used up. What went well in a batch that
+/// went wrong in part is not asked for again.
+async fn settle_all<Q: Queue>(queue: Arc<Q>, kind: Kind, mut messages: Vec<(InFlight, Duration)>) {
+    let mut waits = TRIES.waits();
+    loop {
+        let answers = ask(&*queue, kind, &messages).await;
+        let mut failed = Vec::new();
+        let mut last: Option<Failure> = None;
+        for (message, answer) in messages.into_iter().zip(answers) {
+            match answer {
+                Ok(()) if kind == Kind::Delete => telemetry::message_deleted(),
+                Ok(()) => {}
+                Err(SettleError::Gone) => tracing::info!(?kind, "the message is somebody else's now"),
+                Err(SettleError::Failed(failure)) => {
+                    failed.push(message);
+                    last = Some(failure);
+                }
+            }
+        }
+        let Some(failure) = last else { return };
+        match (&failure, waits.next()) {
+            (Failure::Transient { .. }, Some(wait)) => tokio::time::sleep(wait).await,
+            _ => {
+                let count = failed.len();
+                tracing::error!(?kind, count, %failure, "not settled: the messages will come again");
+                return;
+            }
+        }
+        messages = failed;
+    }
+}
+
+async fn ask<Q: Queue>(
+    queue: &Q,
+    kind: Kind,
+    messages: &[(InFlight, Duration)],
+) -> Vec<Result<(), SettleError>> {
+    let receipt = |message: &InFlight| message.delivery.receipt.clone();
+    match kind {
+        Kind::Delete => {
+            let receipts: Vec<_> = messages.iter().map(|(message, _)| receipt(message)).collect();
+            queue.delete(&receipts).await
+        }
+        Kind::Hide => {
+            let entries: Vec<_> =
+                messages.iter().map(|(message, after)| (receipt(message), *after)).collect();
+            queue.hide(&entries).await
+        }
+    }
+}
+
+/// Copies first, deletes after: at worst the dead letter is there twice, never not at all.
+async fn bury<Q: Queue>(queue: Arc<Q>, message: InFlight, letter: Box<DeadLetter>) {
+    let copied = backon::Retryable::retry(|| queue.copy_to_dead_letters(&letter), TRIES.waits())
+        .when(|failure| matches!(failure, Failure::Transient { .. }))
+        .await;
+    match copied {
+        Ok(()) => {
+            telemetry::dead_letter(letter.reason);
+            settle_all(queue, Kind::Delete, vec![(message, Duration::ZERO)]).await;
+        }
+        Err(failure) => {
+            // Not deleted, so not lost: it comes back, and the queue's own redrive is behind it.
+            let message_id = &letter.delivery.message_id;
+            tracing::error!(%message_id, %failure, "not copied to the dead-letter queue: it will come again");
+        }
+    }
+}

@@ -1,0 +1,36 @@
+//! Shutdown as an argument: two signals that tests give by hand and the program takes from the platform.
+
+use tokio::signal::unix::{SignalKind, signal};
+use tokio_util::sync::CancellationToken;
+
+/// How a running pool is told to end.
+#[derive(Debug, Clone, Default)]
+pub struct Shutdown {
+    /// Take on nothing new and finish what has begun.
+    pub drain: CancellationToken,
+    /// Finish nothing more: give back what is in flight. Implied when the grace is over.
+    pub give_up: CancellationToken,
+}
+
+impl Shutdown {
+    /// The first SIGTERM or SIGINT drains, the second gives up at once.
+    ///
+    /// # Errors
+    /// When the process cannot install signal handlers.
+    pub fn on_signals() -> std::io::Result<Self> {
+        let mut terminate = signal(SignalKind::terminate())?;
+        let mut interrupt = signal(SignalKind::interrupt())?;
+        let shutdown = Self::default();
+        let told = shutdown.clone();
+        tokio::spawn(async move {
+            for token in [told.drain, told.give_up] {
+                tokio::select! {
+                    _ = terminate.recv() => {}
+                    _ = interrupt.recv() => {}
+                }
+                token.cancel();
+            }
+        });
+        Ok(shutdown)
+    }
+}

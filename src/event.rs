@@ -1,0 +1,14 @@
+//! From the bytes of a queue message to a typed CloudTrail event. Pure: no clock, no network, no runtime.
+//!
+//! Everything in an event is text that whoever made the call could choose. Fields that decide what is done are
+//! parsed into types that cannot hold anything else; fields that are only shown are cut to a bound and passed
+//! on as they are, for [`crate::respond::message`] to escape.
+
+mod envelope;
+mod identity;
+mod lenient;
+mod trail;
+
+pub use envelope::{Event, Kind, MAX_BODY_BYTES, Malformed, parse};
+pub use identity::{Actor, ActorKind};
+pub use trail::{AccountId, EventId, Region, TrailArn, TrailTarget, Untargetable, partition_of};

@@ -1,0 +1,240 @@
+//! The EventBridge envelope and the CloudTrail record inside it, and what kind of event that makes.
+
+use serde::Deserialize;
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
+
+use super::identity::{Actor, UserIdentity};
+use super::lenient::{Object, Text};
+use super::trail::{AccountId, EventId, Region, TrailArn, TrailTarget, Untargetable};
+
+/// The largest body read: the largest message that SQS carries.
+pub const MAX_BODY_BYTES: usize = 1_048_576;
+/// The longest `eventName` taken, in bytes; AWS's longest are half of it.
+const MAX_EVENT_NAME_BYTES: usize = 128;
+
+/// Calls to CloudTrail itself that disable or weaken it (MITRE ATT&CK T1562.008).
+const WEAKENS_CLOUDTRAIL: [&str; 9] = [
+    "StopLogging",
+    "DeleteTrail",
+    "UpdateTrail",
+    "PutEventSelectors",
+    "PutInsightSelectors",
+    "StopEventDataStoreIngestion",
+    "DeleteEventDataStore",
+    "UpdateEventDataStore",
+    "DeregisterOrganizationDelegatedAdmin",
+];
+/// Calls that weaken CloudTrail when they hit its log bucket. Which bucket that is, the rule that routes them
+/// here knows: whatever of these arrives was sent on purpose.
+const WEAKENS_BUCKET: [&str; 4] =
+    ["PutBucketLifecycle", "PutBucketLifecycleConfiguration", "DeleteBucket", "PutBucketPolicy"];
+/// The same for the key that encrypts the logs.
+const WEAKENS_KEY: [&str; 2] = ["ScheduleKeyDeletion", "DisableKey"];
+
+/// What an event is, as far as it decides what is done.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// `StopLogging` that took effect: restart.
+    Stopped,
+    /// Another call that took effect and weakens CloudTrail: tell people.
+    Weakened,
+    /// Any of these calls that failed (`errorCode`): nothing changed, but somebody tried.
+    Attempted,
+    /// Nothing to do with switching CloudTrail off.
+    Other,
+}
+
+/// One CloudTrail event, taken out of its envelope.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Event {
+    /// The identity of the event; duplicates share it.
+    pub id: EventId,
+    /// `eventName`: the API call.
+    pub name: String,
+    /// See [`Kind`].
+    pub kind: Kind,
+    /// The trail (name or ARN) or other resource that the call was about, as the event names it. Untrusted text.
+    pub resource: Option<String>,
+    /// The account that owns the trail: never the caller's.
+    pub account: Option<AccountId>,
+    /// The region of the trail, else of the call.
+    pub region: Option<Region>,
+    /// When the call was made, UTC with whole seconds. As written: it may lie in the future or in 1970.
+    pub time: Option<OffsetDateTime>,
+    /// Who made the call.
+    pub actor: Actor,
+    /// An IP address, a DNS name or `AWS Internal`. Untrusted text.
+    pub source_address: Option<String>,
+    /// Untrusted text.
+    pub user_agent: Option<String>,
+    /// Why the call failed, if it did.
+    pub error_code: Option<String>,
+}
+
+impl Event {
+    /// The trail that the event is about, complete enough to act on.
+    pub fn target(&self) -> Result<TrailTarget, Untargetable> {
+        TrailTarget::new(self.resource.as_deref(), self.account.as_ref(), self.region.as_ref())
+    }
+}
+
+/// Why a body is no CloudTrail event. The texts hold nothing of the body.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Malformed {
+    /// Nothing but white space.
+    #[error("the body is empty")]
+    Empty,
+    /// More than [`MAX_BODY_BYTES`].
+    #[error("the body has {0} bytes, more than {MAX_BODY_BYTES}")]
+    TooLong(usize),
+    /// Not JSON, nested too deep, or the same field twice.
+    #[error("the body is not readable JSON: {0} at line {1}, column {2}")]
+    NotJson(&'static str, usize, usize),
+    /// JSON, but not an object with an object `detail`.
+    #[error("the body is not an EventBridge envelope: {0}")]
+    NotAnEnvelope(&'static str),
+    /// A field that every CloudTrail event has is absent, of a wrong type, or out of bounds.
+    #[error("detail.{0} is missing, of a wrong type, or longer than {1} plain characters")]
+    Field(&'static str, usize),
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct Envelope {
+    account: Text,
+    region: Text,
+    time: Text,
+    detail: Object<Detail>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+struct Detail {
+    #[serde(rename = "eventID")]
+    event_id: Text,
+    event_name: Text,
+    event_source: Text,
+    event_time: Text,
+    aws_region: Text,
+    recipient_account_id: Text,
+    #[serde(rename = "sourceIPAddress")]
+    source_ip_address: Text,
+    user_agent: Text,
+    error_code: Text,
+    error_message: Text,
+    user_identity: Object<UserIdentity>,
+    request_parameters: Object<RequestParameters>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+struct RequestParameters {
+    name: Text,
+    trail_name: Text,
+    event_data_store: Text,
+    bucket_name: Text,
+    key_id: Text,
+    delegated_admin_account_id: Text,
+}
+
+impl RequestParameters {
+    fn resource(&self) -> Option<&str> {
+        let Self { name, trail_name, event_data_store, bucket_name, key_id, delegated_admin_account_id } =
+            self;
+        [name, trail_name, event_data_store, bucket_name, key_id, delegated_admin_account_id]
+            .into_iter()
+            .find_map(Text::get)
+    }
+}
+
+/// Reads a message body: an EventBridge envelope around a CloudTrail event.
+///
+/// Only what decides is demanded: JSON, an envelope, an `eventID` and an `eventName`. Every other field may be
+/// absent or of any type, and is then unknown.
+pub fn parse(body: &str) -> Result<Event, Malformed> {
+    if body.len() > MAX_BODY_BYTES {
+        return Err(Malformed::TooLong(body.len()));
+    }
+    if body.trim().is_empty() {
+        return Err(Malformed::Empty);
+    }
+    let Object(envelope) =
+        serde_json::from_str::<Object<Envelope>>(body).map_err(|error| not_json(&error))?;
+    let envelope = envelope.ok_or(Malformed::NotAnEnvelope("it is not an object"))?;
+    let detail = envelope.detail.0.as_ref().ok_or(Malformed::NotAnEnvelope("it has no object `detail`"))?;
+    let id = detail
+        .event_id
+        .get()
+        .and_then(EventId::parse)
+        .ok_or(Malformed::Field("eventID", super::trail::MAX_EVENT_ID_BYTES))?;
+    let name = detail
+        .event_name
+        .get()
+        .filter(|name| name.len() <= MAX_EVENT_NAME_BYTES && name.bytes().all(|byte| byte.is_ascii_graphic()))
+        .ok_or(Malformed::Field("eventName", MAX_EVENT_NAME_BYTES))?;
+    Ok(event(&envelope, detail, id, name))
+}
+
+fn event(envelope: &Envelope, detail: &Detail, id: EventId, name: &str) -> Event {
+    let requested = detail.request_parameters.0.as_ref().and_then(RequestParameters::resource);
+    // A denied call has no parameters: its trail stands in the error message alone.
+    let denied = || detail.error_message.get().and_then(TrailArn::find).map(|arn| arn.to_string());
+    let resource = requested.map(str::to_owned).or_else(denied);
+    let arn = resource.as_deref().and_then(TrailArn::parse);
+    let account = arn.as_ref().map(|arn| arn.account().clone());
+    let region = arn.as_ref().map(|arn| arn.region().clone());
+    let first_account = || [&detail.recipient_account_id, &envelope.account].into_iter().find_map(account_in);
+    let first_region = || [&detail.aws_region, &envelope.region].into_iter().find_map(region_in);
+    Event {
+        id,
+        name: name.to_owned(),
+        kind: kind(name, detail.event_source.get(), detail.error_code.get().is_some()),
+        resource,
+        account: account.or_else(first_account),
+        region: region.or_else(first_region),
+        time: [&detail.event_time, &envelope.time].into_iter().find_map(time_in),
+        actor: Actor::from_identity(detail.user_identity.0.as_ref()),
+        source_address: detail.source_ip_address.take(),
+        user_agent: detail.user_agent.take(),
+        error_code: detail.error_code.take(),
+    }
+}
+
+/// An absent source is taken for the right one: the name alone then decides, and deciding wrongly costs a
+/// call to `GetTrailStatus`, where ignoring wrongly would cost a trail.
+fn kind(name: &str, source: Option<&str>, failed: bool) -> Kind {
+    let from = |service| source.is_none_or(|source| source == service);
+    let weakens = (WEAKENS_CLOUDTRAIL.contains(&name) && from("cloudtrail.amazonaws.com"))
+        || (WEAKENS_BUCKET.contains(&name) && from("s3.amazonaws.com"))
+        || (WEAKENS_KEY.contains(&name) && from("kms.amazonaws.com"));
+    match (weakens, failed, name) {
+        (false, _, _) => Kind::Other,
+        (true, true, _) => Kind::Attempted,
+        (true, false, "StopLogging") => Kind::Stopped,
+        (true, false, _) => Kind::Weakened,
+    }
+}
+
+fn account_in(text: &Text) -> Option<AccountId> {
+    text.get().and_then(AccountId::parse)
+}
+
+fn region_in(text: &Text) -> Option<Region> {
+    text.get().and_then(Region::parse)
+}
+
+fn time_in(text: &Text) -> Option<OffsetDateTime> {
+    text.get().and_then(|text| OffsetDateTime::parse(text, &Rfc3339).ok())
+}
+
+/// `serde_json`'s own messages can quote the body, so only the class and the place are kept.
+fn not_json(error: &serde_json::Error) -> Malformed {
+    let class = match error.classify() {
+        serde_json::error::Category::Eof => "it ends too early",
+        serde_json::error::Category::Syntax => "a syntax error, or nested too deep",
+        serde_json::error::Category::Data => "a field that stands twice",
+        serde_json::error::Category::Io => "unreadable",
+    };
+    Malformed::NotJson(class, error.line(), error.column())
+}

@@ -1,0 +1,231 @@
+//! Who made the call: `userIdentity`, in every shape that CloudTrail gives it.
+//!
+//! Shapes: <https://docs.aws.amazon.com/awscloudtrail/latest/userguide/cloudtrail-event-reference-user-identity.html>
+
+use serde::Deserialize;
+
+use super::lenient::{Object, Text};
+
+/// Roles that IAM Identity Center makes are named `AWSReservedSSO_<permission set>_<hash>`.
+const SSO_ROLE_PREFIX: &str = "AWSReservedSSO_";
+
+/// What kind of identity made the call, as far as it matters to a reader.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ActorKind {
+    /// The root user of an account: nobody should be, so its alerts are louder.
+    Root,
+    /// A person of IAM Identity Center.
+    IdentityCenter,
+    /// Anyone else.
+    Other,
+}
+
+/// Who made the call. Every text in it was chosen by the caller, or could have been.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Actor {
+    /// One line that names the actor; never empty.
+    pub who: String,
+    /// See [`ActorKind`].
+    pub kind: ActorKind,
+    /// The access key that signed the call.
+    pub access_key_id: Option<String>,
+    /// Whether the session was opened with MFA, where the event says so.
+    pub mfa: Option<bool>,
+}
+
+/// `userIdentity` as it is written.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+pub(super) struct UserIdentity {
+    #[serde(rename = "type")]
+    kind: Text,
+    principal_id: Text,
+    arn: Text,
+    account_id: Text,
+    access_key_id: Text,
+    user_name: Text,
+    invoked_by: Text,
+    identity_provider: Text,
+    session_context: Object<SessionContext>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+struct SessionContext {
+    session_issuer: Object<SessionIssuer>,
+    attributes: Object<SessionAttributes>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+struct SessionIssuer {
+    user_name: Text,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+struct SessionAttributes {
+    mfa_authenticated: Text,
+}
+
+impl Actor {
+    /// Reads the actor; a missing or unreadable identity is somebody unknown, not an error.
+    pub(super) fn from_identity(identity: Option<&UserIdentity>) -> Self {
+        let unknown = UserIdentity::default();
+        let identity = identity.unwrap_or(&unknown);
+        let attributes =
+            identity.session_context.0.as_ref().and_then(|context| context.attributes.0.as_ref());
+        let mfa = attributes.and_then(|attributes| match attributes.mfa_authenticated.get()? {
+            "true" => Some(true),
+            "false" => Some(false),
+            _ => None,
+        });
+        let (named, kind) = identity.name();
+        Self {
+            who: named
+                .or_else(|| identity.principal_id.take())
+                .or_else(|| identity.invoked_by.take())
+                .unwrap_or_else(|| "unknown".to_owned()),
+            kind,
+            access_key_id: identity.access_key_id.take(),
+            mfa,
+        }
+    }
+}
+
+impl UserIdentity {
+    /// The name that the identity's type gives it, if its fields are there.
+    fn name(&self) -> (Option<String>, ActorKind) {
+        let named = match self.kind.get().unwrap_or_default() {
+            "Root" => {
+                let account = self.account_id.get().unwrap_or("an unknown account");
+                return (Some(format!("root of {account}")), ActorKind::Root);
+            }
+            "AssumedRole" => return self.assumed_role(),
+            "IAMUser" => self.user_name.take(),
+            "FederatedUser" => self.after("federated-user/").map(|user| match self.issuer() {
+                Some(issuer) => format!("{user} (federated by {issuer})"),
+                None => user.to_owned(),
+            }),
+            "SAMLUser" | "WebIdentityUser" => match (self.user_name.get(), self.identity_provider.get()) {
+                (Some(user), Some(provider)) => Some(format!("{user} ({provider})")),
+                (Some(one), None) | (None, Some(one)) => Some(one.to_owned()),
+                (None, None) => None,
+            },
+            "AWSService" => self.invoked_by.take(),
+            "AWSAccount" => self.account_id.get().map(|account| match self.principal_id.get() {
+                Some(principal) => format!("account {account} ({principal})"),
+                None => format!("account {account}"),
+            }),
+            _ => None,
+        };
+        (named, ActorKind::Other)
+    }
+
+    /// `role/session`, or for a role of IAM Identity Center the person and the permission set.
+    fn assumed_role(&self) -> (Option<String>, ActorKind) {
+        let (arn_role, arn_session) = match self.after("assumed-role/") {
+            Some(rest) => match rest.split_once('/') {
+                Some((role, session)) => (Some(role), session.rsplit('/').next()),
+                None => (Some(rest), None),
+            },
+            None => (None, None),
+        };
+        let principal_session =
+            || self.principal_id.get().and_then(|id| id.split_once(':')).map(|(_, session)| session);
+        let session = arn_session.or_else(principal_session).filter(|session| !session.is_empty());
+        let role = self.issuer().or(arn_role);
+        match (role.and_then(permission_set), role, session) {
+            (Some(set), _, Some(person)) => {
+                (Some(format!("{person} (permission set {set})")), ActorKind::IdentityCenter)
+            }
+            (_, Some(role), Some(session)) => (Some(format!("{role}/{session}")), ActorKind::Other),
+            (_, Some(one), None) | (_, None, Some(one)) => (Some(one.to_owned()), ActorKind::Other),
+            (_, None, None) => (None, ActorKind::Other),
+        }
+    }
+
+    /// The role or user behind a session; `sessionIssuer` may be `{}`.
+    fn issuer(&self) -> Option<&str> {
+        self.session_context.0.as_ref()?.session_issuer.0.as_ref()?.user_name.get()
+    }
+
+    /// What follows `marker` in the identity's ARN.
+    fn after(&self, marker: &str) -> Option<&str> {
+        self.arn.get()?.split_once(marker).map(|(_, rest)| rest).filter(|rest| !rest.is_empty())
+    }
+}
+
+/// The permission set in the name of an Identity Center role.
+fn permission_set(role: &str) -> Option<&str> {
+    let (set, _hash) = role.strip_prefix(SSO_ROLE_PREFIX)?.rsplit_once('_')?;
+    Some(set)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_shape_of_identity_is_named() {
+        let sso = "AWSReservedSSO_AdministratorAccess_1b74cd717d47002b";
+        let cases = [
+            (r#"{"type":"IAMUser","userName":"bert-jan"}"#.to_owned(), "bert-jan"),
+            (r#"{"type":"Root","accountId":"111122223333"}"#.to_owned(), "root of 111122223333"),
+            (
+                r#"{"type":"AssumedRole","arn":"arn:aws:sts::1:assumed-role/admin/eve","sessionContext":{"sessionIssuer":{"userName":"admin"}}}"#
+                    .to_owned(),
+                "admin/eve",
+            ),
+            (
+                r#"{"type":"AssumedRole","arn":"arn:aws:sts::1:assumed-role/admin/eve","sessionContext":{"sessionIssuer":{}}}"#
+                    .to_owned(),
+                "admin/eve",
+            ),
+            (
+                r#"{"type":"AssumedRole","arn":"arn:aws:sts::1:assumed-role/admin","principalId":"x"}"#.to_owned(),
+                "admin",
+            ),
+            (r#"{"type":"AssumedRole","principalId":"AROA:eve"}"#.to_owned(), "eve"),
+            (
+                format!(r#"{{"type":"AssumedRole","arn":"arn:aws:sts::1:assumed-role/{sso}/adan@example.com"}}"#),
+                "adan@example.com (permission set AdministratorAccess)",
+            ),
+            (
+                r#"{"type":"FederatedUser","arn":"arn:aws:sts::1:federated-user/red","sessionContext":{"sessionIssuer":{"userName":"team"}}}"#
+                    .to_owned(),
+                "red (federated by team)",
+            ),
+            (r#"{"type":"SAMLUser","userName":"eve","identityProvider":"idp"}"#.to_owned(), "eve (idp)"),
+            (r#"{"type":"WebIdentityUser","identityProvider":"accounts.google.com"}"#.to_owned(), "accounts.google.com"),
+            (r#"{"type":"AWSService","invokedBy":"config.amazonaws.com"}"#.to_owned(), "config.amazonaws.com"),
+            (
+                r#"{"type":"AWSAccount","accountId":"111122223333","principalId":"AIDA"}"#.to_owned(),
+                "account 111122223333 (AIDA)",
+            ),
+            (r#"{"type":"Unknown","principalId":"AROA:User"}"#.to_owned(), "AROA:User"),
+            (r#"{"accountId":"1","invokedBy":"ec2.amazonaws.com"}"#.to_owned(), "ec2.amazonaws.com"),
+            (r#"{"type":"IAMUser","userName":7,"principalId":"AIDA"}"#.to_owned(), "AIDA"),
+            ("{}".to_owned(), "unknown"),
+        ];
+        for (json, who) in cases {
+            let identity: UserIdentity = serde_json::from_str(&json).expect("lenient");
+            assert_eq!(Actor::from_identity(Some(&identity)).who, who, "{json}");
+        }
+        assert_eq!(Actor::from_identity(None).who, "unknown");
+    }
+
+    #[test]
+    fn root_and_identity_center_are_told_apart() {
+        let kind = |json| Actor::from_identity(Some(&serde_json::from_str(json).expect("lenient"))).kind;
+        assert_eq!(kind(r#"{"type":"Root"}"#), ActorKind::Root);
+        assert_eq!(
+            kind(r#"{"type":"AssumedRole","arn":"a:assumed-role/AWSReservedSSO_Ops_Team_0a/eve"}"#),
+            ActorKind::IdentityCenter
+        );
+        assert_eq!(
+            kind(r#"{"type":"AssumedRole","arn":"a:assumed-role/AWSReservedSSO/eve"}"#),
+            ActorKind::Other
+        );
+    }
+}

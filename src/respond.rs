@@ -1,0 +1,7 @@
+//! What is done about an event: claim it, restart the trail, tell people, and remember that it is done.
+
+pub mod accounts;
+pub mod message;
+pub mod responder;
+pub mod restore;
+pub mod slack;

@@ -1,0 +1,325 @@
+//! From an incident to a Slack message. Pure.
+//!
+//! Every value in an event was, or could have been, chosen by the person it accuses. Values are stripped of
+//! control and direction marks, cut, and escaped; nothing of them can become a mention, a link or a layout.
+//! Limits: <https://docs.slack.dev/reference/block-kit/blocks/section-block>
+
+use std::fmt::Write;
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
+
+use crate::event::{ActorKind, Event, Kind, TrailArn, partition_of};
+use crate::state::{Restoration, Restored};
+
+/// The longest value shown, in characters before escaping: with every one of them escaped (`&amp;`), the
+/// sentence with its four values stays below Slack's 3,000 and a field below its 2,000.
+const MAX_VALUE_CHARS: usize = 128;
+/// The same for a reason that we wrote ourselves.
+const MAX_DETAIL_CHARS: usize = 200;
+/// Longer than SQS keeps any message: whoever says that logging was off for longer than this did not measure.
+const MAX_BLIND: Duration = Duration::from_secs(14 * 24 * 3_600);
+
+/// What there is to say about an event.
+#[derive(Debug, Clone, Copy)]
+pub enum Report<'a> {
+    /// A trail was stopped, and the restart has come to an end.
+    Ended(&'a Restored),
+    /// A trail was stopped, and the restart takes longer than people should wait to hear of it.
+    Delayed {
+        /// Why.
+        detail: &'a str,
+    },
+    /// A trail was stopped, and the worker has tried as often as it may.
+    GaveUp {
+        /// The last failure.
+        detail: &'a str,
+        /// How often.
+        attempts: u32,
+    },
+    /// A trail was stopped, and the worker is configured to only tell.
+    Untouched,
+    /// Another call that weakens CloudTrail, or a call that failed.
+    Seen,
+}
+
+/// How loud a message is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Severity {
+    /// Somebody tried and failed.
+    Medium,
+    /// Somebody did it.
+    High,
+    /// The account is blind still, or it was root.
+    Critical,
+}
+
+/// A message, ready to be posted.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Message {
+    /// The whole story in a few sentences, for notifications and for readers without blocks.
+    pub text: String,
+    /// See [`Severity`].
+    pub severity: Severity,
+    blocks: Value,
+}
+
+impl Message {
+    /// Writes the message about an event.
+    #[must_use]
+    pub fn new(event: &Event, report: Report) -> Self {
+        let severity = severity(event, report);
+        let outcome = outcome(event, report);
+        let text = format!("{}. {outcome}", deed(event));
+        let blocks = blocks(event, report, severity, &text, &outcome);
+        Self { text, severity, blocks }
+    }
+
+    /// The body of the post.
+    #[must_use]
+    pub fn payload(&self) -> Value {
+        json!({
+            "text": self.text,
+            "blocks": self.blocks,
+            // Nothing in the text becomes a link, a mention or a preview.
+            "mrkdwn": false,
+            "parse": "none",
+            "link_names": false,
+            "unfurl_links": false,
+            "unfurl_media": false,
+        })
+    }
+}
+
+/// Who did what, where and when.
+fn deed(event: &Event) -> String {
+    let who = shown(&event.actor.who);
+    let account = event.account.as_ref().map_or("unknown", |account| account.as_str());
+    let when = event.time.map_or_else(|| "an unknown time".to_owned(), stamp);
+    let place = format!("in account {account} at {when}");
+    let name = shown(&event.name);
+    let on = event.resource.as_deref().map(|resource| format!(" on {}", shown(resource))).unwrap_or_default();
+    match (event.kind, event.name.as_str()) {
+        (Kind::Stopped, _) => format!("{who} turned off CloudTrail logging {place}"),
+        (Kind::Attempted, "StopLogging") => format!("{who} tried to turn off CloudTrail logging {place}"),
+        (Kind::Attempted, _) => format!("{who} tried to weaken CloudTrail {place} by {name}{on}"),
+        (Kind::Weakened | Kind::Other, _) => format!("{who} weakened CloudTrail {place} by {name}{on}"),
+    }
+}
+
+/// What came of it.
+fn outcome(event: &Event, report: Report) -> String {
+    match report {
+        Report::Ended(restored) => match &restored.outcome {
+            Restoration::Restarted => {
+                let mut told = "Logging was restarted and verified".to_owned();
+                if let Some(blind) = blind(event, restored) {
+                    // Writing to a string cannot fail.
+                    let _ = write!(told, "; it was off for {}", duration(blind));
+                }
+                format!("{told}.{}", undelivered(restored))
+            }
+            Restoration::AlreadyLogging => {
+                format!("Logging was already on again; nothing was restarted.{}", undelivered(restored))
+            }
+            Restoration::Gone => {
+                "The trail no longer exists, so logging cannot be restarted: LOGGING IS OFF.".to_owned()
+            }
+            Restoration::Refused { detail } => {
+                format!(
+                    "LOGGING IS STILL OFF: the restart was refused. {}",
+                    cut_shown(detail, MAX_DETAIL_CHARS)
+                )
+            }
+        },
+        Report::Delayed { detail } => format!(
+            "LOGGING IS STILL OFF: the restart is being retried. {}",
+            cut_shown(detail, MAX_DETAIL_CHARS)
+        ),
+        Report::GaveUp { detail, attempts } => format!(
+            "LOGGING IS STILL OFF: giving up after {attempts} attempts. {}",
+            cut_shown(detail, MAX_DETAIL_CHARS)
+        ),
+        Report::Untouched => {
+            "LOGGING IS OFF: trailkeeper only notifies here and restarted nothing.".to_owned()
+        }
+        Report::Seen => match (event.kind, event.error_code.as_deref()) {
+            (Kind::Attempted, Some(code)) => {
+                format!("The call failed ({}); nothing was changed.", shown(code))
+            }
+            _ => "trailkeeper cannot undo this: somebody should look at it.".to_owned(),
+        },
+    }
+}
+
+/// Logging that runs and cannot deliver is as good as off.
+fn undelivered(restored: &Restored) -> String {
+    restored.delivery_error.as_deref().map_or_else(String::new, |error| {
+        format!(" BUT ITS LOGS CANNOT BE DELIVERED: {}", cut_shown(error, MAX_DETAIL_CHARS))
+    })
+}
+
+fn severity(event: &Event, report: Report) -> Severity {
+    let by_report = match report {
+        Report::Ended(Restored {
+            outcome: Restoration::Restarted | Restoration::AlreadyLogging,
+            delivery_error,
+            ..
+        }) if delivery_error.is_none() => Severity::High,
+        Report::Seen if event.kind == Kind::Attempted => Severity::Medium,
+        Report::Seen => Severity::High,
+        _ => Severity::Critical,
+    };
+    // Nobody should be root at all.
+    if event.actor.kind == ActorKind::Root { Severity::Critical } else { by_report }
+}
+
+/// How long logging was off, if that can be told.
+fn blind(event: &Event, restored: &Restored) -> Option<Duration> {
+    let stopped_at = restored.stopped_at.or(event.time)?;
+    let blind = Duration::try_from(restored.at - stopped_at).ok()?;
+    (blind <= MAX_BLIND).then_some(blind)
+}
+
+fn blocks(event: &Event, report: Report, severity: Severity, text: &str, outcome: &str) -> Value {
+    let (mark, word) = match severity {
+        Severity::Critical => (":rotating_light:", "CRITICAL"),
+        Severity::High => (":warning:", "HIGH"),
+        Severity::Medium => (":information_source:", "MEDIUM"),
+    };
+    let off = match report {
+        Report::Ended(restored) => match restored.outcome {
+            Restoration::Restarted => blind(event, restored).map_or_else(|| "unknown".to_owned(), duration),
+            Restoration::AlreadyLogging => "on again before we came".to_owned(),
+            Restoration::Gone | Restoration::Refused { .. } => "still off".to_owned(),
+        },
+        Report::Delayed { .. } | Report::GaveUp { .. } | Report::Untouched => "still off".to_owned(),
+        Report::Seen => "not stopped".to_owned(),
+    };
+    let or_unknown = |value: Option<&str>| value.map_or_else(|| "unknown".to_owned(), shown);
+    let fields = [
+        ("Severity", word.to_owned()),
+        ("Trail", or_unknown(event.resource.as_deref().map(trail_name))),
+        ("Account", or_unknown(event.account.as_ref().map(|account| account.as_str()))),
+        ("Region", or_unknown(event.region.as_ref().map(|region| region.as_str()))),
+        ("Who", shown(&event.actor.who)),
+        ("Source address", or_unknown(event.source_address.as_deref())),
+        ("User agent", or_unknown(event.user_agent.as_deref())),
+        ("Event time", event.time.map_or_else(|| "unknown".to_owned(), stamp)),
+        ("Outcome", first_sentence(outcome).to_owned()),
+        ("Logging was off", off),
+    ];
+    let fields: Vec<Value> =
+        fields.iter().map(|(label, value)| mrkdwn(&format!("*{label}*\n{value}"))).collect();
+    let mfa = match event.actor.mfa {
+        Some(true) => "yes",
+        Some(false) => "no",
+        None => "unknown",
+    };
+    let key = or_unknown(event.actor.access_key_id.as_deref());
+    let id = &event.id;
+    let link = console_link(event).map_or_else(String::new, |url| format!(" · <{url}|open in the console>"));
+    json!([
+        { "type": "header", "text": { "type": "plain_text", "emoji": true, "text": format!("{mark} {word}: {}", headline(event, report)) } },
+        { "type": "section", "text": mrkdwn(text) },
+        { "type": "section", "fields": fields },
+        { "type": "context", "elements": [
+            mrkdwn(&format!("Event {id} · {} · access key {key} · MFA {mfa}{link}", shown(&event.name))),
+        ] },
+    ])
+}
+
+/// The few words on top; none of them is the event's.
+fn headline(event: &Event, report: Report) -> &'static str {
+    match report {
+        Report::Ended(restored) => match restored.outcome {
+            Restoration::Restarted => "CloudTrail was turned off, and is on again",
+            Restoration::AlreadyLogging => "CloudTrail was turned off and on again",
+            Restoration::Gone => "CloudTrail was turned off, and the trail is gone",
+            Restoration::Refused { .. } => "CloudTrail is off, and may not be restarted",
+        },
+        Report::Delayed { .. } => "CloudTrail is off, and not yet restarted",
+        Report::GaveUp { .. } => "CloudTrail is off, and could not be restarted",
+        Report::Untouched => "CloudTrail was turned off",
+        Report::Seen if event.kind == Kind::Attempted => "An attempt on CloudTrail failed",
+        Report::Seen => "CloudTrail was weakened",
+    }
+}
+
+/// An ARN's name alone: account and region stand beside it.
+fn trail_name(resource: &str) -> &str {
+    match TrailArn::parse(resource) {
+        Some(_) => resource.rsplit('/').next().unwrap_or(resource),
+        None => resource,
+    }
+}
+
+fn first_sentence(text: &str) -> &str {
+    text.find(". ").map_or(text, |end| &text[..=end])
+}
+
+/// The event in the console; each partition has a host of its own, and some have none that is public.
+fn console_link(event: &Event) -> Option<String> {
+    let region = event.region.as_ref()?;
+    let host = match partition_of(region) {
+        "aws" => "console.aws.amazon.com",
+        "aws-us-gov" => "console.amazonaws-us-gov.com",
+        "aws-cn" => "console.amazonaws.cn",
+        _ => return None,
+    };
+    Some(format!("https://{region}.{host}/cloudtrailv2/home?region={region}#/events/{}", event.id))
+}
+
+/// `verbatim` keeps Slack from making links and mentions of plain text.
+fn mrkdwn(text: &str) -> Value {
+    json!({ "type": "mrkdwn", "text": text, "verbatim": true })
+}
+
+fn shown(value: &str) -> String {
+    cut_shown(value, MAX_VALUE_CHARS)
+}
+
+/// A value made harmless: no control or direction marks, at most `max` characters, and Slack's three
+/// characters escaped (<https://docs.slack.dev/messaging/formatting-message-text#escaping>).
+fn cut_shown(value: &str, max: usize) -> String {
+    let mut shown = String::with_capacity(value.len().min(max) + 8);
+    for (position, char) in value.chars().enumerate() {
+        if position == max {
+            shown.push('…');
+            break;
+        }
+        match char {
+            '&' => shown.push_str("&amp;"),
+            '<' => shown.push_str("&lt;"),
+            '>' => shown.push_str("&gt;"),
+            _ if char.is_control() || is_invisible(char) => shown.push('\u{fffd}'),
+            _ => shown.push(char),
+        }
+    }
+    shown
+}
+
+/// Marks that change the direction of text, or hide in it.
+fn is_invisible(char: char) -> bool {
+    matches!(char,
+        '\u{00ad}' | '\u{061c}' | '\u{180e}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}'
+        | '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e007f}')
+}
+
+fn stamp(time: OffsetDateTime) -> String {
+    time.format(&Rfc3339).unwrap_or_else(|_| "an unknown time".to_owned())
+}
+
+/// `3 s`, `4 min 10 s`, `2 h 5 min`, `3 d 1 h`: two units say enough.
+fn duration(duration: Duration) -> String {
+    let seconds = duration.as_secs();
+    match (seconds / 86_400, seconds / 3_600 % 24, seconds / 60 % 60, seconds % 60) {
+        (0, 0, 0, 0) => "less than 1 s".to_owned(),
+        (0, 0, 0, seconds) => format!("{seconds} s"),
+        (0, 0, minutes, seconds) => format!("{minutes} min {seconds} s"),
+        (0, hours, minutes, _) => format!("{hours} h {minutes} min"),
+        (days, hours, _, _) => format!("{days} d {hours} h"),
+    }
+}

@@ -1,0 +1,217 @@
+//! Switching a trail on again: status, start, verify. What CloudTrail's errors mean is decided here.
+
+use std::time::Duration;
+
+use aws_sdk_cloudtrail::Client;
+use aws_sdk_cloudtrail::error::{ProvideErrorMetadata, SdkError};
+use aws_sdk_cloudtrail::primitives::DateTime;
+use time::OffsetDateTime;
+
+use super::accounts::Accounts;
+use crate::aws;
+use crate::clock;
+use crate::consumer::Failure;
+use crate::event::{Region, TrailArn};
+use crate::state::{Restoration, Restored};
+use crate::telemetry::{self, RestoreResult};
+
+/// Waits before each look at whether logging runs; StartLogging is usually seen by the first.
+const VERIFY_WAITS_MS: [u64; 5] = [0, 200, 400, 800, 1_600];
+/// The longest `LatestDeliveryError` kept, in characters.
+const MAX_DELIVERY_ERROR_CHARS: usize = 200;
+
+/// Restarts trails.
+#[derive(Debug)]
+pub struct Restorer {
+    accounts: Accounts,
+}
+
+/// `GetTrailStatus`, as far as it is read.
+#[derive(Debug)]
+struct Status {
+    logging: bool,
+    stopped_at: Option<OffsetDateTime>,
+    delivery_error: Option<String>,
+}
+
+/// What an error of CloudTrail means.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Meaning {
+    /// Try again later.
+    Passing,
+    /// The trail lives in another region.
+    Elsewhere,
+    /// No such trail.
+    Gone,
+    /// Not allowed.
+    Denied,
+    /// Not possible.
+    Impossible,
+}
+
+/// An error of CloudTrail, understood.
+#[derive(Debug)]
+struct Refusal {
+    meaning: Meaning,
+    detail: String,
+}
+
+impl Restorer {
+    /// Restarts trails with the clients of `accounts`.
+    #[must_use]
+    pub fn new(accounts: Accounts) -> Self {
+        Self { accounts }
+    }
+
+    /// Sees to it that the trail logs. Safe to repeat.
+    ///
+    /// # Errors
+    /// When it failed for now; everything that is final is an `Ok`.
+    pub async fn restore(&self, trail: &TrailArn) -> Result<Restored, Failure> {
+        let result = match self.restore_in(trail, trail.region()).await {
+            Err(Refusal { meaning: Meaning::Elsewhere, .. }) => match self.home_region(trail).await {
+                Ok(Some(home)) if home != *trail.region() => self.restore_in(trail, &home).await,
+                Ok(_) => Err(Refusal {
+                    meaning: Meaning::Impossible,
+                    detail: format!(
+                        "InvalidHomeRegionException in {}, and no other home region is known",
+                        trail.region()
+                    ),
+                }),
+                Err(refusal) => Err(refusal),
+            },
+            result => result,
+        };
+        let restored =
+            |outcome| Restored { outcome, at: clock::now(), stopped_at: None, delivery_error: None };
+        let result = match result {
+            Ok(restored) => Ok(restored),
+            Err(Refusal { meaning: Meaning::Passing, detail }) => Err(Failure::transient(detail)),
+            Err(Refusal { meaning: Meaning::Gone, .. }) => Ok(restored(Restoration::Gone)),
+            Err(Refusal { detail, .. }) => Ok(restored(Restoration::Refused { detail })),
+        };
+        telemetry::restore(match result.as_ref().map(|restored| &restored.outcome) {
+            Ok(Restoration::Restarted) => RestoreResult::Restored,
+            Ok(Restoration::AlreadyLogging) => RestoreResult::AlreadyLogging,
+            Ok(Restoration::Gone) => RestoreResult::NotFound,
+            Ok(Restoration::Refused { .. }) => RestoreResult::Refused,
+            Err(_) => RestoreResult::Failed,
+        });
+        result
+    }
+
+    async fn restore_in(&self, trail: &TrailArn, region: &Region) -> Result<Restored, Refusal> {
+        let client = self.client(trail, region)?;
+        let name = trail.to_string();
+        let before = match status(&client, &name).await {
+            Ok(status) if status.logging => return Ok(status.ended(Restoration::AlreadyLogging)),
+            Ok(status) => Some(status),
+            // The right to look is missing; the right to start may be there, and starting twice does no harm.
+            Err(Refusal { meaning: Meaning::Denied, .. }) => None,
+            Err(refusal) => return Err(refusal),
+        };
+        let started = client.start_logging().name(&name).send().await;
+        started.map_err(|error| refusal(&error, "StartLogging"))?;
+        let stopped_at = before.and_then(|status| status.stopped_at);
+        for wait in VERIFY_WAITS_MS {
+            tokio::time::sleep(Duration::from_millis(wait)).await;
+            match status(&client, &name).await {
+                Ok(status) if status.logging => {
+                    return Ok(Restored { stopped_at, ..status.ended(Restoration::Restarted) });
+                }
+                Ok(_) => {}
+                Err(Refusal { meaning: Meaning::Denied, detail }) => {
+                    let detail = format!("StartLogging was accepted but cannot be verified: {detail}");
+                    return Err(Refusal { meaning: Meaning::Denied, detail });
+                }
+                Err(refusal) => return Err(refusal),
+            }
+        }
+        let detail = "StartLogging was accepted, but GetTrailStatus does not show logging yet".to_owned();
+        Err(Refusal { meaning: Meaning::Passing, detail })
+    }
+
+    /// The client for `region`, which may be another than the ARN's.
+    fn client(&self, trail: &TrailArn, region: &Region) -> Result<Client, Refusal> {
+        self.accounts
+            .client(trail, region)
+            .map_err(|not_ours| Refusal { meaning: Meaning::Denied, detail: not_ours.to_string() })
+    }
+
+    /// Where the trail lives, as CloudTrail describes it from the region we looked in.
+    async fn home_region(&self, trail: &TrailArn) -> Result<Option<Region>, Refusal> {
+        let client = self.client(trail, trail.region())?;
+        let answer = client
+            .describe_trails()
+            .trail_name_list(trail.to_string())
+            .send()
+            .await
+            .map_err(|error| refusal(&error, "DescribeTrails"))?;
+        let described = answer.trail_list().first();
+        Ok(described.and_then(|trail| trail.home_region()).and_then(Region::parse))
+    }
+}
+
+impl Status {
+    fn ended(self, outcome: Restoration) -> Restored {
+        let Self { stopped_at, delivery_error, .. } = self;
+        Restored { outcome, at: clock::now(), stopped_at, delivery_error }
+    }
+}
+
+async fn status(client: &Client, name: &str) -> Result<Status, Refusal> {
+    let answer = client
+        .get_trail_status()
+        .name(name)
+        .send()
+        .await
+        .map_err(|error| refusal(&error, "GetTrailStatus"))?;
+    let time = |time: &DateTime| OffsetDateTime::from_unix_timestamp(time.secs()).ok();
+    let delivery_error = answer.latest_delivery_error().filter(|error| !error.is_empty());
+    Ok(Status {
+        logging: answer.is_logging() == Some(true),
+        stopped_at: answer.stop_logging_time().and_then(time),
+        delivery_error: delivery_error.map(|error| error.chars().take(MAX_DELIVERY_ERROR_CHARS).collect()),
+    })
+}
+
+fn refusal<E>(error: &SdkError<E>, call: &str) -> Refusal
+where
+    E: ProvideErrorMetadata + std::error::Error + 'static,
+{
+    let told = aws::describe(error);
+    let meaning = meaning(error.code());
+    let advice = match meaning {
+        Meaning::Denied => format!("; allow cloudtrail:{call} on this trail to the worker's role"),
+        _ => String::new(),
+    };
+    Refusal { meaning, detail: format!("{call}: {told}{advice}") }
+}
+
+/// What an error code means. A code that is not known is taken as passing: the attempts are bounded, and
+/// giving up on a trail that could be restarted is worse than a few calls too many.
+/// Codes: <https://docs.aws.amazon.com/awscloudtrail/latest/APIReference/API_StartLogging.html#API_StartLogging_Errors>
+fn meaning(code: Option<&str>) -> Meaning {
+    match code {
+        Some("TrailNotFoundException") => Meaning::Gone,
+        Some("InvalidHomeRegionException") => Meaning::Elsewhere,
+        Some(
+            "AccessDenied"
+            | "AccessDeniedException"
+            // The region is not enabled for the account, or belongs to another partition.
+            | "UnrecognizedClientException"
+            | "InvalidClientTokenId"
+            | "OptInRequired"
+            | "OperationNotPermittedException"
+            | "NotOrganizationMasterAccountException"
+            | "InsufficientDependencyServiceAccessPermissionException",
+        ) => Meaning::Denied,
+        Some(
+            "CloudTrailARNInvalidException"
+            | "InvalidTrailNameException"
+            | "NoManagementAccountSLRExistsException"
+            | "UnsupportedOperationException",
+        ) => Meaning::Impossible,
+        _ => Meaning::Passing,
+    }
+}

@@ -1,0 +1,174 @@
+//! Posting to Slack by incoming webhook. What Slack's answers mean is decided here.
+
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use reqwest::StatusCode;
+use reqwest::header::RETRY_AFTER;
+use secrecy::{ExposeSecret, SecretString};
+use tokio::time::Instant;
+
+use super::message::Message;
+use crate::telemetry::{self, SlackResult};
+
+/// For one post.
+const POST_TIMEOUT: Duration = Duration::from_secs(10);
+/// For a connection.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
+/// Slack takes about one message a second for each channel.
+const TURN: Duration = Duration::from_secs(1);
+/// A 429 without a readable `Retry-After`.
+const DEFAULT_RETRY_AFTER: Duration = Duration::from_secs(30);
+/// The longest `Retry-After` followed, and the longest queue for a turn: below SQS's visibility limit by far,
+/// and short enough for an alert to be worth something.
+const MAX_WAIT: Duration = Duration::from_secs(900);
+/// How much of an error answer is read: Slack's are one word.
+const MAX_ERROR_BYTES: usize = 64;
+
+/// A Slack channel behind an incoming webhook.
+#[derive(Debug)]
+pub struct Slack {
+    http: reqwest::Client,
+    webhook: SecretString,
+    turns: Mutex<Turns>,
+}
+
+/// Who may post when, once Slack has asked for patience.
+#[derive(Debug)]
+struct Turns {
+    quiet_until: Instant,
+    last_given: Instant,
+}
+
+/// Why a post failed. The texts hold neither the webhook nor the message.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum PostError {
+    /// Slack asks for patience, or did before and it is not our turn: nothing is wrong with the message.
+    #[error("Slack limits the rate: our turn is in {} s", after.as_secs())]
+    NotOurTurn {
+        /// When it is.
+        after: Duration,
+    },
+    /// Not now.
+    #[error("{0}")]
+    Failed(String),
+    /// Not until somebody changes the webhook or the channel.
+    #[error("{0}")]
+    Refused(String),
+}
+
+impl Slack {
+    /// # Errors
+    /// When the TLS stack cannot be set up.
+    pub fn new(webhook: SecretString) -> Result<Self, reqwest::Error> {
+        let http = reqwest::Client::builder()
+            .timeout(POST_TIMEOUT)
+            .connect_timeout(CONNECT_TIMEOUT)
+            // Slack does not redirect; whoever does would be sent the message.
+            .redirect(reqwest::redirect::Policy::none())
+            .build()?;
+        let now = Instant::now();
+        Ok(Self { http, webhook, turns: Mutex::new(Turns { quiet_until: now, last_given: now }) })
+    }
+
+    /// Posts one message.
+    pub async fn post(&self, message: &Message) -> Result<(), PostError> {
+        self.turn()?;
+        let started_at = Instant::now();
+        let posted = self.send(message).await;
+        let result = match &posted {
+            Ok(()) => SlackResult::Ok,
+            Err(PostError::NotOurTurn { .. }) => SlackResult::RateLimited,
+            Err(PostError::Failed(_)) => SlackResult::Failed,
+            Err(PostError::Refused(_)) => SlackResult::Refused,
+        };
+        telemetry::slack_post(result, started_at.elapsed());
+        posted
+    }
+
+    async fn send(&self, message: &Message) -> Result<(), PostError> {
+        let request = self.http.post(self.webhook.expose_secret()).json(&message.payload());
+        // The URL is the secret, and reqwest's errors name it.
+        let answer = request
+            .send()
+            .await
+            .map_err(|error| PostError::Failed(format!("Slack was not reached: {}", reason(error))))?;
+        let status = answer.status();
+        if status.is_success() {
+            return Ok(());
+        }
+        if status == StatusCode::TOO_MANY_REQUESTS {
+            let retry_after = answer.headers().get(RETRY_AFTER);
+            let seconds =
+                retry_after.and_then(|value| value.to_str().ok()).and_then(|text| text.parse().ok());
+            let after = seconds.map_or(DEFAULT_RETRY_AFTER, Duration::from_secs).min(MAX_WAIT);
+            return Err(PostError::NotOurTurn { after: self.turns().quiet(after) });
+        }
+        let told = format!("Slack answered {}{}", status.as_u16(), error_word(answer).await);
+        Err(match status {
+            StatusCode::REQUEST_TIMEOUT => PostError::Failed(told),
+            _ if status.is_client_error() || status.is_redirection() => {
+                PostError::Refused(format!("{told}; check the webhook and its channel"))
+            }
+            _ => PostError::Failed(told),
+        })
+    }
+
+    /// Whether we may post, or else when. Each who must wait is given a turn of their own, so that what waited
+    /// together does not come back together and is refused together.
+    fn turn(&self) -> Result<(), PostError> {
+        match self.turns().next() {
+            Duration::ZERO => Ok(()),
+            after => Err(PostError::NotOurTurn { after }),
+        }
+    }
+
+    fn turns(&self) -> std::sync::MutexGuard<'_, Turns> {
+        self.turns.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Turns {
+    /// How long to wait for a turn; zero if nobody has to.
+    fn next(&mut self) -> Duration {
+        let now = Instant::now();
+        if now >= self.quiet_until {
+            return Duration::ZERO;
+        }
+        self.last_given = (self.last_given + TURN).max(self.quiet_until).min(now + MAX_WAIT);
+        self.last_given - now
+    }
+
+    /// Slack asked for `wait`; whoever was told takes the first turn after it.
+    fn quiet(&mut self, wait: Duration) -> Duration {
+        self.quiet_until = self.quiet_until.max(Instant::now() + wait);
+        self.next().max(wait)
+    }
+}
+
+/// Why a request failed, without the URL, which is the secret.
+fn reason(error: reqwest::Error) -> String {
+    let error = error.without_url();
+    if error.is_timeout() {
+        return format!("no answer in {} s", POST_TIMEOUT.as_secs());
+    }
+    if error.is_connect() {
+        return "no connection".to_owned();
+    }
+    error.to_string()
+}
+
+/// Slack's error word (`no_service`, `channel_is_archived`), if the answer is one; anything else in an answer
+/// is not for logs.
+async fn error_word(mut answer: reqwest::Response) -> String {
+    let mut body = Vec::new();
+    while body.len() <= MAX_ERROR_BYTES
+        && let Ok(Some(chunk)) = answer.chunk().await
+    {
+        body.extend_from_slice(&chunk);
+    }
+    let is_word = !body.is_empty()
+        && body.len() <= MAX_ERROR_BYTES
+        && body.iter().all(|byte| byte.is_ascii_lowercase() || *byte == b'_');
+    if is_word { format!(" ({})", String::from_utf8_lossy(&body)) } else { String::new() }
+}

@@ -1,0 +1,150 @@
+//! Claims and steps: who works on an event, and what of the work is done already.
+//!
+//! A claim is leased: its owner extends the lease while it works, and when the owner is gone the lease runs out
+//! and the next worker takes over. Each claim of an event has a higher fence than the one before, and every
+//! write names its claim: a worker that comes back late can no longer write.
+
+mod memory;
+
+use std::time::Duration;
+
+use time::OffsetDateTime;
+
+use crate::consumer::Reason;
+use crate::event::EventId;
+
+pub use memory::MemoryStore;
+
+/// The right to work on an event, until its lease runs out.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Claim {
+    /// The event.
+    pub event: EventId,
+    /// Rises with every claim of the event; a write with a lower one is refused.
+    pub fence: u64,
+    /// Executions so far, this one included.
+    pub attempts: u32,
+    /// When the event was claimed for the first time.
+    pub first_claimed_at: OffsetDateTime,
+    /// What earlier executions finished.
+    pub steps: Steps,
+}
+
+/// What is done about an event, written down as it happens, so that a retry goes on where it stopped.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Steps {
+    /// How the restart ended, once it has.
+    pub restored: Option<Restored>,
+    /// People were told that the restart takes longer.
+    pub announced: bool,
+    /// People were told how it ended.
+    pub notified: bool,
+}
+
+/// How a restart ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Restored {
+    /// See [`Restoration`].
+    pub outcome: Restoration,
+    /// When logging was seen to be off or on again.
+    pub at: OffsetDateTime,
+    /// When CloudTrail says that logging stopped, where it does.
+    pub stopped_at: Option<OffsetDateTime>,
+    /// Logging is on, and CloudTrail cannot deliver: its own word for why.
+    pub delivery_error: Option<String>,
+}
+
+/// The ends that a restart can come to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Restoration {
+    /// Started by us, and verified.
+    Restarted,
+    /// Logging was on again already.
+    AlreadyLogging,
+    /// CloudTrail knows no such trail.
+    Gone,
+    /// Not allowed, or not possible, until somebody changes something.
+    Refused {
+        /// What was refused, and what to do.
+        detail: String,
+    },
+}
+
+/// How an event ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Ending {
+    /// Everything that was to be done is done.
+    Done,
+    /// It is poison. A duplicate becomes a dead letter too, with no effect repeated.
+    Dead {
+        /// Why.
+        reason: Reason,
+        /// What exactly.
+        detail: String,
+    },
+}
+
+/// What a worker that asks for an event is told.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Claimed {
+    /// It is yours.
+    Yours(Claim),
+    /// Somebody else works on it; their lease ends after this long.
+    Held {
+        /// Until the lease ends.
+        ends_in: Duration,
+    },
+    /// It has ended before.
+    Ended {
+        /// How.
+        ending: Ending,
+        /// After how many executions.
+        attempts: u32,
+    },
+}
+
+/// Why a claim could not be made or written to.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum StoreError {
+    /// The lease ran out and somebody else took the event, or it is ended: stop, and write nothing more.
+    #[error("the claim is lost: somebody else works on the event now")]
+    Lost,
+    /// The store did not answer, so it is not known whether the write happened.
+    #[error("the state store is not available: {0}")]
+    Unavailable(String),
+}
+
+/// What a release does to the count of executions.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Attempt {
+    /// It was one.
+    Counts,
+    /// Nothing was tried: the worker went away, or had to wait for its turn.
+    DoesNotCount,
+}
+
+/// Where claims live. Every write but [`Store::claim`] is refused with [`StoreError::Lost`] unless it names the
+/// event's newest claim and that claim is neither released nor ended.
+pub trait Store: Send + Sync + 'static {
+    /// Claims an event: it is new, or released, or its last owner's lease has run out. Counts the execution.
+    /// An event that ended as dead is claimed anew if `reopen` says that it was taken from the dead letters.
+    fn claim(
+        &self,
+        event: &EventId,
+        lease: Duration,
+        reopen: bool,
+    ) -> impl Future<Output = Result<Claimed, StoreError>> + Send;
+
+    /// Moves the end of the lease to `lease` from now.
+    fn extend(&self, claim: &Claim, lease: Duration) -> impl Future<Output = Result<(), StoreError>> + Send;
+
+    /// Writes the claim's steps down.
+    fn record(&self, claim: &Claim) -> impl Future<Output = Result<(), StoreError>> + Send;
+
+    /// Gives the event back, for any worker to claim.
+    fn release(&self, claim: &Claim, attempt: Attempt)
+    -> impl Future<Output = Result<(), StoreError>> + Send;
+
+    /// Ends the event.
+    fn complete(&self, claim: &Claim, ending: Ending) -> impl Future<Output = Result<(), StoreError>> + Send;
+}

@@ -1,0 +1,360 @@
+//! Logs and metrics: every metric's name, and every value of every label, in one place.
+//!
+//! A log line never holds a message body or a secret. Lines of other crates are kept at `warn` and above,
+//! whatever the filter says: the SDK's finer ones can print what it sends.
+
+use std::io::IsTerminal;
+use std::time::Duration;
+
+use metrics::{Unit, counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram};
+use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
+use tracing_subscriber::filter::{FilterExt, LevelFilter, Targets, filter_fn};
+use tracing_subscriber::prelude::*;
+
+use crate::config::{LogFormat, MetricsFormat, TelemetryConfig};
+use crate::consumer::Reason;
+
+const MESSAGES_RECEIVED: &str = "trailkeeper_messages_received_total";
+const MESSAGES_DELETED: &str = "trailkeeper_messages_deleted_total";
+const MESSAGES: &str = "trailkeeper_messages_total";
+const DEAD_LETTERS: &str = "trailkeeper_dead_letters_total";
+const IN_FLIGHT: &str = "trailkeeper_messages_in_flight";
+const POLLERS: &str = "trailkeeper_pollers";
+const SQS_REQUESTS: &str = "trailkeeper_sqs_requests_total";
+const SLACK_POSTS: &str = "trailkeeper_slack_posts_total";
+const RESTORE: &str = "trailkeeper_restore_total";
+const LEASES_LOST: &str = "trailkeeper_leases_lost_total";
+const QUEUE_DELAY: &str = "trailkeeper_queue_delay_seconds";
+const PROCESSING: &str = "trailkeeper_processing_seconds";
+const TIME_TO_RESTORE: &str = "trailkeeper_time_to_restore_seconds";
+const SLACK_POST: &str = "trailkeeper_slack_post_seconds";
+
+/// From a queue that is keeping up to one that is days behind.
+const DELAY_BUCKETS_SECONDS: [f64; 12] =
+    [0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 120.0, 600.0, 3_600.0];
+/// From a message that needs no call to one that waits out every timeout.
+const WORK_BUCKETS_SECONDS: [f64; 10] = [0.001, 0.01, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0, 20.0, 60.0];
+
+/// The CloudWatch namespace of embedded metrics.
+const EMF_NAMESPACE: &str = "trailkeeper";
+/// A CloudWatch data point is a minute at its finest here; six flushes share it. A histogram keeps at most
+/// 100 samples between flushes, the format's own limit.
+const EMF_FLUSH: Duration = Duration::from_secs(10);
+/// Prometheus histograms keep raw samples until they are put into buckets.
+const UPKEEP: Duration = Duration::from_secs(5);
+
+/// Declares a label's values: an enum, its text, and the list of all.
+macro_rules! label {
+    ($(#[$doc:meta])* $name:ident { $($(#[$variant_doc:meta])* $variant:ident = $text:literal),+ $(,)? }) => {
+        $(#[$doc])*
+        #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+        pub enum $name { $($(#[$variant_doc])* $variant),+ }
+
+        impl $name {
+            const ALL: &[Self] = &[$(Self::$variant),+];
+
+            /// The label's value.
+            #[must_use]
+            pub fn as_str(self) -> &'static str {
+                match self { $(Self::$variant => $text),+ }
+            }
+        }
+    };
+}
+
+label! {
+    /// What became of a message, once for each time it was worked on.
+    Outcome {
+        /// Logging runs again because of us.
+        Restored = "restored",
+        /// Somebody else was faster.
+        AlreadyLogging = "already_logging",
+        /// People were told; nothing was to be restarted, or nothing could be.
+        Notified = "notified",
+        /// People were told of a call that failed.
+        Attempt = "attempt",
+        /// Nothing to do with switching CloudTrail off.
+        Ignored = "ignored",
+        /// Its event was finished before.
+        Duplicate = "duplicate",
+        /// Failed for now.
+        Retried = "retried",
+        /// Poison.
+        DeadLettered = "dead_lettered",
+        /// Given back, or left to the worker that holds it.
+        Released = "released",
+    }
+}
+
+label! {
+    /// A request to SQS.
+    SqsOperation {
+        /// `ReceiveMessage`.
+        Receive = "receive",
+        /// `DeleteMessageBatch`.
+        Delete = "delete",
+        /// `ChangeMessageVisibilityBatch`.
+        Hide = "change_visibility",
+        /// `SendMessage` to the dead-letter queue.
+        DeadLetter = "dead_letter",
+    }
+}
+
+label! {
+    /// How SQS answered.
+    SqsResult {
+        /// Wholly.
+        Ok = "ok",
+        /// Some entries of the batch failed.
+        Partial = "partial",
+        /// Not at all.
+        Error = "error",
+    }
+}
+
+label! {
+    /// How Slack answered.
+    SlackResult {
+        /// Posted.
+        Ok = "ok",
+        /// 429.
+        RateLimited = "rate_limited",
+        /// For now not.
+        Failed = "failed",
+        /// For good not.
+        Refused = "refused",
+    }
+}
+
+label! {
+    /// How one attempt at restarting a trail ended.
+    RestoreResult {
+        /// Restarted and verified.
+        Restored = "restored",
+        /// It was logging again already.
+        AlreadyLogging = "already_logging",
+        /// There is no such trail.
+        NotFound = "not_found",
+        /// For good not.
+        Refused = "refused",
+        /// For now not.
+        Failed = "failed",
+    }
+}
+
+/// A message became `outcome`.
+pub fn message(outcome: Outcome) {
+    counter!(MESSAGES, "outcome" => outcome.as_str()).increment(1);
+}
+
+pub(crate) fn messages_received(count: usize) {
+    counter!(MESSAGES_RECEIVED).increment(count as u64);
+}
+
+pub(crate) fn message_deleted() {
+    counter!(MESSAGES_DELETED).increment(1);
+}
+
+pub(crate) fn dead_letter(reason: Reason) {
+    counter!(DEAD_LETTERS, "reason" => reason.as_str()).increment(1);
+}
+
+#[expect(clippy::cast_precision_loss, reason = "far fewer than 2^52 messages are in flight")]
+pub(crate) fn in_flight(count: usize) {
+    gauge!(IN_FLIGHT).set(count as f64);
+}
+
+#[expect(clippy::cast_precision_loss, reason = "there are at most a handful of pollers")]
+pub(crate) fn pollers(count: usize) {
+    gauge!(POLLERS).set(count as f64);
+}
+
+pub(crate) fn sqs_request(operation: SqsOperation, result: SqsResult) {
+    counter!(SQS_REQUESTS, "operation" => operation.as_str(), "result" => result.as_str()).increment(1);
+}
+
+pub(crate) fn slack_post(result: SlackResult, took: Duration) {
+    counter!(SLACK_POSTS, "result" => result.as_str()).increment(1);
+    histogram!(SLACK_POST).record(took);
+}
+
+pub(crate) fn restore(result: RestoreResult) {
+    counter!(RESTORE, "result" => result.as_str()).increment(1);
+}
+
+pub(crate) fn lease_lost() {
+    counter!(LEASES_LOST).increment(1);
+}
+
+pub(crate) fn queue_delay(delay: Duration) {
+    histogram!(QUEUE_DELAY).record(delay);
+}
+
+pub(crate) fn processing(took: Duration) {
+    histogram!(PROCESSING).record(took);
+}
+
+pub(crate) fn time_to_restore(took: Duration) {
+    histogram!(TIME_TO_RESTORE).record(took);
+}
+
+/// Where `/metrics` gets its text from; nothing unless the format is Prometheus.
+#[derive(Clone)]
+pub struct Metrics(Source);
+
+#[derive(Clone)]
+enum Source {
+    Prometheus(PrometheusHandle),
+    Emf(&'static metrics_cloudwatch_embedded::Collector),
+    Off,
+}
+
+impl Metrics {
+    /// No metrics anywhere.
+    #[must_use]
+    pub fn off() -> Self {
+        Self(Source::Off)
+    }
+
+    /// The metrics in Prometheus's text form, if they are kept in it.
+    #[must_use]
+    pub fn render(&self) -> Option<String> {
+        match &self.0 {
+            Source::Prometheus(handle) => Some(handle.render()),
+            Source::Emf(_) | Source::Off => None,
+        }
+    }
+
+    /// Keeps the metrics going until dropped: moves samples into buckets, or writes them out.
+    pub async fn upkeep(&self) {
+        match &self.0 {
+            Source::Prometheus(handle) => loop {
+                tokio::time::sleep(UPKEEP).await;
+                handle.run_upkeep();
+            },
+            Source::Emf(_) => loop {
+                tokio::time::sleep(EMF_FLUSH).await;
+                self.flush();
+            },
+            Source::Off => std::future::pending().await,
+        }
+    }
+
+    /// Writes out what is not yet written; for the end of the program.
+    pub fn flush(&self) {
+        if let Source::Emf(collector) = &self.0
+            && let Err(error) = collector.flush(std::io::stdout())
+        {
+            tracing::warn!(%error, "metrics could not be written to standard output");
+        }
+    }
+}
+
+/// Sets logging and metrics up, once in a process.
+///
+/// # Errors
+/// When a recorder or subscriber is installed already.
+pub fn init(config: &TelemetryConfig) -> anyhow::Result<Metrics> {
+    init_logs(config)?;
+    init_panic_hook();
+    let source = match config.metrics {
+        MetricsFormat::Prometheus => Source::Prometheus(install_prometheus()?),
+        MetricsFormat::Emf => {
+            let builder = metrics_cloudwatch_embedded::Builder::new().cloudwatch_namespace(EMF_NAMESPACE);
+            Source::Emf(builder.init().map_err(|error| anyhow::anyhow!("metrics: {error}"))?)
+        }
+        MetricsFormat::Off => Source::Off,
+    };
+    describe();
+    Ok(Metrics(source))
+}
+
+fn install_prometheus() -> anyhow::Result<PrometheusHandle> {
+    let mut builder = PrometheusBuilder::new();
+    for name in [QUEUE_DELAY, TIME_TO_RESTORE] {
+        builder = builder.set_buckets_for_metric(Matcher::Full(name.to_owned()), &DELAY_BUCKETS_SECONDS)?;
+    }
+    for name in [PROCESSING, SLACK_POST] {
+        builder = builder.set_buckets_for_metric(Matcher::Full(name.to_owned()), &WORK_BUCKETS_SECONDS)?;
+    }
+    let recorder = builder.build_recorder();
+    let handle = recorder.handle();
+    metrics::set_global_recorder(recorder).map_err(|_| anyhow::anyhow!("metrics are set up already"))?;
+    Ok(handle)
+}
+
+/// Describes every metric, and starts each counter at zero: a rate needs a first sample to rise from.
+fn describe() {
+    describe_counter!(MESSAGES_RECEIVED, Unit::Count, "Messages received from the queue.");
+    describe_counter!(MESSAGES_DELETED, Unit::Count, "Messages deleted from the queue.");
+    describe_counter!(MESSAGES, Unit::Count, "What became of messages.");
+    describe_counter!(DEAD_LETTERS, Unit::Count, "Messages copied to the dead-letter queue.");
+    describe_gauge!(IN_FLIGHT, Unit::Count, "Messages being worked on or settled.");
+    describe_gauge!(POLLERS, Unit::Count, "Long polls under way.");
+    describe_counter!(SQS_REQUESTS, Unit::Count, "Requests to SQS.");
+    describe_counter!(SLACK_POSTS, Unit::Count, "Posts to Slack.");
+    describe_counter!(RESTORE, Unit::Count, "Attempts at restarting a trail.");
+    describe_counter!(LEASES_LOST, Unit::Count, "Messages lost to somebody else while worked on.");
+    describe_histogram!(QUEUE_DELAY, Unit::Seconds, "From sent to first received.");
+    describe_histogram!(PROCESSING, Unit::Seconds, "From received to decided.");
+    describe_histogram!(TIME_TO_RESTORE, Unit::Seconds, "From the event to logging verified.");
+    describe_histogram!(SLACK_POST, Unit::Seconds, "One post to Slack.");
+    for name in [MESSAGES_RECEIVED, MESSAGES_DELETED, LEASES_LOST] {
+        counter!(name).absolute(0);
+    }
+    for name in [IN_FLIGHT, POLLERS] {
+        gauge!(name).set(0.0);
+    }
+    for name in [QUEUE_DELAY, PROCESSING, TIME_TO_RESTORE, SLACK_POST] {
+        // Registering is what makes it appear.
+        let _ = histogram!(name);
+    }
+    for outcome in Outcome::ALL {
+        counter!(MESSAGES, "outcome" => outcome.as_str()).absolute(0);
+    }
+    for reason in Reason::ALL {
+        counter!(DEAD_LETTERS, "reason" => reason.as_str()).absolute(0);
+    }
+    for operation in SqsOperation::ALL {
+        for result in SqsResult::ALL {
+            counter!(SQS_REQUESTS, "operation" => operation.as_str(), "result" => result.as_str())
+                .absolute(0);
+        }
+    }
+    for result in SlackResult::ALL {
+        counter!(SLACK_POSTS, "result" => result.as_str()).absolute(0);
+    }
+    for result in RestoreResult::ALL {
+        counter!(RESTORE, "result" => result.as_str()).absolute(0);
+    }
+}
+
+fn init_logs(config: &TelemetryConfig) -> anyhow::Result<()> {
+    let json = match config.log_format {
+        Some(format) => format == LogFormat::Json,
+        None => !std::io::stderr().is_terminal(),
+    };
+    let foreign =
+        filter_fn(|line| line.target().starts_with("trailkeeper") || *line.level() <= tracing::Level::WARN);
+    // It logs an error for every sample beyond its hundred; that limit is documented, not an error.
+    let quiet = Targets::new()
+        .with_default(LevelFilter::TRACE)
+        .with_target("metrics_cloudwatch_embedded", LevelFilter::OFF);
+    let filter = config.log.clone().and(foreign).and(quiet);
+    let lines = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
+    let registry = tracing_subscriber::registry();
+    if json {
+        registry.with(lines.json().flatten_event(true).with_filter(filter)).try_init()?;
+    } else {
+        registry.with(lines.with_ansi(std::io::stderr().is_terminal()).with_filter(filter)).try_init()?;
+    }
+    Ok(())
+}
+
+/// Tells where a panic happened and not what it said: the text of a panic can quote the data that caused it.
+fn init_panic_hook() {
+    std::panic::set_hook(Box::new(|panic| {
+        let place = panic.location().map(ToString::to_string);
+        tracing::error!(place = place.as_deref().unwrap_or("unknown"), "panicked");
+    }));
+}
