@@ -37,8 +37,12 @@ pub enum StartError {
 ///
 /// # Errors
 /// When it cannot start; once it has started, it ends well.
-pub async fn run(config: Config, metrics: Metrics, shutdown: Shutdown) -> Result<(), StartError> {
-    let sdk = sdk_config().await?;
+pub async fn run(
+    config: Config,
+    sdk: SdkConfig,
+    metrics: Metrics,
+    shutdown: Shutdown,
+) -> Result<(), StartError> {
     let (queue, means) = tokio::try_join!(queue(&config, &sdk), means(&config.respond, &sdk))?;
     if config.respond.mode != Mode::DryRun {
         tracing::warn!(
@@ -65,7 +69,11 @@ pub async fn run(config: Config, metrics: Metrics, shutdown: Shutdown) -> Result
     Ok(())
 }
 
-async fn sdk_config() -> Result<SdkConfig, StartError> {
+/// AWS as it is configured around the process: environment, profile, or task.
+///
+/// # Errors
+/// When nothing names a region.
+pub async fn sdk_config() -> Result<SdkConfig, StartError> {
     let sdk = aws_config::defaults(BehaviorVersion::latest()).http_client(aws::http_client()).load().await;
     if sdk.region().is_none() {
         let fault =
@@ -106,7 +114,7 @@ async fn means(config: &RespondConfig, sdk: &SdkConfig) -> Result<Means, StartEr
     };
     Ok(match (config.mode, &config.slack_webhook) {
         (Mode::Restore, Some(webhook)) => {
-            Means::Restore(Restorer::new(Accounts::discover(sdk).await), slack(webhook)?)
+            Means::Restore(Box::new(Restorer::new(Accounts::discover(sdk).await)), slack(webhook)?)
         }
         (Mode::Notify, Some(webhook)) => Means::Notify(slack(webhook)?),
         // Config::read demands a webhook for every other mode.

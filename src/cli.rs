@@ -1,6 +1,11 @@
 //! Commands and flags, and what becomes of them. Values are taken as text here: [`crate::config`] reads them
 //! all, so that every fault is named in one go.
 
+#![expect(
+    clippy::doc_markdown,
+    reason = "what is documented here is printed as help, where backticks are noise"
+)]
+
 use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
@@ -120,7 +125,11 @@ fn run(args: RunArgs) -> ExitCode {
         runtime.block_on(async {
             let metrics = telemetry::init(&config.telemetry)?;
             let shutdown = Shutdown::on_signals()?;
-            Ok(app::run(config, metrics, shutdown).await)
+            let sdk = match app::sdk_config().await {
+                Ok(sdk) => sdk,
+                Err(error) => return Ok(Err(error)),
+            };
+            Ok(app::run(config, sdk, metrics, shutdown).await)
         })
     });
     match ran {

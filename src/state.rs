@@ -33,6 +33,8 @@ pub struct Claim {
 /// What is done about an event, written down as it happens, so that a retry goes on where it stopped.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Steps {
+    /// `StartLogging` was accepted, and is not verified yet.
+    pub started: bool,
     /// How the restart ended, once it has.
     pub restored: Option<Restored>,
     /// People were told that the restart takes longer.

@@ -129,14 +129,13 @@ async fn settle_all<Q: Queue>(queue: Arc<Q>, kind: Kind, mut messages: Vec<(InFl
             }
         }
         let Some(failure) = last else { return };
-        match (&failure, waits.next()) {
-            (Failure::Transient { .. }, Some(wait)) => tokio::time::sleep(wait).await,
-            _ => {
-                let count = failed.len();
-                tracing::error!(?kind, count, %failure, "not settled: the messages will come again");
-                return;
-            }
-        }
+        let wait = waits.next().filter(|_| matches!(failure, Failure::Transient { .. }));
+        let Some(wait) = wait else {
+            let count = failed.len();
+            tracing::error!(?kind, count, %failure, "not settled: the messages will come again");
+            return;
+        };
+        tokio::time::sleep(wait).await;
         messages = failed;
     }
 }

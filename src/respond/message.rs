@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
-use crate::event::{ActorKind, Event, Kind, TrailArn, partition_of};
+use crate::event::{AccountId, ActorKind, Event, Kind, Region, TrailArn, partition_of};
 use crate::state::{Restoration, Restored};
 
 /// The longest value shown, in characters before escaping: with every one of them escaped (`&amp;`), the
@@ -20,7 +20,7 @@ const MAX_VALUE_CHARS: usize = 128;
 /// The same for a reason that we wrote ourselves.
 const MAX_DETAIL_CHARS: usize = 200;
 /// Longer than SQS keeps any message: whoever says that logging was off for longer than this did not measure.
-const MAX_BLIND: Duration = Duration::from_secs(14 * 24 * 3_600);
+const MAX_BLIND: Duration = Duration::from_hours(14 * 24);
 
 /// What there is to say about an event.
 #[derive(Debug, Clone, Copy)]
@@ -96,7 +96,7 @@ impl Message {
 /// Who did what, where and when.
 fn deed(event: &Event) -> String {
     let who = shown(&event.actor.who);
-    let account = event.account.as_ref().map_or("unknown", |account| account.as_str());
+    let account = event.account.as_ref().map_or("unknown", AccountId::as_str);
     let when = event.time.map_or_else(|| "an unknown time".to_owned(), stamp);
     let place = format!("in account {account} at {when}");
     let name = shown(&event.name);
@@ -202,8 +202,8 @@ fn blocks(event: &Event, report: Report, severity: Severity, text: &str, outcome
     let fields = [
         ("Severity", word.to_owned()),
         ("Trail", or_unknown(event.resource.as_deref().map(trail_name))),
-        ("Account", or_unknown(event.account.as_ref().map(|account| account.as_str()))),
-        ("Region", or_unknown(event.region.as_ref().map(|region| region.as_str()))),
+        ("Account", or_unknown(event.account.as_ref().map(AccountId::as_str))),
+        ("Region", or_unknown(event.region.as_ref().map(Region::as_str))),
         ("Who", shown(&event.actor.who)),
         ("Source address", or_unknown(event.source_address.as_deref())),
         ("User agent", or_unknown(event.user_agent.as_deref())),

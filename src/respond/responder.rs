@@ -25,7 +25,7 @@ const HELD_MARGIN: Duration = Duration::from_secs(1);
 #[derive(Debug)]
 pub enum Means {
     /// Restart and tell.
-    Restore(Restorer, Slack),
+    Restore(Box<Restorer>, Slack),
     /// Tell.
     Notify(Slack),
     /// Neither: log what would be done.
@@ -92,12 +92,12 @@ impl<S: Store> Responder<S> {
 
     /// Works while the claim is kept alive, and stops when the message is lost or goes back.
     async fn hold_claim(&self, event: &Event, claim: &mut Claim, slack: &Slack, hold: &Hold) -> Finished {
-        let held = claim.clone();
+        let ours = claim.clone();
         let mut beats = hold.beats();
         let keep = async {
             // The sender lives in the hold, which outlives this.
             while beats.changed().await.is_ok() {
-                match self.store.extend(&held, self.lease).await {
+                match self.store.extend(&ours, self.lease).await {
                     Ok(()) => {}
                     Err(StoreError::Lost) => return,
                     Err(error) => tracing::warn!(%error, "the lease could not be extended"),
@@ -148,8 +148,8 @@ impl<S: Store> Responder<S> {
     }
 
     async fn work(&self, event: &Event, claim: &mut Claim, slack: &Slack) -> Result<Finished, StoreError> {
-        let restorer = match (&self.means, event.kind) {
-            (Means::Restore(restorer, _), Kind::Stopped) => restorer,
+        let trails = match (&self.means, event.kind) {
+            (Means::Restore(trails, _), Kind::Stopped) => trails,
             (_, Kind::Stopped) => {
                 return self.tell(event, claim, slack, Report::Untouched, Outcome::Notified).await;
             }
@@ -165,7 +165,7 @@ impl<S: Store> Responder<S> {
         }
         let restored = match claim.steps.restored.clone() {
             Some(restored) => restored,
-            None => match self.restore(event, claim, restorer, slack).await? {
+            None => match self.restore(event, claim, trails, slack).await? {
                 Ok(restored) => {
                     claim.steps.restored = Some(restored.clone());
                     self.store.record(claim).await?;
@@ -194,7 +194,7 @@ impl<S: Store> Responder<S> {
         &self,
         event: &Event,
         claim: &mut Claim,
-        restorer: &Restorer,
+        trails: &Restorer,
         slack: &Slack,
     ) -> Result<Result<Restored, Finished>, StoreError> {
         let target = match event.target() {
@@ -206,7 +206,7 @@ impl<S: Store> Responder<S> {
                 return Ok(Ok(refused));
             }
         };
-        let mut restoring = std::pin::pin!(restorer.restore(target.arn()));
+        let mut restoring = std::pin::pin!(trails.restore(target.arn(), claim.steps.started));
         let result = match tokio::time::timeout(PATIENCE, &mut restoring).await {
             Ok(result) => result,
             Err(_elapsed) => {
@@ -219,16 +219,20 @@ impl<S: Store> Responder<S> {
                 result
             }
         };
-        let failure = match result {
+        let not_yet = match result {
             Ok(restored) => {
                 if let (Restoration::Restarted, Some(time)) = (&restored.outcome, event.time) {
                     telemetry::time_to_restore(clock::since(time));
                 }
                 return Ok(Ok(restored));
             }
-            Err(failure) => failure,
+            Err(not_yet) => not_yet,
         };
-        let detail = failure.to_string();
+        if not_yet.started && !claim.steps.started {
+            claim.steps.started = true;
+            self.store.record(claim).await?;
+        }
+        let detail = not_yet.detail;
         if self.retry.is_last(claim.attempts) {
             return self.give_up(event, claim, slack, detail).await.map(Err);
         }

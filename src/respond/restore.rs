@@ -10,7 +10,6 @@ use time::OffsetDateTime;
 use super::accounts::Accounts;
 use crate::aws;
 use crate::clock;
-use crate::consumer::Failure;
 use crate::event::{Region, TrailArn};
 use crate::state::{Restoration, Restored};
 use crate::telemetry::{self, RestoreResult};
@@ -24,6 +23,16 @@ const MAX_DELIVERY_ERROR_CHARS: usize = 200;
 #[derive(Debug)]
 pub struct Restorer {
     accounts: Accounts,
+}
+
+/// A restart that failed for now.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{detail}")]
+pub struct NotYet {
+    /// `StartLogging` was accepted: whoever looks next and sees logging on owes it to us.
+    pub started: bool,
+    /// What failed.
+    pub detail: String,
 }
 
 /// `GetTrailStatus`, as far as it is read.
@@ -53,7 +62,15 @@ enum Meaning {
 #[derive(Debug)]
 struct Refusal {
     meaning: Meaning,
+    /// It came after `StartLogging` had been accepted.
+    started: bool,
     detail: String,
+}
+
+impl Refusal {
+    fn new(meaning: Meaning, detail: String) -> Self {
+        Self { meaning, started: false, detail }
+    }
 }
 
 impl Restorer {
@@ -63,21 +80,21 @@ impl Restorer {
         Self { accounts }
     }
 
-    /// Sees to it that the trail logs. Safe to repeat.
+    /// Sees to it that the trail logs. Safe to repeat. `started` says that an earlier call of this got as far
+    /// as `StartLogging`: logging that is found on is then ours.
     ///
     /// # Errors
     /// When it failed for now; everything that is final is an `Ok`.
-    pub async fn restore(&self, trail: &TrailArn) -> Result<Restored, Failure> {
-        let result = match self.restore_in(trail, trail.region()).await {
+    pub async fn restore(&self, trail: &TrailArn, started: bool) -> Result<Restored, NotYet> {
+        let result = match self.restore_in(trail, trail.region(), started).await {
             Err(Refusal { meaning: Meaning::Elsewhere, .. }) => match self.home_region(trail).await {
-                Ok(Some(home)) if home != *trail.region() => self.restore_in(trail, &home).await,
-                Ok(_) => Err(Refusal {
-                    meaning: Meaning::Impossible,
-                    detail: format!(
-                        "InvalidHomeRegionException in {}, and no other home region is known",
-                        trail.region()
-                    ),
-                }),
+                Ok(Some(home)) if home != *trail.region() => self.restore_in(trail, &home, started).await,
+                Ok(_) => {
+                    let region = trail.region();
+                    let detail =
+                        format!("InvalidHomeRegionException in {region}, and no other home region is known");
+                    Err(Refusal::new(Meaning::Impossible, detail))
+                }
                 Err(refusal) => Err(refusal),
             },
             result => result,
@@ -86,7 +103,7 @@ impl Restorer {
             |outcome| Restored { outcome, at: clock::now(), stopped_at: None, delivery_error: None };
         let result = match result {
             Ok(restored) => Ok(restored),
-            Err(Refusal { meaning: Meaning::Passing, detail }) => Err(Failure::transient(detail)),
+            Err(Refusal { meaning: Meaning::Passing, started, detail }) => Err(NotYet { started, detail }),
             Err(Refusal { meaning: Meaning::Gone, .. }) => Ok(restored(Restoration::Gone)),
             Err(Refusal { detail, .. }) => Ok(restored(Restoration::Refused { detail })),
         };
@@ -100,10 +117,16 @@ impl Restorer {
         result
     }
 
-    async fn restore_in(&self, trail: &TrailArn, region: &Region) -> Result<Restored, Refusal> {
+    async fn restore_in(
+        &self,
+        trail: &TrailArn,
+        region: &Region,
+        started: bool,
+    ) -> Result<Restored, Refusal> {
         let client = self.client(trail, region)?;
         let name = trail.to_string();
         let before = match status(&client, &name).await {
+            Ok(status) if status.logging && started => return Ok(status.ended(Restoration::Restarted)),
             Ok(status) if status.logging => return Ok(status.ended(Restoration::AlreadyLogging)),
             Ok(status) => Some(status),
             // The right to look is missing; the right to start may be there, and starting twice does no harm.
@@ -112,30 +135,16 @@ impl Restorer {
         };
         let started = client.start_logging().name(&name).send().await;
         started.map_err(|error| refusal(&error, "StartLogging"))?;
-        let stopped_at = before.and_then(|status| status.stopped_at);
-        for wait in VERIFY_WAITS_MS {
-            tokio::time::sleep(Duration::from_millis(wait)).await;
-            match status(&client, &name).await {
-                Ok(status) if status.logging => {
-                    return Ok(Restored { stopped_at, ..status.ended(Restoration::Restarted) });
-                }
-                Ok(_) => {}
-                Err(Refusal { meaning: Meaning::Denied, detail }) => {
-                    let detail = format!("StartLogging was accepted but cannot be verified: {detail}");
-                    return Err(Refusal { meaning: Meaning::Denied, detail });
-                }
-                Err(refusal) => return Err(refusal),
-            }
-        }
-        let detail = "StartLogging was accepted, but GetTrailStatus does not show logging yet".to_owned();
-        Err(Refusal { meaning: Meaning::Passing, detail })
+        let verified =
+            verify(&client, &name).await.map_err(|refusal| Refusal { started: true, ..refusal })?;
+        Ok(Restored { stopped_at: before.and_then(|status| status.stopped_at), ..verified })
     }
 
     /// The client for `region`, which may be another than the ARN's.
     fn client(&self, trail: &TrailArn, region: &Region) -> Result<Client, Refusal> {
         self.accounts
             .client(trail, region)
-            .map_err(|not_ours| Refusal { meaning: Meaning::Denied, detail: not_ours.to_string() })
+            .map_err(|not_ours| Refusal::new(Meaning::Denied, not_ours.to_string()))
     }
 
     /// Where the trail lives, as CloudTrail describes it from the region we looked in.
@@ -157,6 +166,24 @@ impl Status {
         let Self { stopped_at, delivery_error, .. } = self;
         Restored { outcome, at: clock::now(), stopped_at, delivery_error }
     }
+}
+
+/// Looks until logging is seen to run.
+async fn verify(client: &Client, name: &str) -> Result<Restored, Refusal> {
+    for wait in VERIFY_WAITS_MS {
+        tokio::time::sleep(Duration::from_millis(wait)).await;
+        match status(client, name).await {
+            Ok(status) if status.logging => return Ok(status.ended(Restoration::Restarted)),
+            Ok(_) => {}
+            Err(Refusal { meaning: Meaning::Denied, detail, .. }) => {
+                let detail = format!("StartLogging was accepted but cannot be verified: {detail}");
+                return Err(Refusal::new(Meaning::Denied, detail));
+            }
+            Err(refusal) => return Err(refusal),
+        }
+    }
+    let detail = "StartLogging was accepted, but GetTrailStatus does not show logging yet".to_owned();
+    Err(Refusal::new(Meaning::Passing, detail))
 }
 
 async fn status(client: &Client, name: &str) -> Result<Status, Refusal> {
@@ -185,7 +212,7 @@ where
         Meaning::Denied => format!("; allow cloudtrail:{call} on this trail to the worker's role"),
         _ => String::new(),
     };
-    Refusal { meaning, detail: format!("{call}: {told}{advice}") }
+    Refusal::new(meaning, format!("{call}: {told}{advice}"))
 }
 
 /// What an error code means. A code that is not known is taken as passing: the attempts are bounded, and

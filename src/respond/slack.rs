@@ -21,7 +21,7 @@ const TURN: Duration = Duration::from_secs(1);
 const DEFAULT_RETRY_AFTER: Duration = Duration::from_secs(30);
 /// The longest `Retry-After` followed, and the longest queue for a turn: below SQS's visibility limit by far,
 /// and short enough for an alert to be worth something.
-const MAX_WAIT: Duration = Duration::from_secs(900);
+const MAX_WAIT: Duration = Duration::from_mins(15);
 /// How much of an error answer is read: Slack's are one word.
 const MAX_ERROR_BYTES: usize = 64;
 

@@ -1,1 +1,5 @@
+//! Behaviour through the public face: the worker between an AWS that answers over HTTP and a Slack on `wiremock`.
 
+mod bad_input;
+mod outcomes;
+mod support;

@@ -1,0 +1,38 @@
+# List the recipes.
+default:
+    @just --list --unsorted
+
+# Check the formatting.
+fmt:
+    cargo fmt --check
+
+# Run clippy; a warning fails.
+lint:
+    cargo clippy --all-targets -- -D warnings
+
+# Build the documentation; a warning fails.
+doc:
+    RUSTDOCFLAGS="-D warnings" cargo doc --no-deps
+
+# Run every test.
+test:
+    cargo test
+
+# Run the demo from start to end.
+demo:
+    cargo run --example demo
+
+# Check the dependencies' licences and sources, and that no banned crate is among them.
+deny:
+    cargo deny check bans licenses sources
+
+# Look for known vulnerabilities, offline if ADVISORY_DB names a copy of the advisory database.
+audit:
+    cargo audit ${ADVISORY_DB:+--db "$ADVISORY_DB" --no-fetch --stale}
+
+# Measure the throughput.
+bench:
+    cargo bench --bench throughput
+
+# Run all that CI runs.
+ci: fmt lint doc test demo deny audit

@@ -1,0 +1,357 @@
+//! AWS over HTTP, in this process: winterbaume's SQS and CloudTrail and a word of STS behind a local port, with
+//! every call written down and every fault that a test asks for.
+
+#![allow(
+    dead_code,
+    unreachable_pub,
+    reason = "shared with the demo and the benchmark, each of which uses a part"
+)]
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use aws_config::{BehaviorVersion, Region, SdkConfig};
+use aws_sdk_sqs::types::{Message, MessageAttributeValue, QueueAttributeName};
+use axum::Router;
+use axum::body::{Body, Bytes};
+use axum::extract::State;
+use axum::http::{HeaderMap, Response, StatusCode};
+use serde_json::{Value, json};
+use winterbaume_core::{MockAws, MockRequest, MockResponse, MockService};
+
+/// The one account that winterbaume knows.
+pub const ACCOUNT: &str = "123456789012";
+/// Where the worker lives; trails may live elsewhere.
+pub const REGION: &str = "eu-west-1";
+
+/// One call that somebody made.
+#[derive(Debug, Clone)]
+pub struct Call {
+    pub operation: String,
+    pub region: String,
+    pub body: Value,
+}
+
+/// How a call is to go wrong, or differently.
+#[derive(Debug, Clone)]
+pub enum Fault {
+    /// Refused with this status and error code.
+    Refuse(u16, &'static str),
+    /// Answered with this, and not carried out.
+    Answer(Value),
+    /// Carried out after this long.
+    Delay(Duration),
+    /// A batch whose entries at these positions are not carried out, and reported as failed with this code.
+    FailEntries(&'static [usize], &'static str),
+}
+
+struct Rule {
+    operation: &'static str,
+    fault: Fault,
+    times: usize,
+}
+
+/// The running server.
+pub struct Aws {
+    inner: Arc<Inner>,
+    endpoint: String,
+    credentials: aws_sdk_sqs::config::SharedCredentialsProvider,
+    server: tokio::task::JoinHandle<()>,
+}
+
+struct Inner {
+    account: String,
+    sqs: winterbaume_sqs::SqsService,
+    cloudtrail: winterbaume_cloudtrail::CloudTrailService,
+    calls: Mutex<Vec<Call>>,
+    rules: Mutex<Vec<Rule>>,
+    books: Mutex<Books>,
+}
+
+/// Which messages are in which queue, from the answers seen: winterbaume counts a message that was hidden and
+/// is visible again neither as the one nor as the other.
+#[derive(Default)]
+struct Books {
+    /// By message id, the queue's name.
+    queued: HashMap<String, String>,
+    /// By receipt handle, the message id.
+    received: HashMap<String, String>,
+}
+
+impl Books {
+    fn keep(&mut self, operation: &str, request: &Value, answer: &Value) {
+        let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+        let list = |value: &Value| value.as_array().cloned().unwrap_or_default();
+        match operation {
+            "SendMessage" => {
+                let queue = text(&request["QueueUrl"]).rsplit('/').next().unwrap_or_default().to_owned();
+                self.queued.insert(text(&answer["MessageId"]), queue);
+            }
+            "ReceiveMessage" => {
+                for message in list(&answer["Messages"]) {
+                    self.received.insert(text(&message["ReceiptHandle"]), text(&message["MessageId"]));
+                }
+            }
+            "DeleteMessageBatch" => {
+                let done: Vec<_> =
+                    list(&answer["Successful"]).iter().map(|entry| text(&entry["Id"])).collect();
+                for entry in list(&request["Entries"]) {
+                    if done.contains(&text(&entry["Id"]))
+                        && let Some(message) = self.received.get(&text(&entry["ReceiptHandle"]))
+                    {
+                        self.queued.remove(message);
+                    }
+                }
+            }
+            _ => {}
+        }
+    }
+}
+
+impl Drop for Aws {
+    fn drop(&mut self) {
+        self.server.abort();
+    }
+}
+
+impl Aws {
+    /// A server with a queue `events` and its dead-letter queue `poison`.
+    pub async fn start() -> Self {
+        Self::start_as(ACCOUNT).await
+    }
+
+    /// The same, of another account: its trails' ARNs are taken for those of winterbaume's.
+    pub async fn start_as(account: &str) -> Self {
+        let aws = Self::serve(account, "127.0.0.1:0").await;
+        aws.create_queue("poison", None).await;
+        let poison = format!("arn:aws:sqs:{REGION}:{ACCOUNT}:poison");
+        let policy = json!({ "deadLetterTargetArn": poison, "maxReceiveCount": 1_000 }).to_string();
+        aws.create_queue("events", Some(policy)).await;
+        aws
+    }
+
+    /// A server without queues, on this address.
+    pub async fn serve(account: &str, address: &str) -> Self {
+        let inner = Arc::new(Inner {
+            account: account.to_owned(),
+            sqs: winterbaume_sqs::SqsService::new(),
+            cloudtrail: winterbaume_cloudtrail::CloudTrailService::new(),
+            calls: Mutex::default(),
+            rules: Mutex::default(),
+            books: Mutex::default(),
+        });
+        let listener = tokio::net::TcpListener::bind(address).await.expect("a free port");
+        let endpoint = format!("http://{}", listener.local_addr().expect("bound"));
+        let router = Router::new().fallback(answer).with_state(Arc::clone(&inner));
+        let server = tokio::spawn(async move { axum::serve(listener, router).await.expect("serving") });
+        let credentials = MockAws::builder().build().credentials_provider();
+        Self { inner, endpoint, credentials, server }
+    }
+
+    pub fn endpoint(&self) -> &str {
+        &self.endpoint
+    }
+
+    /// What the SDK needs to reach this server.
+    pub fn sdk_config(&self) -> SdkConfig {
+        SdkConfig::builder()
+            .behavior_version(BehaviorVersion::latest())
+            .region(Region::new(REGION))
+            .endpoint_url(&self.endpoint)
+            .credentials_provider(self.credentials.clone())
+            .build()
+    }
+
+    pub fn sqs(&self) -> aws_sdk_sqs::Client {
+        aws_sdk_sqs::Client::new(&self.sdk_config())
+    }
+
+    pub fn cloudtrail(&self, region: &str) -> aws_sdk_cloudtrail::Client {
+        let config = aws_sdk_cloudtrail::config::Builder::from(&self.sdk_config());
+        let region = aws_sdk_cloudtrail::config::Region::new(region.to_owned());
+        aws_sdk_cloudtrail::Client::from_conf(config.region(region).build())
+    }
+
+    pub fn queue_url(&self, name: &str) -> String {
+        format!("{}/{ACCOUNT}/{name}", self.endpoint)
+    }
+
+    pub async fn create_queue(&self, name: &str, redrive_policy: Option<String>) {
+        let mut request = self.sqs().create_queue().queue_name(name);
+        if let Some(policy) = redrive_policy {
+            request = request.attributes(QueueAttributeName::RedrivePolicy, policy);
+        }
+        request.send().await.expect("a queue");
+    }
+
+    /// The next `times` calls of `operation` go this way.
+    pub fn fault(&self, operation: &'static str, times: usize, fault: Fault) {
+        self.rules().push(Rule { operation, fault, times });
+    }
+
+    /// Every later call of `operation` goes this way.
+    pub fn break_down(&self, operation: &'static str, fault: Fault) {
+        self.fault(operation, usize::MAX, fault);
+    }
+
+    /// All faults are over.
+    pub fn heal(&self) {
+        self.rules().clear();
+    }
+
+    fn rules(&self) -> MutexGuard<'_, Vec<Rule>> {
+        self.inner.rules.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Every call of `operation` so far.
+    pub fn calls(&self, operation: &str) -> Vec<Call> {
+        let calls = self.inner.calls.lock().unwrap_or_else(PoisonError::into_inner);
+        calls.iter().filter(|call| call.operation == operation).cloned().collect()
+    }
+
+    /// Creates a trail that logs, and stops it.
+    pub async fn stopped_trail(&self, name: &str, region: &str) {
+        let cloudtrail = self.cloudtrail(region);
+        cloudtrail.create_trail().name(name).s3_bucket_name("logs").send().await.expect("a trail");
+        cloudtrail.start_logging().name(name).send().await.expect("started");
+        cloudtrail.stop_logging().name(name).send().await.expect("stopped");
+        self.inner.calls.lock().unwrap_or_else(PoisonError::into_inner).clear();
+    }
+
+    pub async fn is_logging(&self, name: &str, region: &str) -> bool {
+        let status = self.cloudtrail(region).get_trail_status().name(name).send().await.expect("a status");
+        status.is_logging() == Some(true)
+    }
+
+    pub async fn send(&self, body: impl Into<String>) {
+        let queue = self.queue_url("events");
+        self.sqs().send_message().queue_url(queue).message_body(body).send().await.expect("sent");
+    }
+
+    /// Sends a message that comes back from the dead-letter queue, its reason still on it.
+    pub async fn send_redriven(&self, body: impl Into<String>, reason: &str) {
+        let reason = MessageAttributeValue::builder().data_type("String").string_value(reason).build();
+        let request = self.sqs().send_message().queue_url(self.queue_url("events")).message_body(body);
+        let request = request.message_attributes("trailkeeper.reason", reason.expect("whole"));
+        request.send().await.expect("sent");
+    }
+
+    /// Messages in the queue, hidden ones included.
+    pub fn depth(&self, queue: &str) -> usize {
+        let books = self.inner.books.lock().unwrap_or_else(PoisonError::into_inner);
+        books.queued.values().filter(|name| *name == queue).count()
+    }
+
+    /// Takes every dead letter there is.
+    pub async fn dead_letters(&self) -> Vec<Message> {
+        let mut all = Vec::new();
+        loop {
+            let request = self.sqs().receive_message().queue_url(self.queue_url("poison"));
+            let request =
+                request.max_number_of_messages(10).message_attribute_names("All").wait_time_seconds(0);
+            let messages = request.send().await.expect("received").messages.unwrap_or_default();
+            if messages.is_empty() {
+                return all;
+            }
+            all.extend(messages);
+        }
+    }
+}
+
+/// A dead letter's attribute.
+pub fn attribute<'a>(message: &'a Message, name: &str) -> Option<&'a str> {
+    message.message_attributes()?.get(&format!("trailkeeper.{name}"))?.string_value()
+}
+
+async fn answer(State(inner): State<Arc<Inner>>, headers: HeaderMap, body: Bytes) -> Response<Body> {
+    if body.starts_with(b"Action=GetCallerIdentity") {
+        return identity(&inner.account);
+    }
+    let header = |name: &str| headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let target = header("x-amz-target").to_owned();
+    let (service, operation) = target.rsplit_once('.').unwrap_or_default();
+    // Credential=KEY/20261122/eu-west-1/sqs/aws4_request
+    let region = header("authorization").split('/').nth(2).unwrap_or(REGION).to_owned();
+    let call = Call {
+        operation: operation.to_owned(),
+        region: region.clone(),
+        body: serde_json::from_slice(&body).unwrap_or_default(),
+    };
+    inner.calls.lock().unwrap_or_else(PoisonError::into_inner).push(call.clone());
+    let mut request = MockRequest { method: "POST".to_owned(), uri: String::new(), headers, body };
+    let mut failed = Vec::new();
+    match inner.next_fault(operation) {
+        Some(Fault::Refuse(status, code)) => return refusal(status, code),
+        Some(Fault::Answer(answer)) => return respond(200, &answer),
+        Some(Fault::Delay(delay)) => tokio::time::sleep(delay).await,
+        Some(Fault::FailEntries(positions, code)) => {
+            let mut body = call.body.clone();
+            let entries = body["Entries"].as_array().cloned().unwrap_or_default();
+            let fails = |at: &usize| positions.contains(at);
+            failed = entries
+                .iter()
+                .enumerate()
+                .filter(|(at, _)| fails(at))
+                .map(|(_, entry)| json!({ "Id": entry["Id"], "SenderFault": false, "Code": code }))
+                .collect();
+            let kept: Vec<&Value> =
+                entries.iter().enumerate().filter(|(at, _)| !fails(at)).map(|(_, entry)| entry).collect();
+            body["Entries"] = json!(kept);
+            request.body = body.to_string().into();
+        }
+        None => {}
+    }
+    let answered = if service.contains("CloudTrail") {
+        request.uri = format!("https://cloudtrail.{region}.amazonaws.com/");
+        let own = format!(":{}:trail/", inner.account);
+        let body = String::from_utf8_lossy(&request.body).replace(&own, &format!(":{ACCOUNT}:trail/"));
+        request.body = body.into();
+        inner.cloudtrail.handle(request).await
+    } else {
+        request.uri = format!("https://sqs.{REGION}.amazonaws.com/");
+        inner.sqs.handle(request).await
+    };
+    let mut body: Value = serde_json::from_slice(&answered.body).unwrap_or_default();
+    inner.books.lock().unwrap_or_else(PoisonError::into_inner).keep(operation, &call.body, &body);
+    if failed.is_empty() {
+        return passed_on(answered);
+    }
+    body["Failed"] = json!(failed);
+    respond(answered.status, &body)
+}
+
+impl Inner {
+    fn next_fault(&self, operation: &str) -> Option<Fault> {
+        let mut rules = self.rules.lock().unwrap_or_else(PoisonError::into_inner);
+        let rule = rules.iter_mut().find(|rule| rule.operation == operation && rule.times > 0)?;
+        rule.times -= 1;
+        Some(rule.fault.clone())
+    }
+}
+
+fn passed_on(answered: MockResponse) -> Response<Body> {
+    let mut response = Response::new(Body::from(answered.body));
+    *response.status_mut() = StatusCode::from_u16(answered.status).expect("a status");
+    *response.headers_mut() = answered.headers;
+    response
+}
+
+fn respond(status: u16, body: &Value) -> Response<Body> {
+    let response = Response::builder().status(status).header("content-type", "application/x-amz-json-1.0");
+    response.body(Body::from(body.to_string())).expect("a response")
+}
+
+fn refusal(status: u16, code: &str) -> Response<Body> {
+    respond(status, &json!({ "__type": code, "message": "as the test asked for" }))
+}
+
+fn identity(account: &str) -> Response<Body> {
+    let body = format!(
+        "<GetCallerIdentityResponse xmlns=\"https://sts.amazonaws.com/doc/2011-06-15/\"><GetCallerIdentityResult>\
+         <Arn>arn:aws:sts::{account}:assumed-role/worker/1</Arn><UserId>AROA:1</UserId>\
+         <Account>{account}</Account></GetCallerIdentityResult></GetCallerIdentityResponse>"
+    );
+    let response = Response::builder().status(200).header("content-type", "text/xml");
+    response.body(Body::from(body)).expect("a response")
+}
