@@ -2,4 +2,7 @@
 
 mod bad_input;
 mod outcomes;
+mod pool;
+mod queue_faults;
+mod slack_faults;
 mod support;

@@ -1,0 +1,101 @@
+//! A Slack that is busy, down, or has had enough of us.
+
+use wiremock::ResponseTemplate;
+
+use crate::support::aws::{REGION, attribute};
+use crate::support::events::stop;
+use crate::support::eventually;
+use crate::support::worker::Scene;
+
+#[tokio::test]
+async fn a_rate_limit_is_waited_out_and_restarts_nothing_twice() {
+    let scene = Scene::start_with(|args| args.max_attempts = Some("2".to_owned())).await;
+    scene.aws.stopped_trail("audit", REGION).await;
+    let busy = ResponseTemplate::new(429).insert_header("Retry-After", "2");
+    scene.slack.next(3, busy).await;
+    let started_at = tokio::time::Instant::now();
+    scene.handle(stop("e-1", "audit")).await;
+    assert!(started_at.elapsed().as_secs() >= 6, "three times two seconds");
+    assert_eq!(scene.slack.posts().await.len(), 4);
+    assert_eq!(scene.aws.calls("StartLogging").len(), 1);
+    assert_eq!(scene.aws.depth("poison"), 0, "waiting for a turn uses up no attempt");
+    scene.worker.stop().await;
+}
+
+/// Alerts that were refused together are not posted again together.
+#[tokio::test]
+async fn everybody_who_waits_gets_a_turn_of_their_own() {
+    let scene = Scene::start().await;
+    scene.slack.next(1, ResponseTemplate::new(429).insert_header("Retry-After", "1")).await;
+    for number in 0..5 {
+        scene.aws.send(stop(&format!("e-{number}"), "gone").to_string()).await;
+    }
+    scene.settled().await;
+    assert_eq!(scene.slack.posts().await.len(), 6, "one refused, five taken");
+    scene.worker.stop().await;
+}
+
+#[tokio::test]
+async fn an_outage_is_outlasted_and_restarts_nothing_twice() {
+    let scene = Scene::start().await;
+    scene.aws.stopped_trail("audit", REGION).await;
+    scene.slack.next(6, ResponseTemplate::new(503)).await;
+    scene.handle(stop("e-1", "audit")).await;
+    assert_eq!(scene.slack.posts().await.len(), 7);
+    assert_eq!(scene.aws.calls("StartLogging").len(), 1);
+    assert!(scene.slack.texts().await[6].contains("restarted and verified"));
+    scene.worker.stop().await;
+}
+
+#[tokio::test]
+async fn a_slack_that_is_down_does_not_keep_a_trail_from_being_restarted() {
+    let scene = Scene::start_with(|args| args.max_attempts = Some("2".to_owned())).await;
+    scene.aws.stopped_trail("audit", REGION).await;
+    scene.slack.otherwise(ResponseTemplate::new(500)).await;
+    scene.aws.send(stop("e-1", "audit").to_string()).await;
+    eventually("logging", async || scene.aws.is_logging("audit", REGION).await.then_some(())).await;
+    scene.settled().await;
+    let letters = scene.aws.dead_letters().await;
+    assert_eq!(attribute(&letters[0], "reason"), Some("attempts-exhausted"));
+    assert_eq!(attribute(&letters[0], "detail"), Some("Slack answered 500"));
+    scene.worker.stop().await;
+}
+
+#[tokio::test]
+async fn a_refusal_for_good_is_a_dead_letter_at_once() {
+    for (status, word) in [
+        (400, "invalid_payload"),
+        (403, "action_prohibited"),
+        (404, "no_service"),
+        (410, "channel_is_archived"),
+    ] {
+        let scene = Scene::start().await;
+        scene.aws.stopped_trail("audit", REGION).await;
+        scene.slack.otherwise(ResponseTemplate::new(status).set_body_string(word)).await;
+        scene.handle(stop("e-1", "audit")).await;
+        assert!(scene.aws.is_logging("audit", REGION).await);
+        assert_eq!(scene.slack.posts().await.len(), 1);
+        let letters = scene.aws.dead_letters().await;
+        assert_eq!(attribute(&letters[0], "reason"), Some("notify-refused"));
+        let detail = attribute(&letters[0], "detail").expect("detail").to_owned();
+        assert_eq!(detail, format!("Slack answered {status} ({word}); check the webhook and its channel"));
+        scene.worker.stop().await;
+    }
+}
+
+/// What a stranger answers in Slack's place is not repeated.
+#[tokio::test]
+async fn an_answer_that_is_not_slacks_word_is_not_told() {
+    let scene = Scene::start().await;
+    scene
+        .slack
+        .otherwise(ResponseTemplate::new(404).set_body_string("<html>secret</html>".repeat(1_000)))
+        .await;
+    scene.handle(stop("e-1", "gone")).await;
+    let letters = scene.aws.dead_letters().await;
+    assert_eq!(
+        attribute(&letters[0], "detail"),
+        Some("Slack answered 404; check the webhook and its channel")
+    );
+    scene.worker.stop().await;
+}
