@@ -8,7 +8,7 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use secrecy::SecretString;
-use tracing_subscriber::filter::Targets;
+use tracing_subscriber::filter::{LevelFilter, Targets};
 use url::Url;
 
 use crate::cli::{HttpArgs, RunArgs};
@@ -314,14 +314,17 @@ impl Faults {
         metrics: Option<String>,
     ) -> TelemetryConfig {
         let text = present(log).unwrap_or_else(|| "info".to_owned());
-        let log = text.parse().unwrap_or_else(|_| {
+        let log = log_filter(&text).unwrap_or_else(|| {
             self.add(format!(
-                "TRAILKEEPER_LOG is {text:?}, not a level or a list like info,trailkeeper::consumer=debug"
+                "TRAILKEEPER_LOG is {text:?}, not a level (error, warn, info, debug, trace) or a list like \
+                 info,trailkeeper::consumer=debug"
             ));
             Targets::new()
         });
-        let formats = [("", None), ("json", Some(LogFormat::Json)), ("text", Some(LogFormat::Text))];
-        let log_format = self.one_of("TRAILKEEPER_LOG_FORMAT", log_format, &formats);
+        let log_format = log_format.filter(|format| !format.trim().is_empty()).map(|format| {
+            let formats = [("json", LogFormat::Json), ("text", LogFormat::Text)];
+            self.one_of("TRAILKEEPER_LOG_FORMAT", Some(format), &formats)
+        });
         let forms = [
             ("prometheus", MetricsFormat::Prometheus),
             ("emf", MetricsFormat::Emf),
@@ -344,6 +347,19 @@ impl Faults {
 /// A variable that is set to nothing is taken as not set: templates leave such behind.
 fn present(text: Option<String>) -> Option<String> {
     text.map(|text| text.trim().to_owned()).filter(|text| !text.is_empty())
+}
+
+/// A level for all, and levels for modules of ours. `Targets` itself would take a misspelt level for the name
+/// of a module, and then log nothing.
+fn log_filter(text: &str) -> Option<Targets> {
+    let level = |text: &str| text.trim().parse::<LevelFilter>().ok();
+    text.split(',').try_fold(Targets::new(), |targets, part| match part.split_once('=') {
+        None => Some(targets.with_default(level(part)?)),
+        Some((module, text)) if module.trim().starts_with("trailkeeper") => {
+            Some(targets.with_target(module.trim(), level(text)?))
+        }
+        Some(_) => None,
+    })
 }
 
 fn is_web_address(text: &str) -> bool {

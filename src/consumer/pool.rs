@@ -170,7 +170,7 @@ impl<Q: Queue, H: Handler> Pool<Q, H> {
                 self.wanted = 1;
                 self.failures = self.failures.saturating_add(1);
                 let wait = RECEIVE_RETRY.wait(self.failures, fastrand::f64());
-                tracing::warn!(%failure, wait_ms = wait.as_millis(), "receiving failed, trying again");
+                tracing::warn!(%failure, wait_seconds = wait.as_secs_f64(), "receiving failed, trying again");
                 return Instant::now() + wait;
             }
         };

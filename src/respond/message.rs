@@ -323,3 +323,156 @@ fn duration(duration: Duration) -> String {
         (days, hours, _, _) => format!("{days} d {hours} h"),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::event;
+
+    fn event(change: impl FnOnce(&mut Value)) -> Event {
+        let mut event = json!({
+            "account": "111122223333", "region": "eu-west-1",
+            "detail": {
+                "eventID": "3b8f0a52-0000-4000-8000-000000000001",
+                "eventName": "StopLogging", "eventSource": "cloudtrail.amazonaws.com",
+                "eventTime": "2026-11-20T09:15:02Z", "awsRegion": "eu-west-1",
+                "recipientAccountId": "111122223333", "sourceIPAddress": "203.0.113.7",
+                "userAgent": "aws-cli/2.31.1",
+                "userIdentity": {
+                    "type": "IAMUser", "userName": "mallory", "accessKeyId": "AKIAEXAMPLE",
+                    "sessionContext": { "attributes": { "mfaAuthenticated": "false" } },
+                },
+                "requestParameters": { "name": "audit" },
+            },
+        });
+        change(&mut event);
+        event::parse(&event.to_string()).expect("an event")
+    }
+
+    fn restored(outcome: Restoration) -> Restored {
+        let at = OffsetDateTime::parse("2026-11-20T09:15:09Z", &Rfc3339).expect("a time");
+        Restored { outcome, at, stopped_at: None, delivery_error: None }
+    }
+
+    #[test]
+    fn a_restart_in_full() {
+        let restored = restored(Restoration::Restarted);
+        insta::assert_json_snapshot!(Message::new(&event(|_| {}), Report::Ended(&restored)).payload());
+    }
+
+    #[test]
+    fn every_report_in_a_sentence() {
+        let stopped = event(|_| {});
+        let root =
+            event(|event| event["detail"]["userIdentity"] = json!({ "type": "Root", "accountId": "1" }));
+        let deleted = event(|event| event["detail"]["eventName"] = json!("DeleteTrail"));
+        let denied = event(|event| event["detail"]["errorCode"] = json!("AccessDenied"));
+        let denied_delete = event(|event| {
+            event["detail"]["errorCode"] = json!("AccessDenied");
+            event["detail"]["eventName"] = json!("DeleteTrail");
+        });
+        let ends = [
+            restored(Restoration::Restarted),
+            Restored { delivery_error: Some("NoSuchBucket".to_owned()), ..restored(Restoration::Restarted) },
+            restored(Restoration::AlreadyLogging),
+            restored(Restoration::Gone),
+            restored(Restoration::Refused { detail: "StartLogging: AccessDeniedException".to_owned() }),
+        ];
+        let mut told: Vec<_> = ends.iter().map(|end| (&stopped, Report::Ended(end))).collect();
+        told.extend([
+            (&root, Report::Ended(&ends[0])),
+            (&stopped, Report::Delayed { detail: "StartLogging: ThrottlingException" }),
+            (&stopped, Report::GaveUp { detail: "StartLogging: ThrottlingException", attempts: 10 }),
+            (&stopped, Report::Untouched),
+            (&deleted, Report::Seen),
+            (&denied, Report::Seen),
+            (&denied_delete, Report::Seen),
+        ]);
+        let told: Vec<_> = told
+            .into_iter()
+            .map(|(event, report)| Message::new(event, report))
+            .map(|message| format!("{:?}: {}", message.severity, message.text))
+            .collect();
+        insta::assert_snapshot!(told.join("\n"));
+    }
+
+    #[test]
+    fn failure_is_at_least_as_loud_as_success() {
+        let event = event(|_| {});
+        let severity = |outcome| Message::new(&event, Report::Ended(&restored(outcome))).severity;
+        let success = severity(Restoration::Restarted);
+        assert!(severity(Restoration::Refused { detail: String::new() }) >= success);
+        assert!(severity(Restoration::Gone) >= success);
+        for report in
+            [Report::Delayed { detail: "" }, Report::GaveUp { detail: "", attempts: 1 }, Report::Untouched]
+        {
+            assert!(Message::new(&event, report).severity >= success);
+        }
+    }
+
+    #[test]
+    fn durations_are_told_in_two_units() {
+        let told = |seconds| duration(Duration::from_secs(seconds));
+        let all = [0, 1, 59, 60, 250, 3_600, 7_500, 86_400, 266_400].map(told);
+        let expected = [
+            "less than 1 s",
+            "1 s",
+            "59 s",
+            "1 min 0 s",
+            "4 min 10 s",
+            "1 h 0 min",
+            "2 h 5 min",
+            "1 d 0 h",
+            "3 d 2 h",
+        ];
+        assert_eq!(all, expected);
+    }
+
+    /// Every text object of a payload.
+    fn texts(value: &Value, found: &mut Vec<String>) {
+        match value {
+            Value::String(text) => found.push(text.clone()),
+            Value::Array(items) => items.iter().for_each(|item| texts(item, found)),
+            Value::Object(fields) => fields.values().for_each(|field| texts(field, found)),
+            _ => {}
+        }
+    }
+
+    proptest! {
+        /// Whatever stands in the event: Slack's limits hold, and no angle bracket is its own.
+        #[test]
+        fn no_value_breaks_out(value in "[&<>!@|a-z*_\u{202e}\u{0}-\u{1f}]{0,4000}", detail in "[&<>]{0,4000}") {
+            let event = event(|event| {
+                let detail = &mut event["detail"];
+                for field in ["userAgent", "sourceIPAddress", "errorCode"] {
+                    detail[field] = json!(value);
+                }
+                detail["requestParameters"]["name"] = json!(value);
+                detail["userIdentity"]["userName"] = json!(value);
+                detail["userIdentity"]["accessKeyId"] = json!(value);
+            });
+            let refused = restored(Restoration::Refused { detail });
+            for report in [Report::Ended(&refused), Report::Seen] {
+                let message = Message::new(&event, report);
+                prop_assert!(message.text.chars().count() <= 3_000);
+                let payload = message.payload();
+                let blocks = payload["blocks"].as_array().expect("blocks");
+                prop_assert!(blocks.len() <= 50);
+                let fields = blocks[2]["fields"].as_array().expect("fields");
+                prop_assert!(fields.len() <= 10);
+                let mut found = Vec::new();
+                texts(&payload, &mut found);
+                for text in found {
+                    prop_assert!(text.chars().count() <= 3_000);
+                    let ours = text.replace(&format!("<{}|open in the console>", console_link(&event).expect("a link")), "");
+                    prop_assert!(!ours.contains(['<', '>', '\u{202e}', '\u{0}']), "{ours}");
+                }
+                for field in fields {
+                    prop_assert!(field["text"].as_str().expect("text").chars().count() <= 2_000);
+                }
+            }
+        }
+    }
+}

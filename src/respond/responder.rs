@@ -356,7 +356,7 @@ impl<S: Store> Handler for Responder<S> {
             region = event.region.as_ref().map(tracing::field::display),
             outcome = outcome.as_str(),
             attempt,
-            ms = started_at.elapsed().as_millis(),
+            ms = u64::try_from(started_at.elapsed().as_millis()).unwrap_or(u64::MAX),
             reason,
             detail,
             would = matches!(self.means, Means::DryRun).then(|| would(event.kind)),

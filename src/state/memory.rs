@@ -143,3 +143,92 @@ impl Store for MemoryStore {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::consumer::Reason;
+
+    const LEASE: Duration = Duration::from_secs(120);
+
+    fn id(text: &str) -> EventId {
+        EventId::parse(text).expect("an id")
+    }
+
+    async fn claim(store: &MemoryStore, event: &str) -> Claim {
+        match store.claim(&id(event), LEASE, false).await {
+            Ok(Claimed::Yours(claim)) => claim,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_event_is_held_until_its_lease_ends() {
+        let store = MemoryStore::new(Duration::from_hours(1));
+        let first = claim(&store, "e").await;
+        assert_eq!(store.claim(&id("e"), LEASE, false).await, Ok(Claimed::Held { ends_in: LEASE }));
+        tokio::time::advance(Duration::from_secs(100)).await;
+        store.extend(&first, LEASE).await.expect("ours");
+        tokio::time::advance(Duration::from_secs(119)).await;
+        assert!(matches!(store.claim(&id("e"), LEASE, false).await, Ok(Claimed::Held { .. })));
+        tokio::time::advance(Duration::from_secs(1)).await;
+        let second = claim(&store, "e").await;
+        assert_eq!((second.attempts, second.fence), (2, first.fence + 1));
+        // Whoever comes back late can write nothing.
+        assert_eq!(store.extend(&first, LEASE).await, Err(StoreError::Lost));
+        assert_eq!(store.record(&first).await, Err(StoreError::Lost));
+        assert_eq!(store.release(&first, Attempt::Counts).await, Err(StoreError::Lost));
+        assert_eq!(store.complete(&first, Ending::Done).await, Err(StoreError::Lost));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn steps_and_attempts_survive_a_release() {
+        let store = MemoryStore::new(Duration::from_hours(1));
+        let mut first = claim(&store, "e").await;
+        first.steps.notified = true;
+        store.record(&first).await.expect("ours");
+        store.release(&first, Attempt::Counts).await.expect("ours");
+        let second = claim(&store, "e").await;
+        assert!(second.steps.notified);
+        assert_eq!(second.attempts, 2);
+        store.release(&second, Attempt::DoesNotCount).await.expect("ours");
+        assert_eq!(claim(&store, "e").await.attempts, 2);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_ended_event_is_remembered_for_its_time_and_no_longer() {
+        let store = MemoryStore::new(Duration::from_hours(1));
+        let done = claim(&store, "e").await;
+        store.complete(&done, Ending::Done).await.expect("ours");
+        let ended = Claimed::Ended { ending: Ending::Done, attempts: 1 };
+        assert_eq!(store.claim(&id("e"), LEASE, true).await, Ok(ended), "done is done, redriven or not");
+        tokio::time::advance(Duration::from_hours(1)).await;
+        assert_eq!(claim(&store, "e").await.attempts, 1);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_dead_event_starts_anew_when_it_is_redriven() {
+        let store = MemoryStore::new(Duration::from_hours(1));
+        let mut dead = claim(&store, "e").await;
+        dead.steps.notified = true;
+        store.record(&dead).await.expect("ours");
+        let ending = Ending::Dead { reason: Reason::RestoreRefused, detail: "denied".to_owned() };
+        store.complete(&dead, ending.clone()).await.expect("ours");
+        let ended = Claimed::Ended { ending, attempts: 1 };
+        assert_eq!(store.claim(&id("e"), LEASE, false).await, Ok(ended));
+        let Ok(Claimed::Yours(again)) = store.claim(&id("e"), LEASE, true).await else {
+            panic!("not reopened")
+        };
+        assert_eq!((again.attempts, again.steps), (1, Steps::default()));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn memory_is_bounded() {
+        let store = MemoryStore::new(Duration::from_hours(1));
+        for number in 0..MAX_REMEMBERED + 100 {
+            let claim = claim(&store, &number.to_string()).await;
+            store.complete(&claim, Ending::Done).await.expect("ours");
+        }
+        assert!(store.inner().records.len() <= MAX_REMEMBERED + 1);
+    }
+}

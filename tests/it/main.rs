@@ -1,8 +1,10 @@
 //! Behaviour through the public face: the worker between an AWS that answers over HTTP and a Slack on `wiremock`.
 
 mod bad_input;
+mod layering;
 mod outcomes;
 mod pool;
+mod program;
 mod queue_faults;
 mod slack_faults;
 mod support;

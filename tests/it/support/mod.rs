@@ -8,6 +8,7 @@
 
 pub mod aws;
 pub mod events;
+pub mod process;
 pub mod slack;
 pub mod worker;
 

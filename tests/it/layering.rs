@@ -1,0 +1,109 @@
+//! Who may know whom: reads the imports and keeps ARCHITECTURE.md's walls standing.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+/// Modules that know nothing of runtimes, clients or services.
+const PURE: [&str; 9] = [
+    "event.rs",
+    "event/envelope.rs",
+    "event/identity.rs",
+    "event/lenient.rs",
+    "event/trail.rs",
+    "consumer/disposition.rs",
+    "consumer/retry.rs",
+    "respond/message.rs",
+    "config.rs",
+];
+/// The only files that may name a type of an SDK or of an HTTP client.
+const EDGES: [&str; 7] = [
+    "aws.rs",
+    "app.rs",
+    "http.rs",
+    "consumer/sqs.rs",
+    "respond/accounts.rs",
+    "respond/restore.rs",
+    "respond/slack.rs",
+];
+
+/// Every file under src with its code, tests and comments left out.
+fn sources() -> BTreeMap<String, String> {
+    fn read(folder: &Path, root: &Path, all: &mut BTreeMap<String, String>) {
+        for entry in std::fs::read_dir(folder).expect("a folder") {
+            let path = entry.expect("an entry").path();
+            if path.is_dir() {
+                read(&path, root, all);
+                continue;
+            }
+            let text = std::fs::read_to_string(&path).expect("a file");
+            let code = text.split("#[cfg(test)]").next().unwrap_or_default();
+            let code: Vec<_> = code.lines().filter(|line| !line.trim_start().starts_with("//")).collect();
+            let name = path.strip_prefix(root).expect("inside").to_string_lossy().into_owned();
+            all.insert(name, code.join("\n"));
+        }
+    }
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let mut all = BTreeMap::new();
+    read(&root, &root, &mut all);
+    all
+}
+
+fn keeps_out(files: impl Fn(&str) -> bool, words: &[&str], why: &str) {
+    let sources = sources();
+    let kept: Vec<_> = sources.iter().filter(|(name, _)| files(name)).collect();
+    assert!(!kept.is_empty(), "no file is meant by: {why}");
+    for (name, code) in kept {
+        for word in words {
+            assert!(!code.contains(word), "src/{name} names `{word}`: {why}");
+        }
+    }
+}
+
+#[test]
+fn the_pure_modules_are_pure() {
+    for name in PURE {
+        assert!(sources().contains_key(name), "src/{name} is gone");
+    }
+    let impure = [
+        "tokio::",
+        "aws_sdk_",
+        "aws_config",
+        "aws_smithy_",
+        "reqwest::",
+        "hyper::",
+        "std::fs",
+        "std::env",
+        "crate::clock",
+    ];
+    keeps_out(|name| PURE.contains(&name), &impure, "it is pure");
+}
+
+#[test]
+fn the_consumer_knows_nothing_of_cloudtrail() {
+    let foreign = ["crate::event", "crate::respond", "crate::state", "aws_sdk_cloudtrail"];
+    keeps_out(|name| name.starts_with("consumer"), &foreign, "the consumer is a worker pool for any queue");
+}
+
+#[test]
+fn events_and_state_know_nothing_of_what_is_done_about_them() {
+    keeps_out(
+        |name| name.starts_with("event"),
+        &["crate::consumer", "crate::respond", "crate::state"],
+        "events come first",
+    );
+    keeps_out(|name| name.starts_with("state"), &["crate::respond"], "the state serves the responder");
+}
+
+#[test]
+fn only_the_edges_name_an_sdk_or_an_http_client() {
+    keeps_out(
+        |name| !EDGES.contains(&name),
+        &["aws_sdk_", "aws_config::", "aws_smithy_", "reqwest::", "hyper::"],
+        "only the edges do",
+    );
+}
+
+#[test]
+fn only_the_top_knows_everything() {
+    keeps_out(|name| name != "cli.rs", &["crate::app"], "only the command line starts the app");
+}

@@ -1,0 +1,264 @@
+//! The real binary: its exit status, its signals, its endpoints, its logs.
+
+use std::time::Duration;
+
+use serde_json::Value;
+
+use crate::support::aws::{Aws, Fault, REGION};
+use crate::support::events::stop;
+use crate::support::eventually;
+use crate::support::process::{Process, ended, trailkeeper};
+use crate::support::slack::Slack;
+
+async fn ready(process: &Process) {
+    let ready = async || process.get("/readyz").await.filter(|(status, _)| *status == 200).map(drop);
+    eventually("the worker to be ready", ready).await;
+}
+
+#[tokio::test]
+async fn every_fault_of_the_configuration_is_named_in_one_go() {
+    let mut command = trailkeeper(&["run", "--concurrency", "0"]);
+    command
+        .env("TRAILKEEPER_DLQ_URL", "nonsense")
+        .env("TRAILKEEPER_MODE", "sometimes")
+        .env("TRAILKEEPER_WAIT_SECONDS", "21")
+        .env("TRAILKEEPER_VISIBILITY_TIMEOUT_SECONDS", "-1")
+        .env("TRAILKEEPER_MAX_ATTEMPTS", "many")
+        .env("TRAILKEEPER_RETRY_BASE_SECONDS", "400")
+        .env("TRAILKEEPER_HTTP_ADDR", "9090")
+        .env("TRAILKEEPER_METRICS", "statsd")
+        .env("TRAILKEEPER_LOG", "inof")
+        .env("TRAILKEEPER_LOG_FORMAT", "xml")
+        .env("TRAILKEEPER_SLACK_WEBHOOK_URL", "hooks/very-secret")
+        .env("TRAILKEEPER_STATE_TABLE", "claims")
+        .env("TRAILKEEPER_MEMBER_ROLE", "restorer")
+        .env("TRAILKEEPER_SWEEP_INTERVAL_SECONDS", "300")
+        .env("TRAILKEEPER_TASK_PROTECTION", "off")
+        // An empty variable is an absent one.
+        .env("TRAILKEEPER_POLICY", "");
+    let ended = ended(command).await;
+    assert_eq!(ended.status, Some(2));
+    assert!(!ended.stderr.contains("very-secret"));
+    insta::assert_snapshot!(ended.stderr);
+}
+
+#[tokio::test]
+async fn a_bare_start_says_what_is_required() {
+    let ended = ended(trailkeeper(&["run"])).await;
+    assert_eq!(ended.status, Some(2));
+    insta::assert_snapshot!(ended.stderr);
+}
+
+#[tokio::test]
+async fn an_unknown_flag_or_command_is_exit_2_and_help_is_exit_0() {
+    for args in [&["run", "--colour"][..], &["walk"], &[]] {
+        assert_eq!(ended(trailkeeper(args)).await.status, Some(2), "{args:?}");
+    }
+    let mut command = trailkeeper(&["run", "--help"]);
+    command.env("TRAILKEEPER_SLACK_WEBHOOK_URL", "https://hooks.slack.com/very-secret");
+    let help = ended(command).await;
+    assert_eq!(help.status, Some(0));
+    assert!(!help.stdout.contains("very-secret"), "help shows the secret that is set");
+    for line in
+        std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/README.md")).unwrap_or_default().lines()
+    {
+        if let Some(variable) = line.strip_prefix("| `TRAILKEEPER_") {
+            let variable = format!("TRAILKEEPER_{}", variable.split('`').next().unwrap_or_default());
+            assert!(help.stdout.contains(&variable), "README documents {variable} and --help does not");
+        }
+    }
+}
+
+#[tokio::test]
+async fn without_a_dead_letter_queue_the_worker_refuses_to_start() {
+    let (aws, slack) = (Aws::start().await, Slack::start().await);
+    aws.create_queue("bare", None).await;
+    let url = aws.queue_url("bare");
+    let ended = Process::start(&aws, &slack, &[("TRAILKEEPER_QUEUE_URL", &url)]).ended().await;
+    assert_eq!(ended.status, Some(2));
+    assert!(
+        ended.stderr.contains("TRAILKEEPER_DLQ_URL is not set, and the queue has no redrive policy"),
+        "{}",
+        ended.stderr
+    );
+}
+
+#[tokio::test]
+async fn a_queue_that_is_not_there_is_named() {
+    let (aws, slack) = (Aws::start().await, Slack::start().await);
+    let url = aws.queue_url("missing");
+    let ended = Process::start(&aws, &slack, &[("TRAILKEEPER_QUEUE_URL", &url)]).ended().await;
+    assert_eq!(ended.status, Some(1));
+    assert!(
+        ended.stderr.contains(&format!("{url}: reading the queue's redrive policy: there is no such queue")),
+        "{}",
+        ended.stderr
+    );
+}
+
+#[tokio::test]
+async fn the_main_job_by_the_real_program_with_logs_metrics_and_a_clean_end() {
+    let (aws, slack) = (Aws::start().await, Slack::start().await);
+    aws.stopped_trail("audit", REGION).await;
+    let process = Process::start(&aws, &slack, &[("TRAILKEEPER_LOG", "trace")]);
+    ready(&process).await;
+    for body in [
+        stop("e-1", "audit").to_string(),
+        stop("e-1", "audit").to_string(),
+        "{\"very\":\"private\"}".to_owned(),
+    ] {
+        aws.send(body).await;
+        eventually("the queue to be empty", async || (aws.depth("events") == 0).then_some(())).await;
+    }
+    let healthy = ended_with("healthcheck", &process.http).await;
+    assert_eq!(healthy, Some(0));
+    let (status, metrics) = process.get("/metrics").await.expect("metrics");
+    assert_eq!(status, 200);
+    for sample in [
+        "trailkeeper_messages_received_total 3",
+        "trailkeeper_messages_deleted_total 3",
+        "trailkeeper_messages_total{outcome=\"restored\"} 1",
+        "trailkeeper_messages_total{outcome=\"duplicate\"} 1",
+        "trailkeeper_messages_total{outcome=\"dead_lettered\"} 1",
+        "trailkeeper_messages_total{outcome=\"already_logging\"} 0",
+        "trailkeeper_messages_total{outcome=\"notified\"} 0",
+        "trailkeeper_messages_total{outcome=\"attempt\"} 0",
+        "trailkeeper_messages_total{outcome=\"ignored\"} 0",
+        "trailkeeper_messages_total{outcome=\"retried\"} 0",
+        "trailkeeper_messages_total{outcome=\"released\"}",
+        "trailkeeper_dead_letters_total{reason=\"malformed\"} 1",
+        "trailkeeper_dead_letters_total{reason=\"restore-refused\"} 0",
+        "trailkeeper_messages_in_flight 0",
+        "trailkeeper_pollers ",
+        "trailkeeper_sqs_requests_total{operation=\"receive\",result=\"ok\"}",
+        "trailkeeper_slack_posts_total{result=\"ok\"} 1",
+        "trailkeeper_restore_total{result=\"restored\"} 1",
+        "trailkeeper_leases_lost_total 0",
+        "trailkeeper_queue_delay_seconds_bucket{le=",
+        "trailkeeper_processing_seconds_bucket{le=",
+        "trailkeeper_time_to_restore_seconds_count 1",
+        "trailkeeper_slack_post_seconds_count 1",
+    ] {
+        assert!(metrics.contains(sample), "{sample} is missing in\n{metrics}");
+    }
+    assert_eq!(process.get("/nothing").await.expect("an answer").0, 404);
+    process.terminate().await;
+    let ended = process.ended().await;
+    assert_eq!(ended.status, Some(0), "{}", ended.stderr);
+    assert!(ended.stdout.is_empty());
+    assert!(!ended.stderr.contains("very-secret") && !ended.stderr.contains("private"), "{}", ended.stderr);
+    let lines: Vec<Value> =
+        ended.stderr.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect();
+    let decided: Vec<_> = lines.iter().filter(|line| line["message"] == "decided").collect();
+    assert_eq!(decided.len(), 3, "one line for each decision: {decided:#?}");
+    let restored = decided.iter().find(|line| line["outcome"] == "restored").expect("restored");
+    assert_eq!(restored["event_id"], "e-1");
+    assert_eq!(restored["trail"], "audit");
+    assert_eq!(restored["account"], "123456789012");
+    assert_eq!(restored["attempt"], 1);
+    assert!(restored["ms"].is_number());
+}
+
+async fn ended_with(command: &str, address: &str) -> Option<i32> {
+    ended(trailkeeper(&[command, "--http-addr", address])).await.status
+}
+
+#[tokio::test]
+async fn a_healthcheck_without_a_worker_is_exit_1() {
+    assert_eq!(ended_with("healthcheck", "127.0.0.1:1").await, Some(1));
+    assert_eq!(ended_with("healthcheck", "nowhere").await, Some(2));
+}
+
+#[tokio::test]
+async fn a_queue_that_no_longer_answers_is_unhealthy() {
+    let (aws, slack) = (Aws::start().await, Slack::start().await);
+    let process = Process::start(&aws, &slack, &[]);
+    ready(&process).await;
+    assert_eq!(process.get("/healthz").await.expect("an answer").0, 200);
+    aws.break_down("ReceiveMessage", Fault::Delay(Duration::from_mins(1)));
+    let unhealthy = async || process.get("/healthz").await.filter(|(status, _)| *status == 503);
+    let (_, body) = eventually("it to be unhealthy", unhealthy).await;
+    let body: Value = serde_json::from_str(&body).expect("JSON");
+    assert_eq!(body["checks"]["polling"]["ok"], false);
+    assert_eq!(ended_with("healthcheck", &process.http).await, Some(1));
+}
+
+#[tokio::test]
+async fn a_worker_that_drains_is_healthy_and_not_ready() {
+    let (aws, slack) = (Aws::start().await, Slack::start().await);
+    aws.stopped_trail("audit", REGION).await;
+    aws.fault("StartLogging", 1, Fault::Delay(Duration::from_secs(4)));
+    let process = Process::start(&aws, &slack, &[]);
+    aws.send(stop("e-1", "audit").to_string()).await;
+    eventually("work to begin", async || aws.calls("StartLogging").pop()).await;
+    process.terminate().await;
+    let draining = async || process.get("/readyz").await.filter(|(status, _)| *status == 503);
+    eventually("it to drain", draining).await;
+    assert_eq!(process.get("/healthz").await.expect("an answer").0, 200);
+    let ended = process.ended().await;
+    assert_eq!(ended.status, Some(0));
+    assert_eq!(aws.depth("events"), 0, "what had begun was finished");
+    assert_eq!(slack.posts().await.len(), 1);
+}
+
+#[tokio::test]
+async fn sigterm_during_a_long_poll_ends_with_the_poll() {
+    let (aws, slack) = (Aws::start().await, Slack::start().await);
+    let process = Process::start(&aws, &slack, &[("TRAILKEEPER_WAIT_SECONDS", "5")]);
+    ready(&process).await;
+    process.terminate().await;
+    assert_eq!(process.ended().await.status, Some(0));
+}
+
+#[tokio::test]
+async fn sigterm_while_settling_flushes() {
+    let (aws, slack) = (Aws::start().await, Slack::start().await);
+    aws.fault("DeleteMessageBatch", 1, Fault::Delay(Duration::from_secs(3)));
+    let process = Process::start(&aws, &slack, &[]);
+    aws.send(stop("e-1", "gone").to_string()).await;
+    eventually("the delete", async || aws.calls("DeleteMessageBatch").pop()).await;
+    process.terminate().await;
+    assert_eq!(process.ended().await.status, Some(0));
+    assert_eq!(aws.depth("events"), 0);
+}
+
+#[tokio::test]
+async fn past_the_grace_work_is_given_back_and_the_exit_is_still_0() {
+    let (aws, slack) = (Aws::start().await, Slack::start().await);
+    aws.stopped_trail("audit", REGION).await;
+    aws.fault("GetTrailStatus", 1, Fault::Delay(Duration::from_secs(9)));
+    let process = Process::start(&aws, &slack, &[("TRAILKEEPER_SHUTDOWN_GRACE_SECONDS", "1")]);
+    aws.send(stop("e-1", "audit").to_string()).await;
+    eventually("work to begin", async || aws.calls("GetTrailStatus").pop()).await;
+    process.terminate().await;
+    let ended = process.ended().await;
+    assert_eq!(ended.status, Some(0));
+    assert!(ended.stderr.contains("\"given_back\":1"), "{}", ended.stderr);
+    let given_back = aws.calls("ChangeMessageVisibilityBatch").pop().expect("given back");
+    assert_eq!(given_back.body["Entries"][0]["VisibilityTimeout"], 0);
+    // The next worker takes it at once.
+    let next = Process::start(&aws, &slack, &[]);
+    eventually("the next worker to finish it", async || (aws.depth("events") == 0).then_some(())).await;
+    assert!(aws.is_logging("audit", REGION).await);
+    next.terminate().await;
+    assert_eq!(next.ended().await.status, Some(0));
+}
+
+#[tokio::test]
+async fn embedded_metrics_are_written_to_standard_output() {
+    let (aws, slack) = (Aws::start().await, Slack::start().await);
+    let process = Process::start(&aws, &slack, &[("TRAILKEEPER_METRICS", "emf")]);
+    ready(&process).await;
+    assert_eq!(process.get("/metrics").await.expect("an answer").0, 404);
+    aws.send(stop("e-1", "gone").to_string()).await;
+    eventually("the queue to be empty", async || (aws.depth("events") == 0).then_some(())).await;
+    process.terminate().await;
+    let ended = process.ended().await;
+    assert_eq!(ended.status, Some(0));
+    let documents: Vec<Value> =
+        ended.stdout.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect();
+    let restores =
+        documents.iter().find(|document| document["trailkeeper_restore_total"] == 1).expect("a count");
+    assert_eq!(restores["result"], "not_found");
+    assert_eq!(restores["_aws"]["CloudWatchMetrics"][0]["Namespace"], "trailkeeper");
+}

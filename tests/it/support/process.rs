@@ -1,0 +1,99 @@
+//! The real binary, on a test's AWS and Slack.
+
+#![allow(
+    dead_code,
+    unreachable_pub,
+    reason = "shared with the demo and the benchmark, each of which uses a part"
+)]
+
+use std::process::Stdio;
+use std::time::Duration;
+
+use tokio::io::AsyncReadExt;
+use tokio::process::{Child, Command};
+
+use super::aws::{Aws, REGION};
+use super::slack::Slack;
+
+/// A running `trailkeeper run`.
+pub struct Process {
+    child: Child,
+    pub http: String,
+}
+
+/// How a process ended.
+pub struct Ended {
+    pub status: Option<i32>,
+    pub stdout: String,
+    pub stderr: String,
+}
+
+/// `trailkeeper` with these arguments and nothing of this process's environment but what it takes to run.
+pub fn trailkeeper(args: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_trailkeeper"));
+    command.args(args).env_clear().env("AWS_EC2_METADATA_DISABLED", "true").kill_on_drop(true);
+    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    command
+}
+
+/// Runs a command to its end.
+pub async fn ended(mut command: Command) -> Ended {
+    let output = tokio::time::timeout(Duration::from_secs(30), command.output()).await;
+    let output = output.expect("an end").expect("it runs");
+    Ended {
+        status: output.status.code(),
+        stdout: String::from_utf8(output.stdout).expect("UTF-8"),
+        stderr: String::from_utf8(output.stderr).expect("UTF-8"),
+    }
+}
+
+impl Process {
+    /// Starts a worker with short waits, and these variables beside.
+    pub fn start(aws: &Aws, slack: &Slack, variables: &[(&str, &str)]) -> Self {
+        let http = free_address();
+        let mut command = trailkeeper(&["run"]);
+        command
+            .env("AWS_REGION", REGION)
+            .env("AWS_ENDPOINT_URL", aws.endpoint())
+            .env("AWS_ACCESS_KEY_ID", "AKIAEXAMPLE")
+            .env("AWS_SECRET_ACCESS_KEY", "example")
+            .env("TRAILKEEPER_QUEUE_URL", aws.queue_url("events"))
+            .env("TRAILKEEPER_SLACK_WEBHOOK_URL", slack.webhook())
+            .env("TRAILKEEPER_HTTP_ADDR", &http)
+            .env("TRAILKEEPER_WAIT_SECONDS", "1")
+            .env("TRAILKEEPER_RETRY_MAX_SECONDS", "1")
+            .envs(variables.iter().copied());
+        Self { child: command.spawn().expect("it starts"), http }
+    }
+
+    /// Sends SIGTERM.
+    pub async fn terminate(&self) {
+        let id = self.child.id().expect("running").to_string();
+        let status = Command::new("kill").args(["-TERM", &id]).status().await.expect("kill runs");
+        assert!(status.success());
+    }
+
+    /// Asks the worker's HTTP server; the status and the body.
+    pub async fn get(&self, path: &str) -> Option<(u16, String)> {
+        let answer = reqwest::get(format!("http://{}{path}", self.http)).await.ok()?;
+        Some((answer.status().as_u16(), answer.text().await.ok()?))
+    }
+
+    /// Waits for the end.
+    pub async fn ended(mut self) -> Ended {
+        let (mut stdout, mut stderr) = (String::new(), String::new());
+        let (mut out, mut err) =
+            (self.child.stdout.take().expect("piped"), self.child.stderr.take().expect("piped"));
+        let all = async {
+            tokio::join!(out.read_to_string(&mut stdout), err.read_to_string(&mut stderr), self.child.wait())
+        };
+        let (_, _, status) = tokio::time::timeout(Duration::from_secs(60), all).await.expect("an end");
+        Ended { status: status.expect("a status").code(), stdout, stderr }
+    }
+}
+
+/// A port that was free a moment ago.
+fn free_address() -> String {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
+    listener.local_addr().expect("bound").to_string()
+}
