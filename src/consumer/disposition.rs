@@ -111,7 +111,7 @@ mod tests {
     #[test]
     fn every_verdict_has_its_disposition() {
         let policy =
-            RetryPolicy { max_attempts: 3, base: Duration::from_secs(4), max: Duration::from_secs(60) };
+            RetryPolicy { max_attempts: 3, base: Duration::from_secs(4), max: Duration::from_mins(1) };
         let seconds = Duration::from_secs;
         let failed = |after| Verdict::Failed { after, detail: "throttled".to_owned() };
         let exhausted =

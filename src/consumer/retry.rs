@@ -80,7 +80,7 @@ mod tests {
     use super::*;
 
     const POLICY: RetryPolicy =
-        RetryPolicy { max_attempts: 10, base: Duration::from_secs(1), max: Duration::from_secs(300) };
+        RetryPolicy { max_attempts: 10, base: Duration::from_secs(1), max: Duration::from_mins(5) };
 
     #[test]
     fn the_ceiling_doubles_up_to_the_maximum() {

@@ -341,6 +341,6 @@ mod tests {
     fn a_wait_is_rounded_up_to_whole_seconds() {
         assert_eq!(seconds(Duration::ZERO), 0);
         assert_eq!(seconds(Duration::from_millis(1)), 1);
-        assert_eq!(seconds(Duration::from_secs(300)), 300);
+        assert_eq!(seconds(Duration::from_mins(5)), 300);
     }
 }

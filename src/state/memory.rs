@@ -149,7 +149,7 @@ mod tests {
     use super::*;
     use crate::consumer::Reason;
 
-    const LEASE: Duration = Duration::from_secs(120);
+    const LEASE: Duration = Duration::from_mins(2);
 
     fn id(text: &str) -> EventId {
         EventId::parse(text).expect("an id")

@@ -402,7 +402,7 @@ async fn recorded_events_get_their_right_outcome() {
         match expected {
             None => assert!(texts.is_empty(), "{}: {texts:?}", path.display()),
             Some(part) => {
-                assert!(texts.len() == 1 && texts[0].contains(part), "{}: {texts:?}", path.display())
+                assert!(texts.len() == 1 && texts[0].contains(part), "{}: {texts:?}", path.display());
             }
         }
         if expected.is_some() {

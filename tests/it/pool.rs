@@ -126,7 +126,7 @@ const CONFIG: PoolConfig = PoolConfig {
     max_pollers: NonZeroUsize::new(4).expect("not zero"),
     visibility: Duration::from_mins(2),
     grace: Duration::from_secs(100),
-    retry: RetryPolicy { max_attempts: 10, base: Duration::from_secs(1), max: Duration::from_secs(300) },
+    retry: RetryPolicy { max_attempts: 10, base: Duration::from_secs(1), max: Duration::from_mins(5) },
 };
 
 /// Runs a pool for `running`, drains it, and says how many messages it gave back and how long the drain took.
@@ -150,7 +150,7 @@ async fn run<H: Handler>(
 async fn never_more_is_worked_on_than_there_are_permits_for() {
     let queue = MemoryQueue::with(500);
     let work = Work::taking(Duration::from_secs(1));
-    run(&queue, Arc::clone(&work), CONFIG, Duration::from_secs(60)).await;
+    run(&queue, Arc::clone(&work), CONFIG, Duration::from_mins(1)).await;
     assert_eq!(queue.deleted.load(Ordering::SeqCst), 500);
     assert_eq!(work.most_at_once.load(Ordering::SeqCst), 32);
     assert!(queue.receives().iter().all(|(_, max)| (1..=10).contains(max)));
@@ -165,7 +165,7 @@ async fn one_poll_when_idle_and_more_when_receives_come_back_full() {
     assert!((28..=31).contains(&polls), "{polls} in ten minutes");
 
     let queue = MemoryQueue::with(2_000);
-    run(&queue, Work::taking(Duration::ZERO), CONFIG, Duration::from_secs(60)).await;
+    run(&queue, Work::taking(Duration::ZERO), CONFIG, Duration::from_mins(1)).await;
     let most = queue.most_polling.load(Ordering::SeqCst);
     assert!((2..=4).contains(&most), "{most} polls at once");
     assert_eq!(queue.deleted.load(Ordering::SeqCst), 2_000);
@@ -187,7 +187,7 @@ async fn receives_that_fail_back_off_and_do_not_spin() {
 async fn a_panic_takes_nothing_with_it() {
     let queue = MemoryQueue::with(40);
     let work = Arc::new(Work { panics: true, ..Arc::into_inner(Work::taking(Duration::ZERO)).expect("one") });
-    run(&queue, work, CONFIG, Duration::from_secs(60)).await;
+    run(&queue, work, CONFIG, Duration::from_mins(1)).await;
     assert_eq!(queue.deleted.load(Ordering::SeqCst), 0);
     let hidden = queue.hidden.lock().expect("whole").clone();
     assert_eq!(hidden.len(), 40, "each is hidden for its backoff");
@@ -202,7 +202,7 @@ async fn a_drain_finishes_what_has_begun_and_lets_the_poll_end() {
     assert_eq!(given_back, 0);
     assert_eq!(queue.deleted.load(Ordering::SeqCst), 3);
     assert_eq!(queue.polling.load(Ordering::SeqCst), 0, "no poll was dropped");
-    assert!(took < Duration::from_secs(60), "{took:?}");
+    assert!(took < Duration::from_mins(1), "{took:?}");
 }
 
 #[tokio::test(start_paused = true)]

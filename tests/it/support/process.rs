@@ -87,7 +87,7 @@ impl Process {
         let all = async {
             tokio::join!(out.read_to_string(&mut stdout), err.read_to_string(&mut stderr), self.child.wait())
         };
-        let (_, _, status) = tokio::time::timeout(Duration::from_secs(60), all).await.expect("an end");
+        let (_, _, status) = tokio::time::timeout(Duration::from_mins(1), all).await.expect("an end");
         Ended { status: status.expect("a status").code(), stdout, stderr }
     }
 }
