@@ -11,8 +11,9 @@ use secrecy::SecretString;
 use tracing_subscriber::filter::{LevelFilter, Targets};
 use url::Url;
 
-use crate::cli::{HttpArgs, RunArgs};
+use crate::args::{HttpArgs, RunArgs};
 use crate::consumer::{PoolConfig, RetryPolicy};
+use crate::telemetry::{LogFormat, MetricsFormat, TelemetryConfig};
 
 /// Variables of the interface that this version does not act on. Whoever sets one expects something of it, so
 /// it is an error rather than a surprise. Beside each stands the one value that asks for nothing.
@@ -98,37 +99,6 @@ pub struct QueueConfig {
 /// Where health and metrics are served.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct HttpAddress(pub SocketAddr);
-
-/// Logs and metrics.
-#[derive(Debug, Clone)]
-pub struct TelemetryConfig {
-    /// Which lines are written.
-    pub log: Targets,
-    /// In which form; by the kind of standard error if not said.
-    pub log_format: Option<LogFormat>,
-    /// Where metrics go.
-    pub metrics: MetricsFormat,
-}
-
-/// The form of a log line.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum LogFormat {
-    /// One object a line.
-    Json,
-    /// For people.
-    Text,
-}
-
-/// Where metrics go.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum MetricsFormat {
-    /// `/metrics`.
-    Prometheus,
-    /// CloudWatch embedded metrics on standard output.
-    Emf,
-    /// Nowhere.
-    Off,
-}
 
 impl Config {
     /// Reads the whole configuration. `environment` looks up the variables that have no flag.

@@ -5,12 +5,13 @@
 //! - [`consumer`]: a worker pool on an SQS queue, which knows nothing of CloudTrail
 //! - [`state`]: claims and steps, so that an event is handled to its end and its effects are not repeated
 //! - [`respond`]: what is done about an event
-//! - [`config`], [`telemetry`], [`http`], [`clock`]: what surrounds them
+//! - [`args`], [`config`], [`telemetry`], [`http`], [`clock`]: what surrounds them
 //! - [`app`]: builds all of it, runs it, and drains it
 //!
 //! The program is the interface, and this library is its inside: it may change with any release.
 
 pub mod app;
+pub mod args;
 mod aws;
 pub mod cli;
 pub mod clock;

@@ -11,9 +11,6 @@ use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
 use tracing_subscriber::filter::{FilterExt, LevelFilter, Targets, filter_fn};
 use tracing_subscriber::prelude::*;
 
-use crate::config::{LogFormat, MetricsFormat, TelemetryConfig};
-use crate::consumer::Reason;
-
 const MESSAGES_RECEIVED: &str = "trailkeeper_messages_received_total";
 const MESSAGES_DELETED: &str = "trailkeeper_messages_deleted_total";
 const MESSAGES: &str = "trailkeeper_messages_total";
@@ -42,6 +39,37 @@ const EMF_NAMESPACE: &str = "trailkeeper";
 const EMF_FLUSH: Duration = Duration::from_secs(10);
 /// Prometheus histograms keep raw samples until they are put into buckets.
 const UPKEEP: Duration = Duration::from_secs(5);
+
+/// Logs and metrics.
+#[derive(Debug, Clone)]
+pub struct TelemetryConfig {
+    /// Which lines are written.
+    pub log: Targets,
+    /// In which form; by the kind of standard error if not said.
+    pub log_format: Option<LogFormat>,
+    /// Where metrics go.
+    pub metrics: MetricsFormat,
+}
+
+/// The form of a log line.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LogFormat {
+    /// One object a line.
+    Json,
+    /// For people.
+    Text,
+}
+
+/// Where metrics go.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum MetricsFormat {
+    /// `/metrics`.
+    Prometheus,
+    /// CloudWatch embedded metrics on standard output.
+    Emf,
+    /// Nowhere.
+    Off,
+}
 
 /// Declares a label's values: an enum, its text, and the list of all.
 macro_rules! label {
@@ -155,8 +183,8 @@ pub(crate) fn message_deleted() {
     counter!(MESSAGES_DELETED).increment(1);
 }
 
-pub(crate) fn dead_letter(reason: Reason) {
-    counter!(DEAD_LETTERS, "reason" => reason.as_str()).increment(1);
+pub(crate) fn dead_letter(reason: &'static str) {
+    counter!(DEAD_LETTERS, "reason" => reason).increment(1);
 }
 
 #[expect(clippy::cast_precision_loss, reason = "far fewer than 2^52 messages are in flight")]
@@ -250,11 +278,14 @@ impl Metrics {
     }
 }
 
-/// Sets logging and metrics up, once in a process.
+/// Sets logging and metrics up, once in a process. `reasons` are those that a dead letter can have.
 ///
 /// # Errors
 /// When a recorder or subscriber is installed already.
-pub fn init(config: &TelemetryConfig) -> anyhow::Result<Metrics> {
+pub fn init(
+    config: &TelemetryConfig,
+    reasons: impl IntoIterator<Item = &'static str>,
+) -> anyhow::Result<Metrics> {
     init_logs(config)?;
     init_panic_hook();
     let source = match config.metrics {
@@ -266,6 +297,9 @@ pub fn init(config: &TelemetryConfig) -> anyhow::Result<Metrics> {
         MetricsFormat::Off => Source::Off,
     };
     describe();
+    for reason in reasons {
+        counter!(DEAD_LETTERS, "reason" => reason).absolute(0);
+    }
     Ok(Metrics(source))
 }
 
@@ -311,9 +345,6 @@ fn describe() {
     }
     for outcome in Outcome::ALL {
         counter!(MESSAGES, "outcome" => outcome.as_str()).absolute(0);
-    }
-    for reason in Reason::ALL {
-        counter!(DEAD_LETTERS, "reason" => reason.as_str()).absolute(0);
     }
     for operation in SqsOperation::ALL {
         for result in SqsResult::ALL {

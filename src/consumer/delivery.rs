@@ -5,15 +5,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::FutureExt;
-use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::Instant;
 
 use super::disposition::{Disposition, Verdict, decide};
-use super::ledger::{Cancelled, Hold, Ledger, Line};
-use super::pool::Drained;
+use super::ledger::{Cancelled, Hold, InFlight};
 use super::queue::{DeadLetter, Delivery};
 use super::retry::RetryPolicy;
 use super::settle::{Settlement, Settler};
+use super::shutdown::Drained;
 use crate::clock;
 use crate::telemetry::{self, Outcome};
 
@@ -31,26 +30,11 @@ pub trait Handler: Send + Sync + 'static {
 /// What every delivery shares.
 pub(super) struct Floor<H> {
     pub(super) handler: Arc<H>,
-    pub(super) ledger: Arc<Ledger>,
     pub(super) settler: Settler,
     pub(super) retry: RetryPolicy,
 }
 
-/// A message that has its permit and its line in the ledger. Both return when it is dropped: settled.
-#[derive(Debug)]
-pub(super) struct InFlight {
-    pub(super) delivery: Delivery,
-    line: Line,
-    _permit: OwnedSemaphorePermit,
-}
-
 impl<H: Handler> Floor<H> {
-    /// Takes a message in. From here on it is in the ledger.
-    pub(super) fn admit(&self, delivery: Delivery, permit: OwnedSemaphorePermit) -> InFlight {
-        let line = self.ledger.enter(delivery.receipt.clone(), delivery.received_at);
-        InFlight { delivery, line, _permit: permit }
-    }
-
     /// Works on a message and hands it to the settler.
     pub(super) async fn deliver(&self, message: InFlight, drained: &Drained) {
         let started_at = Instant::now();
@@ -60,8 +44,8 @@ impl<H: Handler> Floor<H> {
             telemetry::queue_delay(clock::since(sent_at));
         }
         let disposition = self.work(&message).await;
-        let attempts = message.line.hold.attempt().unwrap_or(message.delivery.receive_count);
-        let settlement = match (message.line.hold.cancellation(), disposition) {
+        let attempts = message.hold().attempt().unwrap_or(message.delivery.receive_count);
+        let settlement = match (message.hold().cancellation(), disposition) {
             // Somebody else has it now, or will: whatever came of the work, the message is theirs to settle.
             (Some(Cancelled::Lost), _) => return,
             (Some(Cancelled::GivenBack), left @ (None | Some(Disposition::Retry { .. }))) => {
@@ -74,7 +58,7 @@ impl<H: Handler> Floor<H> {
             (_, Some(Disposition::Delete)) => Settlement::Delete,
             (_, Some(Disposition::Retry { after })) => Settlement::Hide(after),
             (_, Some(Disposition::DeadLetter { reason, detail })) => {
-                let subject = message.line.hold.subject();
+                let subject = message.hold().subject();
                 let delivery = message.delivery.clone();
                 Settlement::DeadLetter(Box::new(DeadLetter { delivery, reason, detail, attempts, subject }))
             }
@@ -93,7 +77,7 @@ impl<H: Handler> Floor<H> {
 
     /// What the handler decides; `None` if it was told to stop and did not in time.
     async fn work(&self, message: &InFlight) -> Option<Disposition> {
-        let hold = &message.line.hold;
+        let hold = message.hold();
         let mut handled =
             std::pin::pin!(AssertUnwindSafe(self.handler.handle(&message.delivery, hold)).catch_unwind());
         let result = tokio::select! {

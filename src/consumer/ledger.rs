@@ -6,11 +6,11 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
 use futures_util::future::join_all;
-use tokio::sync::watch;
+use tokio::sync::{OwnedSemaphorePermit, watch};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use super::queue::{BATCH, Queue, ReceiptHandle, SettleError};
+use super::queue::{BATCH, Delivery, Queue, ReceiptHandle, SettleError};
 use crate::telemetry;
 
 /// Why a handler is told to stop.
@@ -101,16 +101,25 @@ pub struct Ledger {
     entries: Mutex<HashMap<u64, Entry>>,
 }
 
-/// One line of the ledger; dropping it strikes the line out, and the heartbeat for it ends.
+/// A message that is being worked on or settled, with its permit and its line in the ledger. Dropping it gives
+/// back the one and strikes out the other.
 #[derive(Debug)]
-pub struct Line {
+pub(super) struct InFlight {
+    pub(super) delivery: Delivery,
     ledger: Arc<Ledger>,
     key: u64,
-    /// The grip that the line keeps alive.
-    pub hold: Arc<Hold>,
+    hold: Arc<Hold>,
+    _permit: OwnedSemaphorePermit,
 }
 
-impl Drop for Line {
+impl InFlight {
+    /// The grip that the line keeps alive.
+    pub(super) fn hold(&self) -> &Hold {
+        &self.hold
+    }
+}
+
+impl Drop for InFlight {
     fn drop(&mut self) {
         let in_flight = {
             let mut entries = self.ledger.entries();
@@ -132,18 +141,19 @@ impl Ledger {
         self.entries.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Writes down a message received at `received_at`, hidden since then.
-    pub fn enter(self: &Arc<Self>, receipt: ReceiptHandle, received_at: Instant) -> Line {
+    /// Writes a message down: from here on it is kept hidden.
+    pub(super) fn enter(self: &Arc<Self>, delivery: Delivery, permit: OwnedSemaphorePermit) -> InFlight {
         let key = self.next_key.fetch_add(1, Ordering::Relaxed);
         let hold = Arc::new(Hold::new());
-        let hidden_until = received_at + self.visibility;
+        let receipt = delivery.receipt.clone();
+        let hidden_until = delivery.received_at + self.visibility;
         let in_flight = {
             let mut entries = self.entries();
             entries.insert(key, Entry { receipt, hidden_until, hold: Arc::clone(&hold) });
             entries.len()
         };
         telemetry::in_flight(in_flight);
-        Line { ledger: Arc::clone(self), key, hold }
+        InFlight { delivery, ledger: Arc::clone(self), key, hold, _permit: permit }
     }
 
     /// Tells every handler that its message goes back.

@@ -2,7 +2,6 @@
 
 use std::num::NonZeroUsize;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
@@ -16,7 +15,7 @@ use super::ledger::Ledger;
 use super::queue::{BATCH, Delivery, Queue};
 use super::retry::{Failure, RetryPolicy};
 use super::settle::{self, Settler};
-use super::shutdown::Shutdown;
+use super::shutdown::{Drained, Shutdown};
 use crate::telemetry;
 
 /// How long the only poll waits for a whole batch of permits before it asks for fewer messages: long enough
@@ -47,24 +46,6 @@ pub struct PoolConfig {
     pub retry: RetryPolicy,
 }
 
-/// How a drain ended.
-#[derive(Debug, Default)]
-pub struct Drained {
-    given_back: AtomicU64,
-}
-
-impl Drained {
-    pub(super) fn count(&self) {
-        self.given_back.fetch_add(1, Ordering::Relaxed);
-    }
-
-    /// Messages that went back to the queue unfinished.
-    #[must_use]
-    pub fn given_back(&self) -> u64 {
-        self.given_back.load(Ordering::Relaxed)
-    }
-}
-
 /// A poll that has ended.
 struct Polled {
     result: Result<Vec<Delivery>, Failure>,
@@ -87,9 +68,10 @@ pub async fn run<Q: Queue, H: Handler>(
         let (ledger, queue) = (Arc::clone(&ledger), Arc::clone(&queue));
         async move { ledger.beat(&*queue).await }
     });
-    let floor = Arc::new(Floor { handler, ledger: Arc::clone(&ledger), settler, retry: config.retry });
+    let floor = Arc::new(Floor { handler, settler, retry: config.retry });
     let mut pool = Pool {
         queue,
+        ledger,
         floor,
         health,
         permits: Arc::new(Semaphore::new(config.concurrency.get())),
@@ -106,7 +88,7 @@ pub async fn run<Q: Queue, H: Handler>(
         () = pool.consume() => {}
     }
     let drained = Arc::clone(&pool.drained);
-    pool.drain(&ledger, config.grace, &shutdown).await;
+    pool.drain(config.grace, &shutdown).await;
     // The last settler goes with the pool: the settling task then makes its final flush and ends.
     if tokio::time::timeout(LAST_FLUSH, settling).await.is_err() {
         tracing::warn!("the queue did not answer the last settlements: those messages will come again");
@@ -117,6 +99,7 @@ pub async fn run<Q: Queue, H: Handler>(
 
 struct Pool<Q, H> {
     queue: Arc<Q>,
+    ledger: Arc<Ledger>,
     floor: Arc<Floor<H>>,
     health: Arc<Health>,
     permits: Arc<Semaphore>,
@@ -189,7 +172,7 @@ impl<Q: Queue, H: Handler> Pool<Q, H> {
                 tracing::error!("the queue gave more messages than were asked for");
                 break;
             };
-            let message = self.floor.admit(delivery, permit);
+            let message = self.ledger.enter(delivery, permit);
             let (floor, drained) = (Arc::clone(&self.floor), Arc::clone(&self.drained));
             let draining = self.health.is_draining();
             self.deliveries.spawn(async move {
@@ -206,7 +189,7 @@ impl<Q: Queue, H: Handler> Pool<Q, H> {
 
     /// Lets polls in flight end, gives back what they bring, and finishes what has begun; when the grace is
     /// over, or at once if told so, gives back that too.
-    async fn drain(mut self, ledger: &Ledger, grace: Duration, shutdown: &Shutdown) {
+    async fn drain(mut self, grace: Duration, shutdown: &Shutdown) {
         self.health.start_draining();
         let in_flight = self.deliveries.len();
         tracing::info!(polls = self.polls.len(), in_flight, "draining");
@@ -224,7 +207,7 @@ impl<Q: Queue, H: Handler> Pool<Q, H> {
             () = tokio::time::sleep(grace) => tracing::warn!("the grace is over"),
             () = shutdown.give_up.cancelled() => tracing::warn!("told to give up"),
         }
-        ledger.give_back_all();
+        self.ledger.give_back_all();
         self.deliveries.close();
         // Each handler has LET_GO to stop, and then a moment to hand its message to the settler.
         if tokio::time::timeout(LET_GO * 2, self.deliveries.wait()).await.is_err() {

@@ -7,7 +7,7 @@ use tokio::sync::mpsc;
 use tokio::time::Instant;
 use tokio_util::task::TaskTracker;
 
-use super::delivery::InFlight;
+use super::ledger::InFlight;
 use super::queue::{BATCH, DeadLetter, Queue, SettleError};
 use super::retry::{Failure, RetryPolicy};
 use crate::telemetry;
@@ -166,7 +166,7 @@ async fn bury<Q: Queue>(queue: Arc<Q>, message: InFlight, letter: Box<DeadLetter
         .await;
     match copied {
         Ok(()) => {
-            telemetry::dead_letter(letter.reason);
+            telemetry::dead_letter(letter.reason.as_str());
             settle_all(queue, Kind::Delete, vec![(message, Duration::ZERO)]).await;
         }
         Err(failure) => {

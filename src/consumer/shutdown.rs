@@ -1,5 +1,7 @@
 //! Shutdown as an argument: two signals that tests give by hand and the program takes from the platform.
 
+use std::sync::atomic::{AtomicU64, Ordering};
+
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
@@ -32,5 +34,23 @@ impl Shutdown {
             }
         });
         Ok(shutdown)
+    }
+}
+
+/// How a drain ended.
+#[derive(Debug, Default)]
+pub struct Drained {
+    given_back: AtomicU64,
+}
+
+impl Drained {
+    pub(super) fn count(&self) {
+        self.given_back.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Messages that went back to the queue unfinished.
+    #[must_use]
+    pub fn given_back(&self) -> u64 {
+        self.given_back.load(Ordering::Relaxed)
     }
 }

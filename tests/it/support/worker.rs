@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use tokio::task::JoinHandle;
 use trailkeeper::app::{self, StartError};
-use trailkeeper::cli::RunArgs;
+use trailkeeper::args::RunArgs;
 use trailkeeper::config::{Config, Fault};
 use trailkeeper::consumer::Shutdown;
 use trailkeeper::telemetry::Metrics;
@@ -34,7 +34,7 @@ pub fn args(aws: &Aws, slack: &Slack) -> RunArgs {
         retry_base_seconds: some("1"),
         retry_max_seconds: some("1"),
         shutdown_grace_seconds: some("10"),
-        http: trailkeeper::cli::HttpArgs { http_addr: some("127.0.0.1:0") },
+        http: trailkeeper::args::HttpArgs { http_addr: some("127.0.0.1:0") },
         ..RunArgs::default()
     }
 }

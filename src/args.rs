@@ -1,0 +1,75 @@
+//! Flags and variables, as text: [`crate::config`] reads them all, so that every fault is named in one go.
+
+#![expect(
+    clippy::doc_markdown,
+    reason = "what is documented here is printed as help, where backticks are noise"
+)]
+
+use clap::Args;
+
+/// Everything `run` is configured with, as text. An empty value is an absent one.
+#[derive(Debug, Default, Clone, Args)]
+pub struct RunArgs {
+    /// The queue to consume: an https URL. Required
+    #[arg(long, env = "TRAILKEEPER_QUEUE_URL", value_name = "URL")]
+    pub queue_url: Option<String>,
+    /// Where poison goes [default: the target of the queue's redrive policy]
+    #[arg(long, env = "TRAILKEEPER_DLQ_URL", value_name = "URL")]
+    pub dlq_url: Option<String>,
+    /// restore (restart logging and notify), notify (notify only), or dry-run (neither; log the decision)
+    /// [default: restore]
+    #[arg(long, env = "TRAILKEEPER_MODE", value_name = "MODE")]
+    pub mode: Option<String>,
+    /// Slack's incoming webhook, a secret: better set in the environment. Required, unless dry-run
+    #[arg(long, env = "TRAILKEEPER_SLACK_WEBHOOK_URL", value_name = "URL", hide_env_values = true)]
+    pub slack_webhook_url: Option<String>,
+    /// How long a finished event is remembered, in hours, 1 to 8760 [default: 336]
+    #[arg(long, env = "TRAILKEEPER_STATE_TTL_HOURS", value_name = "HOURS")]
+    pub state_ttl_hours: Option<String>,
+    /// Messages worked on at once, 1 to 1000 [default: 32]
+    #[arg(long, env = "TRAILKEEPER_CONCURRENCY", value_name = "N")]
+    pub concurrency: Option<String>,
+    /// Concurrent long polls at most, 1 to 32; one when idle [default: 4]
+    #[arg(long, env = "TRAILKEEPER_MAX_POLLERS", value_name = "N")]
+    pub max_pollers: Option<String>,
+    /// Long poll, 0 to 20 [default: 20]
+    #[arg(long, env = "TRAILKEEPER_WAIT_SECONDS", value_name = "SECONDS")]
+    pub wait_seconds: Option<String>,
+    /// Set on every receive and extended while work goes on, 1 to 43200 [default: 120]
+    #[arg(long, env = "TRAILKEEPER_VISIBILITY_TIMEOUT_SECONDS", value_name = "SECONDS")]
+    pub visibility_timeout_seconds: Option<String>,
+    /// Executions before a message is poison, 1 to 1000 [default: 10]
+    #[arg(long, env = "TRAILKEEPER_MAX_ATTEMPTS", value_name = "N")]
+    pub max_attempts: Option<String>,
+    /// The longest first wait between attempts of one message; it doubles with each, full jitter [default: 1]
+    #[arg(long, env = "TRAILKEEPER_RETRY_BASE_SECONDS", value_name = "SECONDS")]
+    pub retry_base_seconds: Option<String>,
+    /// The longest wait between attempts of one message [default: 300]
+    #[arg(long, env = "TRAILKEEPER_RETRY_MAX_SECONDS", value_name = "SECONDS")]
+    pub retry_max_seconds: Option<String>,
+    /// From SIGTERM: drain for this long, then give everything back, 1 to 3600 [default: 100]
+    #[arg(long, env = "TRAILKEEPER_SHUTDOWN_GRACE_SECONDS", value_name = "SECONDS")]
+    pub shutdown_grace_seconds: Option<String>,
+    /// prometheus (/metrics), emf (CloudWatch embedded metrics on standard output), or off
+    /// [default: prometheus]
+    #[arg(long, env = "TRAILKEEPER_METRICS", value_name = "FORM")]
+    pub metrics: Option<String>,
+    /// A level (error, warn, info, debug, trace), or levels by module: info,trailkeeper::consumer=debug
+    /// [default: info]
+    #[arg(long, env = "TRAILKEEPER_LOG", value_name = "FILTER")]
+    pub log: Option<String>,
+    /// json or text, on standard error [default: json unless a terminal]
+    #[arg(long, env = "TRAILKEEPER_LOG_FORMAT", value_name = "FORM")]
+    pub log_format: Option<String>,
+    #[command(flatten)]
+    #[expect(missing_docs, reason = "a doc comment here would become the help text of every flag below")]
+    pub http: HttpArgs,
+}
+
+/// Where the local HTTP server is.
+#[derive(Debug, Default, Clone, Args)]
+pub struct HttpArgs {
+    /// Serves /healthz, /readyz and /metrics [default: 0.0.0.0:9090]
+    #[arg(long, env = "TRAILKEEPER_HTTP_ADDR", value_name = "ADDRESS:PORT")]
+    pub http_addr: Option<String>,
+}
