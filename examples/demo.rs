@@ -339,7 +339,7 @@ impl Demo {
     async fn watch(&mut self, part: impl AsyncFnOnce(&mut Self) -> Option<()>) {
         self.patience_ends = Instant::now() + PATIENCE;
         if part(self).await.is_none() {
-            self.tell("demo", "has not seen what should come next");
+            self.tell("demo", "has not seen what it expects here");
         }
     }
 

@@ -6,12 +6,15 @@ use time::format_description::well_known::Rfc3339;
 
 use super::identity::{Actor, UserIdentity};
 use super::lenient::{Object, Text};
-use super::trail::{AccountId, EventId, Region, TrailArn, TrailTarget, Untargetable};
+use super::trail::{AccountId, EventId, MAX_EVENT_ID_BYTES, Region, TrailArn, TrailTarget, Untargetable};
 
 /// The largest body read: the largest message that SQS carries.
 pub const MAX_BODY_BYTES: usize = 1_048_576;
 /// The longest `eventName` taken, in bytes; AWS's longest are half of it.
 const MAX_EVENT_NAME_BYTES: usize = 128;
+
+/// The `detail-type` of a CloudTrail event.
+const CLOUDTRAIL_EVENT: &str = "AWS API Call via CloudTrail";
 
 /// Calls to CloudTrail itself that disable or weaken it (MITRE ATT&CK T1562.008).
 const WEAKENS_CLOUDTRAIL: [&str; 9] = [
@@ -94,14 +97,26 @@ pub enum Malformed {
     /// JSON, but not an object with an object `detail`.
     #[error("the body is not an EventBridge envelope: {0}")]
     NotAnEnvelope(&'static str),
-    /// A field that every CloudTrail event has is absent, of a wrong type, or out of bounds.
-    #[error("detail.{0} is missing, of a wrong type, or longer than {1} plain characters")]
-    Field(&'static str, usize),
+    /// An event of EventBridge, and not one of CloudTrail.
+    #[error(
+        "it is another kind of EventBridge event than `{CLOUDTRAIL_EVENT}`: narrow the rule that sends it"
+    )]
+    AnotherKind,
+    /// No `eventID`, or one that is out of bounds.
+    #[error("detail.eventID is missing, of a wrong type, or not 1 to {MAX_EVENT_ID_BYTES} plain characters")]
+    NoId,
+    /// No `eventName`, or one that is out of bounds, in the event of this id.
+    #[error(
+        "detail.eventName is missing, of a wrong type, or not 1 to {MAX_EVENT_NAME_BYTES} plain characters"
+    )]
+    NoName(EventId),
 }
 
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
 struct Envelope {
+    #[serde(rename = "detail-type")]
+    detail_type: Text,
     account: Text,
     region: Text,
     time: Text,
@@ -163,16 +178,15 @@ pub fn parse(body: &str) -> Result<Event, Malformed> {
         serde_json::from_str::<Object<Envelope>>(body).map_err(|error| not_json(&error))?;
     let envelope = envelope.ok_or(Malformed::NotAnEnvelope("it is not an object"))?;
     let detail = envelope.detail.0.as_ref().ok_or(Malformed::NotAnEnvelope("it has no object `detail`"))?;
-    let id = detail
-        .event_id
-        .get()
-        .and_then(EventId::parse)
-        .ok_or(Malformed::Field("eventID", super::trail::MAX_EVENT_ID_BYTES))?;
-    let name = detail
-        .event_name
-        .get()
-        .filter(|name| name.len() <= MAX_EVENT_NAME_BYTES && name.bytes().all(|byte| byte.is_ascii_graphic()))
-        .ok_or(Malformed::Field("eventName", MAX_EVENT_NAME_BYTES))?;
+    let id = detail.event_id.get().and_then(EventId::parse).ok_or_else(|| {
+        let another = envelope.detail_type.get().is_some_and(|kind| kind != CLOUDTRAIL_EVENT);
+        if another && detail.event_id == Text::default() { Malformed::AnotherKind } else { Malformed::NoId }
+    })?;
+    let fits =
+        |name: &&str| name.len() <= MAX_EVENT_NAME_BYTES && name.bytes().all(|byte| byte.is_ascii_graphic());
+    let Some(name) = detail.event_name.get().filter(fits) else {
+        return Err(Malformed::NoName(id));
+    };
     Ok(event(&envelope, detail, id, name))
 }
 

@@ -11,7 +11,7 @@ use super::slack::{PostError, Slack};
 use crate::clock;
 use crate::consumer::disposition::{Verdict, decide};
 use crate::consumer::{Delivery, Disposition, Handler, Hold, Reason, RetryPolicy};
-use crate::event::{self, Event, Kind};
+use crate::event::{self, Event, Kind, Malformed};
 use crate::state::{Attempt, Claim, Claimed, Ending, Restoration, Restored, Store, StoreError};
 use crate::telemetry::{self, Outcome};
 
@@ -334,12 +334,7 @@ impl<S: Store> Handler for Responder<S> {
         let started_at = Instant::now();
         let event = match event::parse(&delivery.body) {
             Ok(event) => event,
-            Err(malformed) => {
-                telemetry::message(Outcome::DeadLettered);
-                let message_id = &delivery.message_id;
-                tracing::warn!(%message_id, outcome = Outcome::DeadLettered.as_str(), %malformed, "decided");
-                return Disposition::DeadLetter { reason: Reason::Malformed, detail: malformed.to_string() };
-            }
+            Err(malformed) => return bury(delivery, &malformed, hold),
         };
         hold.names(event.id.as_str());
         let (disposition, outcome, attempt) = self.respond(&event, delivery, hold).await;
@@ -364,6 +359,19 @@ impl<S: Store> Handler for Responder<S> {
         );
         disposition
     }
+}
+
+/// A body that is no CloudTrail event becomes a dead letter at once: no attempt could make it one.
+fn bury(delivery: &Delivery, malformed: &Malformed, hold: &Hold) -> Disposition {
+    if let Malformed::NoName(id) = malformed {
+        hold.names(id.as_str());
+    }
+    let reason = if *malformed == Malformed::AnotherKind { Reason::Unsupported } else { Reason::Malformed };
+    let outcome = Outcome::DeadLettered;
+    telemetry::message(outcome);
+    let message_id = &delivery.message_id;
+    tracing::warn!(%message_id, outcome = outcome.as_str(), reason = reason.as_str(), detail = %malformed, "decided");
+    Disposition::DeadLetter { reason, detail: malformed.to_string() }
 }
 
 /// What a dry run would do.

@@ -75,6 +75,19 @@ async fn what_cannot_be_read_becomes_a_dead_letter_and_spoils_nothing() {
     scene.worker.stop().await;
 }
 
+#[tokio::test]
+async fn a_dead_letter_names_its_event_and_kind_as_far_as_they_are_known() {
+    let scene = Scene::start().await;
+    scene.handle(r#"{"detail":{"eventID":"e-1"}}"#).await;
+    let letter = scene.aws.dead_letters().await.remove(0);
+    assert_eq!(attribute(&letter, "event_id"), Some("e-1"));
+    assert_eq!(attribute(&letter, "reason"), Some("malformed"));
+    scene.handle(r#"{"detail-type":"Scheduled Event","source":"aws.events","detail":{}}"#).await;
+    let letter = scene.aws.dead_letters().await.remove(0);
+    assert_eq!(attribute(&letter, "reason"), Some("unsupported"));
+    scene.worker.stop().await;
+}
+
 /// SQS itself refuses to send an empty body, and may still deliver one without any.
 #[tokio::test]
 async fn a_message_without_a_body_is_not_lost() {
