@@ -15,12 +15,15 @@ use crate::respond::accounts::Accounts;
 use crate::respond::responder::{Means, Responder};
 use crate::respond::restore::Restorer;
 use crate::respond::slack::Slack;
-use crate::state::MemoryStore;
+use crate::state::{DynamoStore, MemoryStore, Store};
 use crate::telemetry::Metrics;
 
 /// At start: for an SQS that is slow to answer, some ten seconds. After that the platform starts us anew.
 const START_RETRY: RetryPolicy =
     RetryPolicy { max_attempts: 6, base: Duration::from_millis(500), max: Duration::from_secs(5) };
+
+/// A state table that does not answer is not waited for: the worker starts without.
+const PROBE_RETRIES: usize = 2;
 
 /// Why a worker did not start.
 #[derive(Debug, thiserror::Error)]
@@ -44,15 +47,31 @@ pub async fn run(
     shutdown: Shutdown,
 ) -> Result<(), StartError> {
     let (queue, means) = tokio::try_join!(queue(&config, &sdk), means(&config.respond, &sdk))?;
+    let remember = config.state.remember;
+    if let Some(table) = config.state.table.clone() {
+        let store = DynamoStore::new(&sdk, table, worker_name(), remember);
+        probe(&store).await?;
+        return work(&config, queue, means, store, metrics, shutdown).await;
+    }
     if config.respond.mode != Mode::DryRun {
         tracing::warn!(
             "the state is in memory: run one worker only, or duplicates that reach another are handled twice"
         );
     }
+    work(&config, queue, means, MemoryStore::new(remember), metrics, shutdown).await
+}
+
+/// Consumes until told to shut down.
+async fn work<S: Store>(
+    config: &Config,
+    queue: SqsQueue,
+    means: Means,
+    store: S,
+    metrics: Metrics,
+    shutdown: Shutdown,
+) -> Result<(), StartError> {
     let health = Arc::new(Health::new(config.queue.wait));
-    let store = Arc::new(MemoryStore::new(config.state_ttl));
-    let retry = config.pool.retry;
-    let responder = Arc::new(Responder::new(store, means, retry, config.pool.visibility));
+    let responder = Responder::new(store, means, config.pool.retry, config.pool.visibility);
     let serving = http::serve(config.http, Arc::clone(&health), metrics.clone())
         .await
         .map_err(|error| StartError::Failed(format!("listening on {}: {error}", config.http.0)))?;
@@ -61,12 +80,33 @@ pub async fn run(
         async move { metrics.upkeep().await }
     });
     tracing::info!(version = env!("CARGO_PKG_VERSION"), mode = ?config.respond.mode, "started");
-    let drained = consumer::run(Arc::new(queue), responder, config.pool, health, shutdown).await;
+    let drained = consumer::run(Arc::new(queue), Arc::new(responder), config.pool, health, shutdown).await;
     tracing::info!(given_back = drained.given_back(), "drained");
     upkeep.abort();
     serving.abort();
     metrics.flush();
     Ok(())
+}
+
+/// A name that no other worker has, and this one has only until it ends.
+fn worker_name() -> String {
+    format!("{:016x}{:016x}", fastrand::u64(..), fastrand::u64(..))
+}
+
+/// A table that is wrong is better found out now. One that does not answer is no reason not to start: events
+/// are then worked on without it.
+async fn probe(store: &DynamoStore) -> Result<(), StartError> {
+    let probed = backon::Retryable::retry(|| store.probe(), START_RETRY.waits().take(PROBE_RETRIES))
+        .when(|failure| matches!(failure, Failure::Transient { .. }))
+        .await;
+    match probed {
+        Ok(()) => Ok(()),
+        Err(Failure::Permanent { detail }) => Err(StartError::Misconfigured(vec![Fault::new(detail)])),
+        Err(failure @ Failure::Transient { .. }) => {
+            tracing::warn!(%failure, "starting without the state table: events may be handled twice");
+            Ok(())
+        }
+    }
 }
 
 /// AWS as it is configured around the process: environment, profile, or task.

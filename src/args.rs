@@ -23,6 +23,10 @@ pub struct RunArgs {
     /// Slack's incoming webhook, a secret: better set in the environment. Required, unless dry-run
     #[arg(long, env = "TRAILKEEPER_SLACK_WEBHOOK_URL", value_name = "URL", hide_env_values = true)]
     pub slack_webhook_url: Option<String>,
+    /// The DynamoDB table shared by all workers: partition key `pk` (string), TTL attribute `expires_at`
+    /// [default: none; the state is in memory, right for one worker only]
+    #[arg(long, env = "TRAILKEEPER_STATE_TABLE", value_name = "NAME")]
+    pub state_table: Option<String>,
     /// How long a finished event is remembered, in hours, 1 to 8760 [default: 336]
     #[arg(long, env = "TRAILKEEPER_STATE_TTL_HOURS", value_name = "HOURS")]
     pub state_ttl_hours: Option<String>,

@@ -17,11 +17,10 @@ use crate::telemetry::{LogFormat, MetricsFormat, TelemetryConfig};
 
 /// Variables of the interface that this version does not act on. Whoever sets one expects something of it, so
 /// it is an error rather than a surprise. Beside each stands the one value that asks for nothing.
-const NOT_YET: [(&str, Option<&str>); 10] = [
+const NOT_YET: [(&str, Option<&str>); 9] = [
     ("TRAILKEEPER_SLACK_BOT_TOKEN", None),
     ("TRAILKEEPER_SLACK_CHANNEL", None),
     ("TRAILKEEPER_SLACK_API_URL", None),
-    ("TRAILKEEPER_STATE_TABLE", None),
     ("TRAILKEEPER_POLICY", None),
     ("TRAILKEEPER_MEMBER_ROLE", None),
     ("TRAILKEEPER_EXTERNAL_ID", None),
@@ -57,12 +56,21 @@ pub struct Config {
     pub queue: QueueConfig,
     /// How many at once, and for how long.
     pub pool: PoolConfig,
-    /// How long a finished event is remembered.
-    pub state_ttl: Duration,
+    /// Where claims live.
+    pub state: StateConfig,
     /// Where health and metrics are served.
     pub http: HttpAddress,
     /// Logs and metrics.
     pub telemetry: TelemetryConfig,
+}
+
+/// Where claims live.
+#[derive(Debug, Clone)]
+pub struct StateConfig {
+    /// The table that all workers share; in memory without one.
+    pub table: Option<String>,
+    /// How long a finished event is remembered.
+    pub remember: Duration,
 }
 
 /// What is done about events.
@@ -150,7 +158,10 @@ impl Config {
                 respond: RespondConfig { mode, slack_webhook },
                 queue: QueueConfig { url, dead_letter_url, wait },
                 pool,
-                state_ttl: Duration::from_secs(hours * 3_600),
+                state: StateConfig {
+                    table: present(args.state_table),
+                    remember: Duration::from_secs(hours * 3_600),
+                },
                 http,
                 telemetry,
             }),

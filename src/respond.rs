@@ -5,3 +5,4 @@ pub mod message;
 pub mod responder;
 pub mod restore;
 pub mod slack;
+mod work;

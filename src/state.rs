@@ -4,15 +4,22 @@
 //! and the next worker takes over. Each claim of an event has a higher fence than the one before, and every
 //! write names its claim: a worker that comes back late can no longer write.
 
+mod dynamodb;
 mod memory;
 
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
+use time::serde::rfc3339;
+use tokio::time::Instant;
 
+use crate::clock;
 use crate::consumer::Reason;
 use crate::event::EventId;
 
+pub use dynamodb::DynamoStore;
 pub use memory::MemoryStore;
 
 /// The right to work on an event, until its lease runs out.
@@ -30,8 +37,25 @@ pub struct Claim {
     pub steps: Steps,
 }
 
+impl Claim {
+    /// In place of a claim when the store is not available: the work goes on, and nothing of it is written
+    /// down. `receives` stand in for the executions that nobody counted.
+    #[must_use]
+    pub fn unclaimed(event: EventId, receives: u32) -> Self {
+        let first_claimed_at = clock::now();
+        Self { event, fence: 0, attempts: receives, first_claimed_at, steps: Steps::default() }
+    }
+
+    /// Whether it is no claim at all; the first real one has fence 1.
+    #[must_use]
+    pub fn is_unclaimed(&self) -> bool {
+        self.fence == 0
+    }
+}
+
 /// What is done about an event, written down as it happens, so that a retry goes on where it stopped.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Steps {
     /// `StartLogging` was accepted, and is not verified yet.
     pub started: bool,
@@ -44,20 +68,23 @@ pub struct Steps {
 }
 
 /// How a restart ended.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Restored {
     /// See [`Restoration`].
     pub outcome: Restoration,
     /// When logging was seen to be off or on again.
+    #[serde(with = "rfc3339")]
     pub at: OffsetDateTime,
     /// When CloudTrail says that logging stopped, where it does.
+    #[serde(with = "rfc3339::option")]
     pub stopped_at: Option<OffsetDateTime>,
     /// Logging is on, and CloudTrail cannot deliver: its own word for why.
     pub delivery_error: Option<String>,
 }
 
 /// The ends that a restart can come to.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Restoration {
     /// Started by us, and verified.
     Restarted,
@@ -70,6 +97,32 @@ pub enum Restoration {
         /// What was refused, and what to do.
         detail: String,
     },
+}
+
+/// Until when a claim is certainly ours, by our own clock: from before it was asked for.
+#[derive(Debug)]
+pub struct Lease(Mutex<Instant>);
+
+impl Lease {
+    /// A lease of this length, asked for at `asked_at`.
+    #[must_use]
+    pub fn new(asked_at: Instant, length: Duration) -> Self {
+        Self(Mutex::new(asked_at + length))
+    }
+
+    /// It was extended, by a request made at `asked_at`.
+    pub fn extended(&self, asked_at: Instant, length: Duration) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = asked_at + length;
+    }
+
+    /// Whether the claim is live. Asked just before each effect.
+    ///
+    /// # Errors
+    /// When the lease may have run out, and somebody else may have the event.
+    pub fn check(&self) -> Result<(), StoreError> {
+        let until = *self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if Instant::now() < until { Ok(()) } else { Err(StoreError::Lost) }
+    }
 }
 
 /// How an event ended.

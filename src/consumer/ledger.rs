@@ -117,16 +117,21 @@ impl InFlight {
     pub(super) fn hold(&self) -> &Hold {
         &self.hold
     }
-}
 
-impl Drop for InFlight {
-    fn drop(&mut self) {
+    /// Strikes the line out: how long the message stays hidden is decided otherwise from here on.
+    pub(super) fn stop_beating(&self) {
         let in_flight = {
             let mut entries = self.ledger.entries();
             entries.remove(&self.key);
             entries.len()
         };
         telemetry::in_flight(in_flight);
+    }
+}
+
+impl Drop for InFlight {
+    fn drop(&mut self) {
+        self.stop_beating();
     }
 }
 

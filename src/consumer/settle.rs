@@ -84,7 +84,11 @@ pub(super) async fn run<Q: Queue>(queue: Arc<Q>, mut answers: mpsc::Receiver<(In
             biased;
             answer = answers.recv() => match answer {
                 Some((message, Settlement::Delete)) => deletes.messages.push((message, Duration::ZERO)),
-                Some((message, Settlement::Hide(after))) => hides.messages.push((message, after)),
+                Some((message, Settlement::Hide(after))) => {
+                    // A beat that is under way at the same time would hide it for longer.
+                    message.stop_beating();
+                    hides.messages.push((message, after));
+                }
                 Some((message, Settlement::DeadLetter(letter))) => {
                     requests.spawn(bury(Arc::clone(&queue), message, letter));
                 }
@@ -115,28 +119,28 @@ async fn settle_all<Q: Queue>(queue: Arc<Q>, kind: Kind, mut messages: Vec<(InFl
     let mut waits = TRIES.waits();
     loop {
         let answers = ask(&*queue, kind, &messages).await;
-        let mut failed = Vec::new();
-        let mut last: Option<Failure> = None;
+        let mut passing = Vec::new();
         for (message, answer) in messages.into_iter().zip(answers) {
             match answer {
                 Ok(()) if kind == Kind::Delete => telemetry::message_deleted(),
                 Ok(()) => {}
                 Err(SettleError::Gone) => tracing::info!(?kind, "the message is somebody else's now"),
+                Err(SettleError::Failed(Failure::Transient { .. })) => passing.push(message),
                 Err(SettleError::Failed(failure)) => {
-                    failed.push(message);
-                    last = Some(failure);
+                    tracing::error!(?kind, %failure, "not settled: the message will come again");
                 }
             }
         }
-        let Some(failure) = last else { return };
-        let wait = waits.next().filter(|_| matches!(failure, Failure::Transient { .. }));
-        let Some(wait) = wait else {
-            let count = failed.len();
-            tracing::error!(?kind, count, %failure, "not settled: the messages will come again");
+        if passing.is_empty() {
+            return;
+        }
+        let Some(wait) = waits.next() else {
+            let count = passing.len();
+            tracing::error!(?kind, count, "not settled in time: the messages will come again");
             return;
         };
         tokio::time::sleep(wait).await;
-        messages = failed;
+        messages = passing;
     }
 }
 

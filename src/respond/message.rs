@@ -22,6 +22,9 @@ const MAX_DETAIL_CHARS: usize = 200;
 /// Longer than SQS keeps any message: whoever says that logging was off for longer than this did not measure.
 const MAX_BLIND: Duration = Duration::from_hours(14 * 24);
 
+/// Said when it was not written down that this was told.
+const MAY_REPEAT: &str = " (The state table is not available: this message may come twice.)";
+
 /// What there is to say about an event.
 #[derive(Debug, Clone, Copy)]
 pub enum Report<'a> {
@@ -67,12 +70,13 @@ pub struct Message {
 }
 
 impl Message {
-    /// Writes the message about an event.
+    /// Writes the message about an event. `may_repeat` adds that the same may be told twice.
     #[must_use]
-    pub fn new(event: &Event, report: Report) -> Self {
+    pub fn new(event: &Event, report: Report, may_repeat: bool) -> Self {
         let severity = severity(event, report);
         let outcome = outcome(event, report);
-        let text = format!("{}. {outcome}", deed(event));
+        let repeat = if may_repeat { MAY_REPEAT } else { "" };
+        let text = format!("{}. {outcome}{repeat}", deed(event));
         let blocks = blocks(event, report, severity, &text, &outcome);
         Self { text, severity, blocks }
     }
@@ -359,7 +363,7 @@ mod tests {
     #[test]
     fn a_restart_in_full() {
         let restored = restored(Restoration::Restarted);
-        insta::assert_json_snapshot!(Message::new(&event(|_| {}), Report::Ended(&restored)).payload());
+        insta::assert_json_snapshot!(Message::new(&event(|_| {}), Report::Ended(&restored), false).payload());
     }
 
     #[test]
@@ -392,7 +396,7 @@ mod tests {
         ]);
         let told: Vec<_> = told
             .into_iter()
-            .map(|(event, report)| Message::new(event, report))
+            .map(|(event, report)| Message::new(event, report, false))
             .map(|message| format!("{:?}: {}", message.severity, message.text))
             .collect();
         insta::assert_snapshot!(told.join("\n"));
@@ -401,14 +405,14 @@ mod tests {
     #[test]
     fn failure_is_at_least_as_loud_as_success() {
         let event = event(|_| {});
-        let severity = |outcome| Message::new(&event, Report::Ended(&restored(outcome))).severity;
+        let severity = |outcome| Message::new(&event, Report::Ended(&restored(outcome)), false).severity;
         let success = severity(Restoration::Restarted);
         assert!(severity(Restoration::Refused { detail: String::new() }) >= success);
         assert!(severity(Restoration::Gone) >= success);
         for report in
             [Report::Delayed { detail: "" }, Report::GaveUp { detail: "", attempts: 1 }, Report::Untouched]
         {
-            assert!(Message::new(&event, report).severity >= success);
+            assert!(Message::new(&event, report, false).severity >= success);
         }
     }
 
@@ -455,7 +459,7 @@ mod tests {
             });
             let refused = restored(Restoration::Refused { detail });
             for report in [Report::Ended(&refused), Report::Seen] {
-                let message = Message::new(&event, report);
+                let message = Message::new(&event, report, true);
                 prop_assert!(message.text.chars().count() <= 3_000);
                 let payload = message.payload();
                 let blocks = payload["blocks"].as_array().expect("blocks");

@@ -11,7 +11,7 @@ use super::accounts::Accounts;
 use crate::aws;
 use crate::clock;
 use crate::event::{Region, TrailArn};
-use crate::state::{Restoration, Restored};
+use crate::state::{Lease, Restoration, Restored, StoreError};
 use crate::telemetry::{self, RestoreResult};
 
 /// Waits before each look at whether logging runs; StartLogging is usually seen by the first.
@@ -35,6 +35,15 @@ pub struct NotYet {
     pub detail: String,
 }
 
+/// Why there is no end to a restart yet.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Unrestored {
+    /// It failed for now.
+    NotYet(NotYet),
+    /// The claim on the event ran out before `StartLogging`.
+    Lost(StoreError),
+}
+
 /// `GetTrailStatus`, as far as it is read.
 #[derive(Debug)]
 struct Status {
@@ -56,6 +65,8 @@ enum Meaning {
     Denied,
     /// Not possible.
     Impossible,
+    /// Not CloudTrail's at all: the claim on the event is lost.
+    Unclaimed,
 }
 
 /// An error of CloudTrail, understood.
@@ -84,11 +95,18 @@ impl Restorer {
     /// as `StartLogging`: logging that is found on is then ours.
     ///
     /// # Errors
-    /// When it failed for now; everything that is final is an `Ok`.
-    pub async fn restore(&self, trail: &TrailArn, started: bool) -> Result<Restored, NotYet> {
-        let result = match self.restore_in(trail, trail.region(), started).await {
+    /// When it failed for now, or the claim is lost; everything that is final is an `Ok`.
+    pub async fn restore(
+        &self,
+        trail: &TrailArn,
+        started: bool,
+        lease: &Lease,
+    ) -> Result<Restored, Unrestored> {
+        let result = match self.restore_in(trail, trail.region(), started, lease).await {
             Err(Refusal { meaning: Meaning::Elsewhere, .. }) => match self.home_region(trail).await {
-                Ok(Some(home)) if home != *trail.region() => self.restore_in(trail, &home, started).await,
+                Ok(Some(home)) if home != *trail.region() => {
+                    self.restore_in(trail, &home, started, lease).await
+                }
                 Ok(_) => {
                     let region = trail.region();
                     let detail =
@@ -103,7 +121,12 @@ impl Restorer {
             |outcome| Restored { outcome, at: clock::now(), stopped_at: None, delivery_error: None };
         let result = match result {
             Ok(restored) => Ok(restored),
-            Err(Refusal { meaning: Meaning::Passing, started, detail }) => Err(NotYet { started, detail }),
+            Err(Refusal { meaning: Meaning::Passing, started, detail }) => {
+                Err(Unrestored::NotYet(NotYet { started, detail }))
+            }
+            Err(Refusal { meaning: Meaning::Unclaimed, .. }) => {
+                return Err(Unrestored::Lost(StoreError::Lost));
+            }
             Err(Refusal { meaning: Meaning::Gone, .. }) => Ok(restored(Restoration::Gone)),
             Err(Refusal { detail, .. }) => Ok(restored(Restoration::Refused { detail })),
         };
@@ -122,6 +145,7 @@ impl Restorer {
         trail: &TrailArn,
         region: &Region,
         started: bool,
+        lease: &Lease,
     ) -> Result<Restored, Refusal> {
         let client = self.client(trail, region)?;
         let name = trail.to_string();
@@ -133,6 +157,7 @@ impl Restorer {
             Err(Refusal { meaning: Meaning::Denied, .. }) => None,
             Err(refusal) => return Err(refusal),
         };
+        lease.check().map_err(|lost| Refusal::new(Meaning::Unclaimed, lost.to_string()))?;
         let started = client.start_logging().name(&name).send().await;
         started.map_err(|error| refusal(&error, "StartLogging"))?;
         let verified =

@@ -7,4 +7,5 @@ mod pool;
 mod program;
 mod queue_faults;
 mod slack_faults;
+mod store;
 mod support;

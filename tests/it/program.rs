@@ -30,7 +30,7 @@ async fn every_fault_of_the_configuration_is_named_in_one_go() {
         .env("TRAILKEEPER_LOG", "inof")
         .env("TRAILKEEPER_LOG_FORMAT", "xml")
         .env("TRAILKEEPER_SLACK_WEBHOOK_URL", "hooks/very-secret")
-        .env("TRAILKEEPER_STATE_TABLE", "claims")
+        .env("TRAILKEEPER_SLACK_BOT_TOKEN", "xoxb-very-secret")
         .env("TRAILKEEPER_MEMBER_ROLE", "restorer")
         .env("TRAILKEEPER_SWEEP_INTERVAL_SECONDS", "300")
         .env("TRAILKEEPER_TASK_PROTECTION", "off")

@@ -11,7 +11,8 @@ use crate::support::worker::Scene;
 
 #[tokio::test]
 async fn entries_of_a_batch_that_fail_are_settled_again_and_the_others_are_not() {
-    let scene = Scene::start().await;
+    // Long enough for none to come back by itself.
+    let scene = Scene::start_with(|args| args.visibility_timeout_seconds = Some("3600".to_owned())).await;
     scene.aws.fault("DeleteMessageBatch", 1, Fault::FailEntries(&[0], "InternalError"));
     for number in 0..10 {
         let mut ignored = stop(&format!("e-{number}"), "audit");

@@ -64,6 +64,7 @@ struct Inner {
     account: String,
     sqs: winterbaume_sqs::SqsService,
     cloudtrail: winterbaume_cloudtrail::CloudTrailService,
+    dynamodb: winterbaume_dynamodb::DynamoDbService,
     calls: Mutex<Vec<Call>>,
     rules: Mutex<Vec<Rule>>,
     books: Mutex<Books>,
@@ -137,6 +138,7 @@ impl Aws {
             account: account.to_owned(),
             sqs: winterbaume_sqs::SqsService::new(),
             cloudtrail: winterbaume_cloudtrail::CloudTrailService::new(),
+            dynamodb: winterbaume_dynamodb::DynamoDbService::new(),
             calls: Mutex::default(),
             rules: Mutex::default(),
             books: Mutex::default(),
@@ -175,6 +177,23 @@ impl Aws {
 
     pub fn queue_url(&self, name: &str) -> String {
         format!("{}/{ACCOUNT}/{name}", self.endpoint)
+    }
+
+    /// Creates the state table, as every worker expects it.
+    pub async fn create_table(&self, name: &str) {
+        let target = "DynamoDB_20120810.CreateTable";
+        let body = json!({
+            "TableName": name,
+            "BillingMode": "PAY_PER_REQUEST",
+            "KeySchema": [{ "AttributeName": "pk", "KeyType": "HASH" }],
+            "AttributeDefinitions": [{ "AttributeName": "pk", "AttributeType": "S" }],
+        });
+        let mut headers = HeaderMap::new();
+        headers.insert("x-amz-target", target.parse().expect("a header"));
+        let uri = format!("https://dynamodb.{REGION}.amazonaws.com/");
+        let request = MockRequest { method: "POST".to_owned(), uri, headers, body: body.to_string().into() };
+        let created = self.inner.dynamodb.handle(request).await;
+        assert_eq!(created.status, 200, "{:?}", created.body);
     }
 
     pub async fn create_queue(&self, name: &str, redrive_policy: Option<String>) {
@@ -302,7 +321,10 @@ async fn answer(State(inner): State<Arc<Inner>>, headers: HeaderMap, body: Bytes
         }
         None => {}
     }
-    let answered = if service.contains("CloudTrail") {
+    let answered = if service.contains("DynamoDB") {
+        request.uri = format!("https://dynamodb.{region}.amazonaws.com/");
+        inner.dynamodb(request, operation, &call.body).await
+    } else if service.contains("CloudTrail") {
         request.uri = format!("https://cloudtrail.{region}.amazonaws.com/");
         let own = format!(":{}:trail/", inner.account);
         let body = String::from_utf8_lossy(&request.body).replace(&own, &format!(":{ACCOUNT}:trail/"));
@@ -322,6 +344,23 @@ async fn answer(State(inner): State<Arc<Inner>>, headers: HeaderMap, body: Bytes
 }
 
 impl Inner {
+    /// winterbaume does not show the item that failed a condition: it is asked for, and put into the refusal.
+    async fn dynamodb(&self, request: MockRequest, operation: &str, body: &Value) -> MockResponse {
+        let mut get = request.clone();
+        let mut answered = self.dynamodb.handle(request).await;
+        let mut refusal: Value = serde_json::from_slice(&answered.body).unwrap_or_default();
+        let failed = refusal["__type"].as_str().is_some_and(|kind| kind.contains("ConditionalCheckFailed"));
+        if operation == "UpdateItem" && failed && body["ReturnValuesOnConditionCheckFailure"] == "ALL_OLD" {
+            get.headers.insert("x-amz-target", "DynamoDB_20120810.GetItem".parse().expect("a header"));
+            get.body = json!({ "TableName": body["TableName"], "Key": body["Key"] }).to_string().into();
+            let got = self.dynamodb.handle(get).await;
+            let item: Value = serde_json::from_slice(&got.body).unwrap_or_default();
+            refusal["Item"] = item["Item"].clone();
+            answered.body = refusal.to_string().into();
+        }
+        answered
+    }
+
     fn next_fault(&self, operation: &str) -> Option<Fault> {
         let mut rules = self.rules.lock().unwrap_or_else(PoisonError::into_inner);
         let rule = rules.iter_mut().find(|rule| rule.operation == operation && rule.times > 0)?;

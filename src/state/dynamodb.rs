@@ -1,0 +1,335 @@
+//! Claims in a DynamoDB table that all workers share.
+//!
+//! One item for each event, and one conditional `UpdateItem` for each write, so that no two workers can both
+//! be told yes. An event that goes well takes four: claim, restored, notified, completed.
+//!
+//! | attribute | type | meaning |
+//! |---|---|---|
+//! | `pk` | S | the partition key: `event#` and the event's id |
+//! | `status` | S | `held`, `free`, `done` or `dead` |
+//! | `owner` | S | the worker that holds it |
+//! | `fence` | N | rises with each claim |
+//! | `attempts` | N | executions |
+//! | `lease_until` | N | when the claim ends, in milliseconds since 1970 |
+//! | `first_claimed_at` | N | likewise |
+//! | `steps` | S | what is done, as JSON |
+//! | `reason`, `detail` | S | of a dead event |
+//! | `expires_at` | N | for the table's TTL, in seconds since 1970 |
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use aws_config::SdkConfig;
+use aws_config::retry::RetryConfig;
+use aws_sdk_dynamodb::Client;
+use aws_sdk_dynamodb::error::{ProvideErrorMetadata, SdkError};
+use aws_sdk_dynamodb::operation::update_item::builders::UpdateItemFluentBuilder;
+use aws_sdk_dynamodb::operation::update_item::{UpdateItemError, UpdateItemOutput};
+use aws_sdk_dynamodb::types::{AttributeValue, ReturnValue, ReturnValuesOnConditionCheckFailure};
+use time::OffsetDateTime;
+
+use super::{Attempt, Claim, Claimed, Ending, Steps, Store, StoreError};
+use crate::aws;
+use crate::clock;
+use crate::consumer::{Failure, Reason, RetryPolicy};
+use crate::event::EventId;
+
+/// For one answer: a table that takes longer is as good as down, and a stopped trail is waiting.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(2);
+/// Tries of one write, spread over some seconds: throttling passes, and each write is conditional, so one that
+/// did happen without our hearing of it is refused or repeated to the same end.
+const TRIES: RetryPolicy =
+    RetryPolicy { max_attempts: 4, base: Duration::from_millis(100), max: Duration::from_secs(1) };
+/// How far the clocks of two workers may differ: a lease is taken over only when it has been over this long.
+const CLOCK_MARGIN: Duration = Duration::from_secs(2);
+
+type Item = HashMap<String, AttributeValue>;
+
+/// [`Store`] in a table.
+#[derive(Debug)]
+pub struct DynamoStore {
+    client: Client,
+    table: String,
+    owner: String,
+    remember: Duration,
+}
+
+/// How a write ended, if the table answered.
+enum Written {
+    /// It is done; the item as it is now, where asked for.
+    Done(Item),
+    /// Its condition does not hold; the item as it is.
+    Refused(Item),
+}
+
+impl DynamoStore {
+    /// `owner` names this worker and nobody else; an ended event is remembered for `remember`.
+    #[must_use]
+    pub fn new(sdk: &SdkConfig, table: String, owner: String, remember: Duration) -> Self {
+        let config = aws_sdk_dynamodb::config::Builder::from(sdk)
+            .retry_config(RetryConfig::disabled())
+            .timeout_config(aws::timeouts(ANSWER_TIMEOUT));
+        Self { client: Client::from_conf(config.build()), table, owner, remember }
+    }
+
+    /// Tries the table with a write that cannot happen: its refusal shows that table, key and permission are
+    /// right, and nothing is changed.
+    ///
+    /// # Errors
+    /// When one of them is not; transient when the table did not say.
+    pub async fn probe(&self) -> Result<(), Failure> {
+        let request = self
+            .client
+            .update_item()
+            .table_name(&self.table)
+            .key("pk", text("probe"))
+            .update_expression("SET #status = :never")
+            .condition_expression("attribute_exists(pk) AND attribute_not_exists(pk)")
+            .expression_attribute_names("#status", "status")
+            .expression_attribute_values(":never", text("never"));
+        let Err(error) = request.send().await else { return Ok(()) };
+        let table = &self.table;
+        let told = aws::describe(&error);
+        match error.code() {
+            Some("ConditionalCheckFailedException") => Ok(()),
+            Some("ResourceNotFoundException") => Err(Failure::permanent(format!(
+                "TRAILKEEPER_STATE_TABLE: there is no table {table} in this account and region"
+            ))),
+            Some("ValidationException") => Err(Failure::permanent(format!(
+                "TRAILKEEPER_STATE_TABLE: the key of the table {table} is not a partition key `pk` of type string alone"
+            ))),
+            Some("AccessDeniedException") => Err(Failure::permanent(format!(
+                "TRAILKEEPER_STATE_TABLE: {told}; allow dynamodb:UpdateItem on the table {table} to the worker's role"
+            ))),
+            _ => Err(Failure::transient(format!("TRAILKEEPER_STATE_TABLE: {table}: {told}"))),
+        }
+    }
+
+    fn update(&self, event: &EventId) -> UpdateItemFluentBuilder {
+        self.client
+            .update_item()
+            .table_name(&self.table)
+            .key("pk", text(format!("event#{event}")))
+            .expression_attribute_names("#status", "status")
+            .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld)
+    }
+
+    /// Sends a write until the table answers.
+    async fn write(&self, request: &UpdateItemFluentBuilder) -> Result<Written, StoreError> {
+        let sent = backon::Retryable::retry(|| request.clone().send(), TRIES.waits()).when(may_pass).await;
+        written(sent)
+    }
+
+    /// A write by the owner of `claim`, refused to anyone else.
+    async fn write_as(&self, claim: &Claim, request: UpdateItemFluentBuilder) -> Result<(), StoreError> {
+        let request = request
+            .condition_expression("#status = :held AND #owner = :owner AND fence = :fence")
+            .expression_attribute_names("#owner", "owner")
+            .expression_attribute_values(":held", text("held"))
+            .expression_attribute_values(":owner", text(&self.owner))
+            .expression_attribute_values(":fence", number(claim.fence));
+        match self.write(&request).await? {
+            Written::Done(_) => Ok(()),
+            Written::Refused(_) => Err(StoreError::Lost),
+        }
+    }
+
+    /// The values that every claim sets.
+    fn claiming(&self, request: UpdateItemFluentBuilder, lease: Duration) -> UpdateItemFluentBuilder {
+        let now = clock::now();
+        request
+            .expression_attribute_names("#owner", "owner")
+            .expression_attribute_values(":held", text("held"))
+            .expression_attribute_values(":owner", text(&self.owner))
+            .expression_attribute_values(":until", number(millis(now + lease)))
+            .expression_attribute_values(":now", number(millis(now)))
+            .expression_attribute_values(":one", number(1))
+            .expression_attribute_values(":expires", number(seconds(now + self.remember)))
+            .return_values(ReturnValue::AllNew)
+    }
+
+    /// Claims an event that is new, released, or abandoned.
+    async fn claim_open(&self, event: &EventId, lease: Duration) -> Result<Written, StoreError> {
+        let over = millis(clock::now() - CLOCK_MARGIN);
+        let request = self
+            .claiming(self.update(event), lease)
+            .update_expression(
+                "SET #status = :held, #owner = :owner, lease_until = :until, expires_at = :expires, \
+                 first_claimed_at = if_not_exists(first_claimed_at, :now) ADD fence :one, attempts :one",
+            )
+            .condition_expression(
+                "attribute_not_exists(pk) OR #status = :free OR (#status = :held AND lease_until < :over)",
+            )
+            .expression_attribute_values(":free", text("free"))
+            .expression_attribute_values(":over", number(over));
+        self.write(&request).await
+    }
+
+    /// Claims an ended event anew, if it is still as we saw it.
+    async fn claim_anew(&self, event: &EventId, lease: Duration, seen: &Item) -> Result<Written, StoreError> {
+        let request = self
+            .claiming(self.update(event), lease)
+            .update_expression(
+                "SET #status = :held, #owner = :owner, lease_until = :until, expires_at = :expires, \
+                 first_claimed_at = :now, attempts = :one REMOVE steps, reason, detail ADD fence :one",
+            )
+            .condition_expression("#status = :seen AND fence = :fence")
+            .expression_attribute_values(":seen", text(text_in(seen, "status").unwrap_or_default()))
+            .expression_attribute_values(":fence", number(number_in(seen, "fence").unwrap_or_default()));
+        self.write(&request).await
+    }
+}
+
+impl Store for DynamoStore {
+    async fn claim(&self, event: &EventId, lease: Duration, reopen: bool) -> Result<Claimed, StoreError> {
+        let refused = match self.claim_open(event, lease).await? {
+            Written::Done(item) => return Ok(Claimed::Yours(claim_in(event, &item))),
+            Written::Refused(item) => item,
+        };
+        let Some(ending) = ending_in(&refused) else { return Ok(held_in(&refused, lease)) };
+        // The table's TTL deletes late, up to two days: an item that is over is as good as gone.
+        let over = number_in(&refused, "expires_at").is_some_and(|at| at <= seconds(clock::now()));
+        if over || (reopen && matches!(ending, Ending::Dead { .. })) {
+            return Ok(match self.claim_anew(event, lease, &refused).await? {
+                Written::Done(item) => Claimed::Yours(claim_in(event, &item)),
+                // Somebody was faster, and holds it now.
+                Written::Refused(item) => held_in(&item, lease),
+            });
+        }
+        let attempts = number_in(&refused, "attempts").and_then(|count| u32::try_from(count).ok());
+        Ok(Claimed::Ended { ending, attempts: attempts.unwrap_or_default() })
+    }
+
+    async fn extend(&self, claim: &Claim, lease: Duration) -> Result<(), StoreError> {
+        let request = self
+            .update(&claim.event)
+            .update_expression("SET lease_until = :until")
+            .expression_attribute_values(":until", number(millis(clock::now() + lease)));
+        self.write_as(claim, request).await
+    }
+
+    async fn record(&self, claim: &Claim) -> Result<(), StoreError> {
+        let steps = serde_json::to_string(&claim.steps).unwrap_or_default();
+        let request = self
+            .update(&claim.event)
+            .update_expression("SET steps = :steps")
+            .expression_attribute_values(":steps", text(steps));
+        self.write_as(claim, request).await
+    }
+
+    async fn release(&self, claim: &Claim, attempt: Attempt) -> Result<(), StoreError> {
+        let uncounted = match attempt {
+            Attempt::Counts => 0,
+            Attempt::DoesNotCount => -1,
+        };
+        let request = self
+            .update(&claim.event)
+            .update_expression("SET #status = :free REMOVE #owner, lease_until ADD attempts :counted")
+            .expression_attribute_values(":free", text("free"))
+            .expression_attribute_values(":counted", number(uncounted));
+        self.write_as(claim, request).await
+    }
+
+    async fn complete(&self, claim: &Claim, ending: Ending) -> Result<(), StoreError> {
+        let expires = number(seconds(clock::now() + self.remember));
+        let request = self.update(&claim.event).expression_attribute_values(":expires", expires);
+        let request = match ending {
+            Ending::Done => request
+                .update_expression("SET #status = :ended, expires_at = :expires REMOVE #owner, lease_until")
+                .expression_attribute_values(":ended", text("done")),
+            Ending::Dead { reason, detail } => request
+                .update_expression(
+                    "SET #status = :ended, expires_at = :expires, reason = :reason, detail = :detail \
+                     REMOVE #owner, lease_until",
+                )
+                .expression_attribute_values(":ended", text("dead"))
+                .expression_attribute_values(":reason", text(reason.as_str()))
+                .expression_attribute_values(":detail", text(detail)),
+        };
+        self.write_as(claim, request).await
+    }
+}
+
+/// Whether the same write may work when it is tried again.
+fn may_pass(error: &SdkError<UpdateItemError>) -> bool {
+    !matches!(
+        error.code(),
+        Some(
+            "ConditionalCheckFailedException"
+                | "ResourceNotFoundException"
+                | "ValidationException"
+                | "AccessDeniedException"
+        )
+    )
+}
+
+fn written(sent: Result<UpdateItemOutput, SdkError<UpdateItemError>>) -> Result<Written, StoreError> {
+    match sent {
+        Ok(output) => Ok(Written::Done(output.attributes.unwrap_or_default())),
+        Err(error) => match error.as_service_error() {
+            Some(UpdateItemError::ConditionalCheckFailedException(refusal)) => {
+                Ok(Written::Refused(refusal.item().cloned().unwrap_or_default()))
+            }
+            _ => Err(StoreError::Unavailable(aws::describe(&error))),
+        },
+    }
+}
+
+fn claim_in(event: &EventId, item: &Item) -> Claim {
+    let steps = text_in(item, "steps").and_then(|steps| serde_json::from_str::<Steps>(steps).ok());
+    let first_claimed_at = number_in(item, "first_claimed_at")
+        .and_then(|millis| OffsetDateTime::from_unix_timestamp_nanos(i128::from(millis) * 1_000_000).ok());
+    let whole = |name| number_in(item, name).unwrap_or_default();
+    Claim {
+        event: event.clone(),
+        fence: u64::try_from(whole("fence")).unwrap_or_default(),
+        attempts: u32::try_from(whole("attempts")).unwrap_or(u32::MAX),
+        first_claimed_at: first_claimed_at.unwrap_or_else(clock::now),
+        steps: steps.unwrap_or_default(),
+    }
+}
+
+/// How the event in the item ended, if it did.
+fn ending_in(item: &Item) -> Option<Ending> {
+    match text_in(item, "status")? {
+        "done" => Some(Ending::Done),
+        "dead" => {
+            let named = text_in(item, "reason");
+            let reason = Reason::ALL.into_iter().find(|reason| Some(reason.as_str()) == named);
+            let detail = text_in(item, "detail").unwrap_or_default().to_owned();
+            Some(Ending::Dead { reason: reason.unwrap_or(Reason::AttemptsExhausted), detail })
+        }
+        _ => None,
+    }
+}
+
+/// Until when somebody else holds the item; a whole lease where it does not say.
+fn held_in(item: &Item, lease: Duration) -> Claimed {
+    let left = number_in(item, "lease_until").map(|until| until - millis(clock::now()));
+    let left = left.map(|left| Duration::from_millis(u64::try_from(left).unwrap_or_default()));
+    Claimed::Held { ends_in: left.unwrap_or(lease) + CLOCK_MARGIN }
+}
+
+fn text(text: impl Into<String>) -> AttributeValue {
+    AttributeValue::S(text.into())
+}
+
+fn number(number: impl Into<i128>) -> AttributeValue {
+    AttributeValue::N(number.into().to_string())
+}
+
+fn text_in<'a>(item: &'a Item, name: &str) -> Option<&'a str> {
+    item.get(name)?.as_s().ok().map(String::as_str)
+}
+
+fn number_in(item: &Item, name: &str) -> Option<i64> {
+    item.get(name)?.as_n().ok()?.parse().ok()
+}
+
+fn millis(time: OffsetDateTime) -> i64 {
+    i64::try_from(time.unix_timestamp_nanos() / 1_000_000).unwrap_or(i64::MAX)
+}
+
+fn seconds(time: OffsetDateTime) -> i64 {
+    time.unix_timestamp()
+}

@@ -1,0 +1,314 @@
+//! What every store promises, held against each; and what workers do with a table that they share, or that is
+//! not there.
+
+use std::time::Duration;
+
+use trailkeeper::clock;
+use trailkeeper::consumer::Reason;
+use trailkeeper::event::EventId;
+use trailkeeper::state::{
+    Attempt, Claim, Claimed, DynamoStore, Ending, MemoryStore, Restoration, Restored, Steps, Store,
+    StoreError,
+};
+
+use crate::support::aws::{Aws, Fault, REGION, attribute};
+use crate::support::events::stop;
+use crate::support::eventually;
+use crate::support::process::Process;
+use crate::support::slack::Slack;
+use crate::support::worker::{Scene, Worker, args};
+
+const LEASE: Duration = Duration::from_mins(2);
+const REMEMBER: Duration = Duration::from_hours(1);
+const TABLE: (&str, &str) = ("TRAILKEEPER_STATE_TABLE", "claims");
+
+fn id(text: &str) -> EventId {
+    EventId::parse(text).expect("an id")
+}
+
+async fn claim(store: &impl Store, event: &str) -> Claim {
+    match store.claim(&id(event), LEASE, false).await {
+        Ok(Claimed::Yours(claim)) => claim,
+        other => panic!("{event}: {other:?}"),
+    }
+}
+
+async fn every_write_is_refused(store: &impl Store, claim: &Claim) {
+    assert_eq!(store.extend(claim, LEASE).await, Err(StoreError::Lost));
+    assert_eq!(store.record(claim).await, Err(StoreError::Lost));
+    assert_eq!(store.release(claim, Attempt::Counts).await, Err(StoreError::Lost));
+    assert_eq!(store.complete(claim, Ending::Done).await, Err(StoreError::Lost));
+}
+
+/// Stands for two workers: `one` and `other` share what they know.
+async fn promises(one: &impl Store, other: &impl Store) {
+    // One holds it, the other does not.
+    let mut first = claim(one, "e-1").await;
+    assert_eq!((first.attempts, &first.steps), (1, &Steps::default()));
+    for store in [one.claim(&id("e-1"), LEASE, false).await, other.claim(&id("e-1"), LEASE, true).await] {
+        let Ok(Claimed::Held { ends_in }) = store else { panic!("{store:?}") };
+        assert!(ends_in > LEASE / 2 && ends_in < LEASE * 2, "{ends_in:?}");
+    }
+    one.extend(&first, LEASE).await.expect("ours");
+
+    // What one has done, the other finds done.
+    let at = clock::now().replace_nanosecond(0).expect("whole");
+    first.steps.started = true;
+    first.steps.announced = true;
+    first.steps.restored = Some(Restored {
+        outcome: Restoration::Refused { detail: "denied".to_owned() },
+        at,
+        stopped_at: Some(at),
+        delivery_error: Some("NoSuchBucket".to_owned()),
+    });
+    one.record(&first).await.expect("ours");
+    one.release(&first, Attempt::Counts).await.expect("ours");
+    every_write_is_refused(one, &first).await;
+    let second = claim(other, "e-1").await;
+    assert_eq!((second.attempts, &second.steps), (2, &first.steps));
+    assert!(second.fence > first.fence);
+    assert!((second.first_claimed_at - first.first_claimed_at).abs() < Duration::from_millis(2));
+    every_write_is_refused(one, &first).await;
+
+    // What was no attempt is not counted.
+    other.release(&second, Attempt::DoesNotCount).await.expect("ours");
+    let third = claim(one, "e-1").await;
+    assert_eq!(third.attempts, 2);
+    one.complete(&third, Ending::Done).await.expect("ours");
+    every_write_is_refused(one, &third).await;
+    let ended = Claimed::Ended { ending: Ending::Done, attempts: 2 };
+    assert_eq!(other.claim(&id("e-1"), LEASE, true).await, Ok(ended), "done is done, redriven or not");
+
+    // Dead is dead, until it is redriven.
+    let mut doomed = claim(one, "e-2").await;
+    doomed.steps.notified = true;
+    one.record(&doomed).await.expect("ours");
+    let ending = Ending::Dead { reason: Reason::RestoreRefused, detail: "denied".to_owned() };
+    one.complete(&doomed, ending.clone()).await.expect("ours");
+    let ended = Claimed::Ended { ending, attempts: 1 };
+    assert_eq!(other.claim(&id("e-2"), LEASE, false).await, Ok(ended));
+    let Ok(Claimed::Yours(again)) = other.claim(&id("e-2"), LEASE, true).await else {
+        panic!("not reopened")
+    };
+    assert_eq!((again.attempts, &again.steps), (1, &Steps::default()));
+    assert!(again.fence > doomed.fence);
+    every_write_is_refused(one, &doomed).await;
+
+    // A lease that runs out is taken over, and its owner can write no more.
+    let Ok(Claimed::Yours(lapsed)) = one.claim(&id("e-3"), Duration::from_millis(100), false).await else {
+        panic!("not ours")
+    };
+    let taken =
+        eventually("the lease to run out", async || match other.claim(&id("e-3"), LEASE, false).await {
+            Ok(Claimed::Yours(claim)) => Some(claim),
+            Ok(Claimed::Held { ends_in }) => {
+                tokio::time::sleep(ends_in.min(Duration::from_millis(100))).await;
+                None
+            }
+            other => panic!("{other:?}"),
+        })
+        .await;
+    assert_eq!((taken.attempts, taken.fence), (2, lapsed.fence + 1));
+    every_write_is_refused(one, &lapsed).await;
+}
+
+#[tokio::test]
+async fn memory_keeps_the_promises_of_a_store() {
+    let store = MemoryStore::new(REMEMBER);
+    promises(&store, &store).await;
+}
+
+#[tokio::test]
+async fn dynamodb_keeps_the_promises_of_a_store() {
+    let aws = Aws::start().await;
+    aws.create_table("claims").await;
+    let store =
+        |owner: &str| DynamoStore::new(&aws.sdk_config(), "claims".to_owned(), owner.to_owned(), REMEMBER);
+    promises(&store("one"), &store("other")).await;
+}
+
+#[tokio::test]
+async fn of_many_that_claim_at_once_one_gets_it() {
+    let aws = Aws::start().await;
+    aws.create_table("claims").await;
+    for round in 0..20 {
+        let event = format!("e-{round}");
+        let claims = (0..8).map(|owner| {
+            let store = DynamoStore::new(&aws.sdk_config(), "claims".to_owned(), owner.to_string(), REMEMBER);
+            let event = id(&event);
+            tokio::spawn(async move { store.claim(&event, LEASE, false).await })
+        });
+        let mut won = 0;
+        for claim in claims.collect::<Vec<_>>() {
+            won += usize::from(matches!(claim.await.expect("no panic"), Ok(Claimed::Yours(_))));
+        }
+        assert_eq!(won, 1);
+    }
+}
+
+#[tokio::test]
+async fn an_ended_event_is_forgotten_when_its_time_is_over_though_the_table_still_has_it() {
+    let aws = Aws::start().await;
+    aws.create_table("claims").await;
+    let store = DynamoStore::new(&aws.sdk_config(), "claims".to_owned(), "one".to_owned(), Duration::ZERO);
+    let done = claim(&store, "e-1").await;
+    store.complete(&done, Ending::Done).await.expect("ours");
+    assert_eq!(claim(&store, "e-1").await.attempts, 1);
+}
+
+#[tokio::test]
+async fn throttling_is_waited_out_and_an_outage_is_told() {
+    let aws = Aws::start().await;
+    aws.create_table("claims").await;
+    let store = DynamoStore::new(&aws.sdk_config(), "claims".to_owned(), "one".to_owned(), REMEMBER);
+    aws.fault("UpdateItem", 2, Fault::Refuse(400, "ProvisionedThroughputExceededException"));
+    assert_eq!(claim(&store, "e-1").await.attempts, 1);
+    aws.break_down("UpdateItem", Fault::Refuse(500, "InternalServerError"));
+    let outage = store.claim(&id("e-2"), LEASE, false).await;
+    assert_eq!(outage, Err(StoreError::Unavailable("InternalServerError".to_owned())));
+}
+
+fn with_table(scene_args: &mut trailkeeper::args::RunArgs) {
+    scene_args.state_table = Some("claims".to_owned());
+}
+
+#[tokio::test]
+async fn an_event_that_goes_well_takes_four_writes() {
+    let (aws, slack) = (Aws::start().await, Slack::start().await);
+    aws.create_table("claims").await;
+    aws.stopped_trail("audit", REGION).await;
+    let mut args = args(&aws, &slack);
+    with_table(&mut args);
+    let worker = Worker::start_with(&aws, args);
+    eventually("the probe", async || aws.calls("UpdateItem").pop()).await;
+    let scene = Scene { aws, slack, worker };
+    scene.handle(stop("e-1", "audit")).await;
+    assert_eq!(scene.aws.calls("UpdateItem").len(), 1 + 4, "the probe and four");
+    assert!(!scene.slack.texts().await[0].contains("twice"));
+    scene.worker.stop().await;
+}
+
+#[tokio::test]
+async fn a_duplicate_that_reaches_another_worker_repeats_nothing() {
+    let (aws, slack) = (Aws::start().await, Slack::start().await);
+    aws.create_table("claims").await;
+    aws.stopped_trail("audit", REGION).await;
+    let mut shared = args(&aws, &slack);
+    with_table(&mut shared);
+    let first = Worker::start_with(&aws, shared.clone());
+    let scene = Scene { aws, slack, worker: first };
+    scene.handle(stop("e-1", "audit")).await;
+    scene.worker.drain();
+    let Scene { aws, slack, worker } = scene;
+    worker.stop().await;
+    let scene = Scene { worker: Worker::start_with(&aws, shared), aws, slack };
+    scene.handle(stop("e-1", "audit")).await;
+    assert_eq!(scene.aws.calls("StartLogging").len(), 1);
+    assert_eq!(scene.slack.posts().await.len(), 1);
+    scene.worker.stop().await;
+}
+
+/// What one worker had to leave, the next goes on with: Slack fails for the first, and the second restarts nothing.
+#[tokio::test]
+async fn a_retry_goes_on_where_another_worker_stopped() {
+    let (aws, slack) = (Aws::start().await, Slack::start().await);
+    aws.create_table("claims").await;
+    aws.stopped_trail("audit", REGION).await;
+    slack.next(1, wiremock::ResponseTemplate::new(500)).await;
+    let mut shared = args(&aws, &slack);
+    with_table(&mut shared);
+    shared.retry_base_seconds = Some("3".to_owned());
+    shared.retry_max_seconds = Some("3".to_owned());
+    let first = Worker::start_with(&aws, shared.clone());
+    aws.send(stop("e-1", "audit").to_string()).await;
+    eventually("the failed post", async || slack.posts().await.pop()).await;
+    first.stop().await;
+    let scene = Scene { worker: Worker::start_with(&aws, shared), aws, slack };
+    scene.settled().await;
+    assert_eq!(scene.aws.calls("StartLogging").len(), 1);
+    assert_eq!(scene.slack.posts().await.len(), 2);
+    scene.worker.stop().await;
+}
+
+#[tokio::test]
+async fn a_trail_is_not_left_stopped_because_the_table_is_down() {
+    for fault in [Fault::Refuse(500, "InternalServerError"), Fault::Refuse(400, "ThrottlingException")] {
+        let (aws, slack) = (Aws::start().await, Slack::start().await);
+        aws.create_table("claims").await;
+        aws.stopped_trail("audit", REGION).await;
+        let mut args = args(&aws, &slack);
+        with_table(&mut args);
+        let worker = Worker::start_with(&aws, args);
+        eventually("the probe", async || aws.calls("UpdateItem").pop()).await;
+        aws.break_down("UpdateItem", fault);
+        let scene = Scene { aws, slack, worker };
+        scene.handle(stop("e-1", "audit")).await;
+        assert!(scene.aws.is_logging("audit", REGION).await);
+        let texts = scene.slack.texts().await;
+        assert_eq!(texts.len(), 1);
+        assert!(
+            texts[0].ends_with("(The state table is not available: this message may come twice.)"),
+            "{texts:?}"
+        );
+        scene.worker.stop().await;
+    }
+}
+
+/// The table goes away between the claim and the record of the restart.
+#[tokio::test]
+async fn a_table_that_goes_away_midway_stops_nothing() {
+    let (aws, slack) = (Aws::start().await, Slack::start().await);
+    aws.create_table("claims").await;
+    aws.stopped_trail("audit", REGION).await;
+    aws.fault("StartLogging", 1, Fault::Delay(Duration::from_secs(2)));
+    let mut args = args(&aws, &slack);
+    with_table(&mut args);
+    let worker = Worker::start_with(&aws, args);
+    aws.send(stop("e-1", "audit").to_string()).await;
+    eventually("the restart", async || aws.calls("StartLogging").pop()).await;
+    aws.break_down("UpdateItem", Fault::Refuse(500, "InternalServerError"));
+    let scene = Scene { aws, slack, worker };
+    scene.settled().await;
+    assert!(scene.slack.texts().await[0].contains("this message may come twice"));
+    assert_eq!(scene.aws.depth("poison"), 0);
+    scene.worker.stop().await;
+}
+
+#[tokio::test]
+async fn a_table_that_is_wrong_is_told_at_start() {
+    let (aws, slack) = (Aws::start().await, Slack::start().await);
+    for (code, told) in [
+        ("ResourceNotFoundException", "there is no table claims in this account and region"),
+        (
+            "ValidationException",
+            "the key of the table claims is not a partition key `pk` of type string alone",
+        ),
+        ("AccessDeniedException", "allow dynamodb:UpdateItem on the table claims to the worker's role"),
+    ] {
+        aws.fault("UpdateItem", 1, Fault::Refuse(400, code));
+        let wrong = Process::start(&aws, &slack, &[TABLE]).ended().await;
+        assert_eq!(wrong.status, Some(2));
+        assert!(wrong.stderr.contains(told), "{}", wrong.stderr);
+    }
+}
+
+/// The work of a worker that was killed is taken up by the next.
+#[tokio::test]
+async fn the_event_of_a_killed_worker_is_finished_by_another() {
+    let (aws, slack) = (Aws::start().await, Slack::start().await);
+    aws.create_table("claims").await;
+    aws.stopped_trail("audit", REGION).await;
+    aws.fault("StartLogging", 1, Fault::Delay(Duration::from_secs(20)));
+    let short = ("TRAILKEEPER_VISIBILITY_TIMEOUT_SECONDS", "3");
+    let killed = Process::start(&aws, &slack, &[TABLE, short]);
+    aws.send(stop("e-1", "audit").to_string()).await;
+    eventually("work to begin", async || aws.calls("StartLogging").pop()).await;
+    drop(killed);
+    let next = Process::start(&aws, &slack, &[TABLE, short]);
+    eventually("the queue to be empty", async || (aws.depth("events") == 0).then_some(())).await;
+    assert!(aws.is_logging("audit", REGION).await);
+    assert_eq!(slack.posts().await.len(), 1);
+    assert!(aws.dead_letters().await.iter().all(|letter| attribute(letter, "reason").is_none()));
+    next.terminate().await;
+    assert_eq!(next.ended().await.status, Some(0));
+}
