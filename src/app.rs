@@ -11,6 +11,7 @@ use crate::config::{Config, Fault, Mode, RespondConfig};
 use crate::consumer::sqs::{SqsClients, SqsQueue};
 use crate::consumer::{self, Failure, Health, RetryPolicy, Shutdown};
 use crate::http;
+use crate::protection;
 use crate::respond::accounts::Accounts;
 use crate::respond::responder::{Means, Responder};
 use crate::respond::restore::Restorer;
@@ -79,10 +80,15 @@ async fn work<S: Store>(
         let metrics = metrics.clone();
         async move { metrics.upkeep().await }
     });
+    let protecting =
+        config.ecs_agent.clone().map(|agent| tokio::spawn(protection::keep(agent, Arc::clone(&health))));
     tracing::info!(version = env!("CARGO_PKG_VERSION"), mode = ?config.respond.mode, "started");
     let drained = consumer::run(Arc::new(queue), Arc::new(responder), config.pool, health, shutdown).await;
     tracing::info!(given_back = drained.given_back(), "drained");
     upkeep.abort();
+    if let Some(protecting) = protecting {
+        protecting.abort();
+    }
     serving.abort();
     metrics.flush();
     Ok(())

@@ -54,6 +54,9 @@ pub struct RunArgs {
     /// From SIGTERM: drain for this long, then give everything back, 1 to 3600 [default: 100]
     #[arg(long, env = "TRAILKEEPER_SHUTDOWN_GRACE_SECONDS", value_name = "SECONDS")]
     pub shutdown_grace_seconds: Option<String>,
+    /// on: ECS scale-in protection while work is in flight; needs ECS_AGENT_URI, which ECS sets [default: off]
+    #[arg(long, env = "TRAILKEEPER_TASK_PROTECTION", value_name = "on|off")]
+    pub task_protection: Option<String>,
     /// prometheus (/metrics), emf (CloudWatch embedded metrics on standard output), or off
     /// [default: prometheus]
     #[arg(long, env = "TRAILKEEPER_METRICS", value_name = "FORM")]

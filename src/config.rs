@@ -17,7 +17,7 @@ use crate::telemetry::{LogFormat, MetricsFormat, TelemetryConfig};
 
 /// Variables of the interface that this version does not act on. Whoever sets one expects something of it, so
 /// it is an error rather than a surprise. Beside each stands the one value that asks for nothing.
-const NOT_YET: [(&str, Option<&str>); 9] = [
+const NOT_YET: [(&str, Option<&str>); 8] = [
     ("TRAILKEEPER_SLACK_BOT_TOKEN", None),
     ("TRAILKEEPER_SLACK_CHANNEL", None),
     ("TRAILKEEPER_SLACK_API_URL", None),
@@ -25,7 +25,6 @@ const NOT_YET: [(&str, Option<&str>); 9] = [
     ("TRAILKEEPER_MEMBER_ROLE", None),
     ("TRAILKEEPER_EXTERNAL_ID", None),
     ("TRAILKEEPER_SWEEP_INTERVAL_SECONDS", Some("0")),
-    ("TRAILKEEPER_TASK_PROTECTION", Some("off")),
     ("TRAILKEEPER_OTLP_ENDPOINT", None),
 ];
 
@@ -58,6 +57,8 @@ pub struct Config {
     pub pool: PoolConfig,
     /// Where claims live.
     pub state: StateConfig,
+    /// The ECS agent to ask for scale-in protection while at work.
+    pub ecs_agent: Option<String>,
     /// Where health and metrics are served.
     pub http: HttpAddress,
     /// Logs and metrics.
@@ -152,6 +153,12 @@ impl Config {
             HttpAddress::DEFAULT
         });
         let telemetry = faults.telemetry(args.log, args.log_format, args.metrics);
+        let protected = faults.one_of(
+            "TRAILKEEPER_TASK_PROTECTION",
+            args.task_protection,
+            &[("off", false), ("on", true)],
+        );
+        let ecs_agent = protected.then(|| present(environment("ECS_AGENT_URI"))).flatten();
         faults.not_yet(environment);
         match (faults.0.is_empty(), url) {
             (true, Some(url)) => Ok(Self {
@@ -162,6 +169,7 @@ impl Config {
                     table: present(args.state_table),
                     remember: Duration::from_secs(hours * 3_600),
                 },
+                ecs_agent,
                 http,
                 telemetry,
             }),

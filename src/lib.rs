@@ -5,7 +5,7 @@
 //! - [`consumer`]: a worker pool on an SQS queue, which knows nothing of CloudTrail
 //! - [`state`]: claims and steps, so that an event is handled to its end and its effects are not repeated
 //! - [`respond`]: what is done about an event
-//! - [`args`], [`config`], [`telemetry`], [`http`], [`clock`]: what surrounds them
+//! - [`args`], [`config`], [`telemetry`], [`http`], [`protection`], [`clock`]: what surrounds them
 //! - [`app`]: builds all of it, runs it, and drains it
 //!
 //! The program is the interface, and this library is its inside: it may change with any release.
@@ -19,6 +19,7 @@ pub mod config;
 pub mod consumer;
 pub mod event;
 pub mod http;
+pub mod protection;
 pub mod respond;
 pub mod state;
 pub mod telemetry;

@@ -1,10 +1,13 @@
-//! What the pool lets others see of it, for `/healthz` and `/readyz`.
+//! What the pool lets others see of it: for `/healthz` and `/readyz`, and for whoever must know when it works.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
+use tokio::sync::watch;
 use tokio::time::Instant;
+
+use crate::telemetry;
 
 /// The least time without an answer that counts as unhealthy, for configurations with a very short poll.
 const LEAST_SILENCE: Duration = Duration::from_secs(3);
@@ -17,6 +20,7 @@ pub struct Health {
     answered_at: Mutex<Option<Instant>>,
     full: AtomicBool,
     draining: AtomicBool,
+    in_flight: watch::Sender<usize>,
 }
 
 impl Health {
@@ -29,6 +33,7 @@ impl Health {
             answered_at: Mutex::new(None),
             full: AtomicBool::new(false),
             draining: AtomicBool::new(false),
+            in_flight: watch::Sender::new(0),
         }
     }
 
@@ -41,6 +46,17 @@ impl Health {
     /// Every permit is taken, so that no poll is due.
     pub(super) fn set_full(&self, full: bool) {
         self.full.store(full, Ordering::Relaxed);
+    }
+
+    /// The ledger has this many lines now.
+    pub(super) fn set_in_flight(&self, count: usize) {
+        telemetry::in_flight(count);
+        self.in_flight.send_replace(count);
+    }
+
+    /// How many messages are being worked on or settled.
+    pub fn in_flight(&self) -> watch::Receiver<usize> {
+        self.in_flight.subscribe()
     }
 
     pub(super) fn start_draining(&self) {

@@ -10,6 +10,7 @@ use tokio::sync::{OwnedSemaphorePermit, watch};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+use super::health::Health;
 use super::queue::{BATCH, Delivery, Queue, ReceiptHandle, SettleError};
 use crate::telemetry;
 
@@ -97,6 +98,7 @@ struct Entry {
 #[derive(Debug)]
 pub struct Ledger {
     visibility: Duration,
+    health: Arc<Health>,
     next_key: AtomicU64,
     entries: Mutex<HashMap<u64, Entry>>,
 }
@@ -125,7 +127,7 @@ impl InFlight {
             entries.remove(&self.key);
             entries.len()
         };
-        telemetry::in_flight(in_flight);
+        self.ledger.health.set_in_flight(in_flight);
     }
 }
 
@@ -138,8 +140,8 @@ impl Drop for InFlight {
 impl Ledger {
     /// `visibility` is what every receive and every beat hides a message for.
     #[must_use]
-    pub fn new(visibility: Duration) -> Arc<Self> {
-        Arc::new(Self { visibility, next_key: AtomicU64::new(0), entries: Mutex::default() })
+    pub fn new(visibility: Duration, health: Arc<Health>) -> Arc<Self> {
+        Arc::new(Self { visibility, health, next_key: AtomicU64::new(0), entries: Mutex::default() })
     }
 
     fn entries(&self) -> MutexGuard<'_, HashMap<u64, Entry>> {
@@ -157,7 +159,7 @@ impl Ledger {
             entries.insert(key, Entry { receipt, hidden_until, hold: Arc::clone(&hold) });
             entries.len()
         };
-        telemetry::in_flight(in_flight);
+        self.health.set_in_flight(in_flight);
         InFlight { delivery, ledger: Arc::clone(self), key, hold, _permit: permit }
     }
 

@@ -61,7 +61,7 @@ pub async fn run<Q: Queue, H: Handler>(
     health: Arc<Health>,
     shutdown: Shutdown,
 ) -> Arc<Drained> {
-    let ledger = Ledger::new(config.visibility);
+    let ledger = Ledger::new(config.visibility, Arc::clone(&health));
     let (settler, answers) = Settler::new();
     let settling = tokio::spawn(settle::run(Arc::clone(&queue), answers));
     let beating = tokio::spawn({

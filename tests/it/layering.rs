@@ -16,10 +16,11 @@ const PURE: [&str; 9] = [
     "config.rs",
 ];
 /// The only files that may name a type of an SDK or of an HTTP client.
-const EDGES: [&str; 8] = [
+const EDGES: [&str; 9] = [
     "aws.rs",
     "app.rs",
     "http.rs",
+    "protection.rs",
     "consumer/sqs.rs",
     "respond/accounts.rs",
     "respond/restore.rs",

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::support::aws::{Aws, Fault, REGION};
 use crate::support::events::stop;
@@ -33,7 +33,7 @@ async fn every_fault_of_the_configuration_is_named_in_one_go() {
         .env("TRAILKEEPER_SLACK_BOT_TOKEN", "xoxb-very-secret")
         .env("TRAILKEEPER_MEMBER_ROLE", "restorer")
         .env("TRAILKEEPER_SWEEP_INTERVAL_SECONDS", "300")
-        .env("TRAILKEEPER_TASK_PROTECTION", "off")
+        .env("TRAILKEEPER_TASK_PROTECTION", "perhaps")
         // An empty variable is an absent one.
         .env("TRAILKEEPER_POLICY", "");
     let ended = ended(command).await;
@@ -261,4 +261,37 @@ async fn embedded_metrics_are_written_to_standard_output() {
         documents.iter().find(|document| document["trailkeeper_restore_total"] == 1).expect("a count");
     assert_eq!(restores["result"], "not_found");
     assert_eq!(restores["_aws"]["CloudWatchMetrics"][0]["Namespace"], "trailkeeper");
+}
+
+/// Protection is set when work begins and lifted when it has ended, once each.
+#[tokio::test]
+async fn a_task_at_work_is_protected_from_scale_in() {
+    let (aws, slack, agent) = (Aws::start().await, Slack::start().await, Slack::start().await);
+    let protection = [("TRAILKEEPER_TASK_PROTECTION", "on"), ("ECS_AGENT_URI", &agent.uri())];
+    let process = Process::start(&aws, &slack, &protection);
+    for number in 0..3 {
+        aws.send(stop(&format!("e-{number}"), "gone").to_string()).await;
+    }
+    let both = async || Some(agent.posts().await).filter(|posts| posts.len() >= 2);
+    let puts = eventually("protection to be set and lifted", both).await;
+    assert_eq!(
+        puts,
+        [json!({ "ProtectionEnabled": true, "ExpiresInMinutes": 60 }), json!({ "ProtectionEnabled": false })]
+    );
+    assert_eq!(agent.paths().await, ["/task-protection/v1/state"; 2]);
+    process.terminate().await;
+    assert_eq!(process.ended().await.status, Some(0));
+}
+
+#[tokio::test]
+async fn an_agent_that_does_not_answer_is_harmless() {
+    let (aws, slack) = (Aws::start().await, Slack::start().await);
+    let protection = [("TRAILKEEPER_TASK_PROTECTION", "on"), ("ECS_AGENT_URI", "http://127.0.0.1:1/agent")];
+    let process = Process::start(&aws, &slack, &protection);
+    aws.send(stop("e-1", "gone").to_string()).await;
+    eventually("the queue to be empty", async || (aws.depth("events") == 0).then_some(())).await;
+    process.terminate().await;
+    let ended = process.ended().await;
+    assert_eq!(ended.status, Some(0));
+    assert!(ended.stderr.contains("task protection could not be changed"), "{}", ended.stderr);
 }

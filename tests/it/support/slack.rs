@@ -47,6 +47,16 @@ impl Slack {
         format!("{}/services/T000/B000/very-secret", self.server.uri())
     }
 
+    pub fn uri(&self) -> String {
+        self.server.uri()
+    }
+
+    /// The paths of the posts.
+    pub async fn paths(&self) -> Vec<String> {
+        let requests = self.server.received_requests().await.unwrap_or_default();
+        requests.iter().map(|request| request.url.path().to_owned()).collect()
+    }
+
     /// Every post so far, refused ones included.
     pub async fn posts(&self) -> Vec<Value> {
         let requests = self.server.received_requests().await.unwrap_or_default();
