@@ -1,1 +1,539 @@
-fn main() {}
+//! What the worker costs beside the bare SDK loop, as a Markdown table: `cargo bench --bench throughput`.
+//!
+//! This process is the AWS and the Slack. What is measured runs in processes of its own against it: the
+//! `trailkeeper` program, or this program again with a [`Role`] for its first argument. Figures are printed and
+//! never asserted: how fast a machine is, is no fault of the code. docs/benchmarks.md says what each row means.
+
+use std::collections::BTreeMap;
+use std::hint::black_box;
+use std::process::Stdio;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use aws_config::BehaviorVersion;
+use aws_sdk_sqs::types::{DeleteMessageBatchRequestEntry, QueueAttributeName, SendMessageBatchRequestEntry};
+use tokio::io::{AsyncBufReadExt, BufReader};
+use tokio::process::{Child, Command};
+use tokio::runtime::{Builder, Runtime};
+use tokio::sync::Notify;
+use tokio::time::Instant;
+use trailkeeper::args::RunArgs;
+use trailkeeper::config::Config;
+use trailkeeper::consumer::queue::{DeadLetter, SettleError};
+use trailkeeper::consumer::sqs::{SqsClients, SqsQueue};
+use trailkeeper::consumer::{
+    self, Delivery, Disposition, Failure, Handler, Health, Hold, Queue, Reason, ReceiptHandle, Shutdown,
+};
+use trailkeeper::{app, event, telemetry};
+
+use aws::{Aws, Fault, REGION};
+use slack::Slack;
+
+#[path = "../tests/it/support/aws.rs"]
+mod aws;
+#[path = "../tests/it/support/events.rs"]
+mod events;
+#[path = "../tests/it/support/slack.rs"]
+mod slack;
+
+/// Messages that wait when a worker starts.
+const BACKLOG: usize = 20_000;
+/// Runs of each worker on a backlog, by turns; the table has their medians.
+const ROUNDS: usize = 5;
+/// Messages for the runs in which each request takes [`DISTANCE`]: the bare loop needs two for ten messages.
+const AFAR: usize = 2_000;
+/// What a request to the real SQS takes, about.
+const DISTANCE: Duration = Duration::from_millis(20);
+/// Messages after which memory is looked at. They come in portions of [`BACKLOG`]: the queue of this AWS is a
+/// list, and slow when it is long.
+const MANY: usize = 100_000;
+/// Intervals between polls of an idle worker.
+const IDLE_POLLS: usize = 5;
+/// Starts of the program; the table has their median.
+const STARTS: usize = 21;
+/// Events sent one by one.
+const EVENTS: usize = 200;
+/// The longest pause before such an event, in milliseconds. This AWS looks at its queue every 100 ms during a
+/// long poll; a random pause hits every moment between two looks.
+const PAUSE_MS: u64 = 200;
+/// The longest that anything takes.
+const PATIENCE: Duration = Duration::from_mins(10);
+
+/// What a worker asks of SQS again and again.
+const WORK: [&str; 3] = ["ReceiveMessage", "DeleteMessageBatch", "ChangeMessageVisibilityBatch"];
+
+/// What this program is when it measures.
+#[derive(Debug, Clone, Copy)]
+enum Role {
+    /// The bare SDK loop.
+    Bare,
+    /// This project's consumer, with a handler that only parses.
+    Consumer,
+}
+
+impl Role {
+    const ALL: [Self; 2] = [Self::Bare, Self::Consumer];
+
+    fn word(self) -> &'static str {
+        match self {
+            Self::Bare => "bare",
+            Self::Consumer => "consumer",
+        }
+    }
+}
+
+fn main() {
+    let mut args = std::env::args().skip(1);
+    let first = args.next().unwrap_or_default();
+    if let Some(role) = Role::ALL.into_iter().find(|role| role.word() == first) {
+        let count = args.next().and_then(|count| count.parse().ok()).expect("a count");
+        let url = std::env::var("TRAILKEEPER_QUEUE_URL").expect("a queue");
+        // The runtime of the program itself.
+        let runtime = Builder::new_current_thread().enable_all().build().expect("a runtime");
+        runtime.block_on(work(role, url, count));
+    } else if std::env::args().any(|arg| arg == "--bench") {
+        Runtime::new().expect("a runtime").block_on(measure());
+    } else {
+        // `cargo test --benches` runs this too, and has no use for it.
+        println!("cargo bench --bench throughput");
+    }
+}
+
+/// Works through `count` messages, says so, and stays until killed: what the process used is read from outside.
+async fn work(role: Role, url: String, count: usize) {
+    match role {
+        Role::Bare => bare(&url, count).await,
+        Role::Consumer => consume(url, count).await,
+    }
+    println!("done");
+    std::future::pending::<()>().await;
+}
+
+/// The least that does the job: receive ten, parse, delete ten.
+async fn bare(url: &str, count: usize) {
+    let sqs = aws_sdk_sqs::Client::new(&aws_config::load_defaults(BehaviorVersion::latest()).await);
+    let mut deleted = 0;
+    while deleted < count {
+        let request = sqs.receive_message().queue_url(url).max_number_of_messages(10).wait_time_seconds(20);
+        let messages = request.send().await.expect("received").messages.unwrap_or_default();
+        let entry = |(position, message): (usize, &aws_sdk_sqs::types::Message)| {
+            black_box(event::parse(message.body().unwrap_or_default())).expect("an event");
+            let entry = DeleteMessageBatchRequestEntry::builder().id(position.to_string());
+            entry.receipt_handle(message.receipt_handle().unwrap_or_default()).build().expect("whole")
+        };
+        let entries: Vec<_> = messages.iter().enumerate().map(entry).collect();
+        if entries.is_empty() {
+            continue;
+        }
+        deleted += entries.len();
+        sqs.delete_message_batch().queue_url(url).set_entries(Some(entries)).send().await.expect("deleted");
+    }
+}
+
+/// The consumer as the program configures it by default, metrics included.
+async fn consume(url: String, count: usize) {
+    let mode = Some("dry-run".to_owned());
+    let args = RunArgs { queue_url: Some(url.clone()), mode, ..RunArgs::default() };
+    let config = Config::read(args, |_| None).expect("a configuration that holds");
+    let metrics = telemetry::init(&config.telemetry, Reason::ALL.map(Reason::as_str)).expect("metrics");
+    let sdk = app::sdk_config().await.expect("AWS");
+    let wait = config.queue.wait;
+    let sqs = SqsClients::new(&sdk, wait).queue(url.clone(), url, wait, config.pool.visibility);
+    let queue = Arc::new(Counting { sqs, left: AtomicUsize::new(count), done: Notify::new() });
+    tokio::spawn(async move { metrics.upkeep().await });
+    let health = Arc::new(Health::new(wait));
+    tokio::spawn(consumer::run(
+        Arc::clone(&queue),
+        Arc::new(Parsing),
+        config.pool,
+        health,
+        Shutdown::default(),
+    ));
+    queue.done.notified().await;
+}
+
+struct Parsing;
+
+impl Handler for Parsing {
+    async fn handle(&self, delivery: &Delivery, _hold: &Hold) -> Disposition {
+        black_box(event::parse(&delivery.body)).expect("an event");
+        Disposition::Delete
+    }
+}
+
+/// A queue that tells when enough is deleted.
+struct Counting {
+    sqs: SqsQueue,
+    left: AtomicUsize,
+    done: Notify,
+}
+
+impl Queue for Counting {
+    async fn receive(&self, max: usize) -> Result<Vec<Delivery>, Failure> {
+        self.sqs.receive(max).await
+    }
+
+    async fn delete(&self, receipts: &[ReceiptHandle]) -> Vec<Result<(), SettleError>> {
+        let results = self.sqs.delete(receipts).await;
+        let deleted = results.iter().filter(|result| result.is_ok()).count();
+        if self.left.fetch_sub(deleted, Ordering::Relaxed) == deleted {
+            self.done.notify_one();
+        }
+        results
+    }
+
+    async fn hide(&self, entries: &[(ReceiptHandle, Duration)]) -> Vec<Result<(), SettleError>> {
+        self.sqs.hide(entries).await
+    }
+
+    async fn copy_to_dead_letters(&self, letter: &DeadLetter) -> Result<(), Failure> {
+        self.sqs.copy_to_dead_letters(letter).await
+    }
+}
+
+/// A process under measurement; it ends with this.
+struct Worker(Child);
+
+impl Worker {
+    /// This program again, for `count` messages.
+    fn role(role: Role, aws: &Aws, count: usize) -> Self {
+        let mut command = Command::new(std::env::current_exe().expect("this program"));
+        command.arg(role.word()).arg(count.to_string()).stdout(Stdio::piped());
+        Self::spawn(command, aws)
+    }
+
+    /// The program, restarting trails and telling Slack, as it is configured by default.
+    fn program(aws: &Aws, slack: &Slack) -> Self {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_trailkeeper"));
+        command.arg("run").args(["--http-addr", "127.0.0.1:0"]);
+        command.env("TRAILKEEPER_SLACK_WEBHOOK_URL", slack.webhook());
+        command.stdout(Stdio::null()).stderr(Stdio::null());
+        Self::spawn(command, aws)
+    }
+
+    fn spawn(mut command: Command, aws: &Aws) -> Self {
+        command.env("AWS_ENDPOINT_URL", aws.endpoint()).env("AWS_REGION", REGION);
+        command.env("AWS_ACCESS_KEY_ID", "benchmark").env("AWS_SECRET_ACCESS_KEY", "benchmark");
+        command.env("TRAILKEEPER_QUEUE_URL", aws.queue_url("events"));
+        Self(command.kill_on_drop(true).spawn().expect("a process"))
+    }
+
+    /// Waits until the role says that it is done.
+    async fn done(&mut self) {
+        let said = self.0.stdout.as_mut().expect("piped");
+        let read = BufReader::new(said).read_line(&mut String::new()).await;
+        assert_eq!(read.expect("readable"), "done\n".len(), "the worker ended before it was done");
+    }
+
+    fn proc(&self, file: &str) -> String {
+        let pid = self.0.id().expect("running");
+        std::fs::read_to_string(format!("/proc/{pid}/{file}")).expect("Linux")
+    }
+
+    fn cpu_seconds(&self) -> f64 {
+        cpu_seconds(&self.proc("stat"))
+    }
+
+    /// `VmRSS` or `VmHWM`.
+    fn mebibytes(&self, name: &str) -> f64 {
+        let status = self.proc("status");
+        let line = status.lines().find_map(|line| line.strip_prefix(name)).expect("a line");
+        let kibibytes = line.trim_start_matches(':').trim_end_matches("kB").trim();
+        kibibytes.parse::<f64>().expect("kB") / 1024.0
+    }
+}
+
+/// User and system time of a process so far, from its `stat`. The kernel counts in ticks of 10 ms.
+fn cpu_seconds(stat: &str) -> f64 {
+    // The second field, the name in parentheses, may hold anything; utime and stime are the 14th and 15th.
+    let (_, fields) = stat.rsplit_once(')').expect("a name");
+    let ticks = fields.split_whitespace().skip(11).take(2);
+    ticks.map(|field| field.parse::<f64>().expect("ticks")).sum::<f64>() / 100.0
+}
+
+async fn measure() {
+    let mut table = Table::default();
+    for round in 1..=ROUNDS {
+        for role in Role::ALL {
+            eprintln!("round {round} of {ROUNDS}: {}", role.word());
+            table.backlog(role).await;
+            table.afar(role).await;
+        }
+    }
+    for role in Role::ALL {
+        eprintln!("{MANY} messages: {}", role.word());
+        table.memory(role).await;
+    }
+    eprintln!("{MANY} messages: the program");
+    table.memory_of_program().await;
+    eprintln!("{IDLE_POLLS} idle polls");
+    table.idle().await;
+    eprintln!("{STARTS} starts");
+    table.start().await;
+    eprintln!("{EVENTS} events one by one");
+    table.latency().await;
+    table.print();
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Row {
+    Cpu,
+    Wall,
+    AwsCpu,
+    WallAfar,
+    Peak,
+    Requests,
+    Resident,
+    ResidentProgram,
+    PeakProgram,
+    Idle,
+    FirstPoll,
+    Latency50,
+    Latency99,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Column {
+    Bare,
+    Ours,
+}
+
+impl From<Role> for Column {
+    fn from(role: Role) -> Self {
+        match role {
+            Role::Bare => Self::Bare,
+            Role::Consumer => Self::Ours,
+        }
+    }
+}
+
+/// Every figure taken.
+#[derive(Default)]
+struct Table(BTreeMap<(Row, Column), Vec<f64>>);
+
+impl Table {
+    fn add(&mut self, row: Row, column: impl Into<Column>, figure: f64) {
+        self.0.entry((row, column.into())).or_default().push(figure);
+    }
+
+    #[expect(clippy::cast_precision_loss, reason = "far fewer than 2^52 requests")]
+    async fn backlog(&mut self, role: Role) {
+        let own_cpu = || cpu_seconds(&std::fs::read_to_string("/proc/self/stat").expect("Linux"));
+        let aws = Aws::start().await;
+        send(&aws, BACKLOG).await;
+        let (started_at, cpu_before) = (Instant::now(), own_cpu());
+        let mut worker = Worker::role(role, &aws, BACKLOG);
+        worker.done().await;
+        self.add(Row::Wall, role, started_at.elapsed().as_secs_f64());
+        self.add(Row::AwsCpu, role, own_cpu() - cpu_before);
+        self.add(Row::Cpu, role, worker.cpu_seconds());
+        self.add(Row::Peak, role, worker.mebibytes("VmHWM"));
+        self.add(Row::Requests, role, requests(&aws) as f64 / BACKLOG as f64);
+    }
+
+    async fn afar(&mut self, role: Role) {
+        let aws = Aws::start().await;
+        send(&aws, AFAR).await;
+        for operation in WORK {
+            aws.break_down(operation, Fault::Delay(DISTANCE));
+        }
+        let started_at = Instant::now();
+        Worker::role(role, &aws, AFAR).done().await;
+        self.add(Row::WallAfar, role, started_at.elapsed().as_secs_f64());
+    }
+
+    async fn memory(&mut self, role: Role) {
+        let aws = Aws::start().await;
+        let mut worker = Worker::role(role, &aws, MANY);
+        feed(&aws).await;
+        worker.done().await;
+        self.add(Row::Resident, role, worker.mebibytes("VmRSS"));
+    }
+
+    /// Each event is claimed and remembered, and has its trail looked at and a post written.
+    async fn memory_of_program(&mut self) {
+        let (aws, slack) = (Aws::start().await, Slack::start().await);
+        aws.stopped_trail("audit", REGION).await;
+        let program = Worker::program(&aws, &slack);
+        feed(&aws).await;
+        self.add(Row::ResidentProgram, Column::Ours, program.mebibytes("VmRSS"));
+        self.add(Row::PeakProgram, Column::Ours, program.mebibytes("VmHWM"));
+    }
+
+    #[expect(clippy::cast_precision_loss, reason = "a handful of requests")]
+    async fn idle(&mut self) {
+        let slack = Slack::start().await;
+        let (beside_bare, beside_program) = (Aws::start().await, Aws::start().await);
+        let _bare = Worker::role(Role::Bare, &beside_bare, usize::MAX);
+        let _program = Worker::program(&beside_program, &slack);
+        let requests_per_minute = async |aws: &Aws| {
+            let begun_at = seen(aws, "ReceiveMessage", 1).await;
+            let before = requests(aws);
+            let ended_at = seen(aws, "ReceiveMessage", 1 + IDLE_POLLS).await;
+            (requests(aws) - before) as f64 * 60.0 / (ended_at - begun_at).as_secs_f64()
+        };
+        let (bare, ours) =
+            tokio::join!(requests_per_minute(&beside_bare), requests_per_minute(&beside_program));
+        self.add(Row::Idle, Column::Bare, bare);
+        self.add(Row::Idle, Column::Ours, ours);
+    }
+
+    async fn start(&mut self) {
+        for _ in 0..STARTS {
+            let (aws, slack) = (Aws::start().await, Slack::start().await);
+            let started_at = Instant::now();
+            let _program = Worker::program(&aws, &slack);
+            let polled_at = seen(&aws, "ReceiveMessage", 1).await;
+            self.add(Row::FirstPoll, Column::Ours, milliseconds(polled_at - started_at));
+        }
+    }
+
+    async fn latency(&mut self) {
+        let (aws, slack) = (Aws::start().await, Slack::start().await);
+        for number in 0..EVENTS {
+            aws.stopped_trail(&format!("trail-{number}"), REGION).await;
+        }
+        let program = Worker::program(&aws, &slack);
+        self.percentiles(Column::Ours, latencies(&aws, "StartLogging").await);
+        drop(program);
+        let aws = Aws::start().await;
+        let _bare = Worker::role(Role::Bare, &aws, usize::MAX);
+        self.percentiles(Column::Bare, latencies(&aws, "DeleteMessageBatch").await);
+    }
+
+    fn percentiles(&mut self, column: Column, mut latencies: Vec<f64>) {
+        latencies.sort_by(f64::total_cmp);
+        self.add(Row::Latency50, column, latencies[EVENTS / 2]);
+        self.add(Row::Latency99, column, latencies[EVENTS * 99 / 100]);
+    }
+
+    fn print(&self) {
+        let (afar, many, distance) = (AFAR, MANY, DISTANCE.as_millis());
+        let rows = [
+            (Row::Cpu, format!("CPU for {BACKLOG} messages"), 2, "s", "at most 1.3 times"),
+            (Row::Wall, format!("Wall time for {BACKLOG} messages"), 2, "s", "at most 1.3 times"),
+            (Row::AwsCpu, "CPU of the AWS meanwhile".to_owned(), 2, "s", "–"),
+            (Row::WallAfar, format!("Wall time for {afar} messages, {distance} ms away"), 2, "s", "–"),
+            (Row::Peak, format!("Peak memory in {BACKLOG} messages"), 1, "MiB", "–"),
+            (Row::Requests, "SQS requests for each message".to_owned(), 4, "", "at most 0.22"),
+            (Row::Resident, format!("Memory after {many} messages"), 1, "MiB", "at most 24 MiB"),
+            (Row::ResidentProgram, format!("The program's after {many} events"), 1, "MiB", "at most 24 MiB"),
+            (Row::PeakProgram, "The program's at its peak".to_owned(), 1, "MiB", "–"),
+            (Row::Idle, "SQS requests a minute, idle".to_owned(), 2, "", "at most 3.1"),
+            (Row::FirstPoll, "The program's start to its first poll".to_owned(), 0, "ms", "–"),
+            (Row::Latency50, "Send to effect, median".to_owned(), 0, "ms", "–"),
+            (Row::Latency99, "Send to effect, 99th percentile".to_owned(), 0, "ms", "–"),
+        ];
+        println!("| | Bare SDK loop | trailkeeper | Ratio | Target |");
+        println!("|---|---:|---:|---:|---|");
+        for (row, name, decimals, unit, target) in rows {
+            let (bare, ours) = (self.figures(row, Column::Bare), self.figures(row, Column::Ours));
+            let ratio = match (median(&bare), median(&ours)) {
+                (Some(bare), Some(ours)) => format!("{:.2}", ours / bare),
+                _ => "–".to_owned(),
+            };
+            let (bare, ours) = (cell(&bare, decimals, unit), cell(&ours, decimals, unit));
+            println!("| {name} | {bare} | {ours} | {ratio} | {target} |");
+        }
+    }
+
+    /// In ascending order.
+    fn figures(&self, row: Row, column: Column) -> Vec<f64> {
+        let mut figures = self.0.get(&(row, column)).cloned().unwrap_or_default();
+        figures.sort_by(f64::total_cmp);
+        figures
+    }
+}
+
+fn median(figures: &[f64]) -> Option<f64> {
+    figures.get(figures.len() / 2).copied()
+}
+
+/// The median, with the least and the most where there are several figures.
+fn cell(figures: &[f64], decimals: usize, unit: &str) -> String {
+    let Some(median) = median(figures) else { return "–".to_owned() };
+    let space = if unit.is_empty() { "" } else { " " };
+    match figures {
+        [least, .., most] => {
+            format!("{median:.decimals$}{space}{unit} ({least:.decimals$} to {most:.decimals$})")
+        }
+        _ => format!("{median:.decimals$}{space}{unit}"),
+    }
+}
+
+/// Sends [`MANY`] events, a [`BACKLOG`] at a time, and waits until they are gone.
+async fn feed(aws: &Aws) {
+    for _ in 0..MANY / BACKLOG {
+        send(aws, BACKLOG).await;
+        until(Duration::from_millis(100), async || waiting(aws).await == 0).await;
+    }
+}
+
+/// Sends `count` events, ten at a time.
+async fn send(aws: &Aws, count: usize) {
+    let sqs = aws.sqs();
+    let body = events::stop("{id}", "audit").to_string();
+    for first in (0..count).step_by(10) {
+        let entries = (first..first + 10).map(|number| {
+            // As long as CloudTrail's, which are UUIDs: ids are what is remembered.
+            let id = format!("{:036x}", fastrand::u128(..));
+            let entry = SendMessageBatchRequestEntry::builder().id(number.to_string());
+            entry.message_body(body.replace("{id}", &id)).build().expect("whole")
+        });
+        let request = sqs.send_message_batch().queue_url(aws.queue_url("events"));
+        request.set_entries(Some(entries.collect())).send().await.expect("sent");
+    }
+}
+
+/// Messages in the queue, hidden ones included.
+async fn waiting(aws: &Aws) -> u64 {
+    let request = aws.sqs().get_queue_attributes().queue_url(aws.queue_url("events"));
+    let answer = request.attribute_names(QueueAttributeName::All).send().await.expect("attributes");
+    let attributes = answer.attributes.unwrap_or_default();
+    let names = [
+        QueueAttributeName::ApproximateNumberOfMessages,
+        QueueAttributeName::ApproximateNumberOfMessagesNotVisible,
+    ];
+    names.iter().filter_map(|name| attributes.get(name)?.parse::<u64>().ok()).sum()
+}
+
+/// Requests that a worker made to get its work done.
+fn requests(aws: &Aws) -> usize {
+    WORK.into_iter().map(|operation| aws.calls(operation).len()).sum()
+}
+
+/// When the call number `count` of `operation` came, to a millisecond.
+async fn seen(aws: &Aws, operation: &str, count: usize) -> Instant {
+    until(Duration::from_millis(1), async || aws.calls(operation).len() >= count).await;
+    Instant::now()
+}
+
+/// From an event's sending to the call of `operation` that follows from it, in milliseconds.
+async fn latencies(aws: &Aws, operation: &str) -> Vec<f64> {
+    let sqs = aws.sqs();
+    seen(aws, "ReceiveMessage", 1).await;
+    let mut latencies = Vec::new();
+    for number in 0..EVENTS {
+        tokio::time::sleep(Duration::from_millis(fastrand::u64(..PAUSE_MS))).await;
+        let body = events::stop(&format!("event-{number}"), &format!("trail-{number}")).to_string();
+        let sent_at = Instant::now();
+        let request = sqs.send_message().queue_url(aws.queue_url("events")).message_body(body);
+        request.send().await.expect("sent");
+        latencies.push(milliseconds(seen(aws, operation, number + 1).await - sent_at));
+    }
+    latencies
+}
+
+fn milliseconds(duration: Duration) -> f64 {
+    duration.as_secs_f64() * 1e3
+}
+
+async fn until(pause: Duration, mut is_so: impl AsyncFnMut() -> bool) {
+    let waiting = async {
+        while !is_so().await {
+            tokio::time::sleep(pause).await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, waiting).await.expect("in time");
+}
