@@ -66,7 +66,7 @@ pub async fn run(
 async fn work<S: Store>(
     config: &Config,
     queue: SqsQueue,
-    means: Means,
+    means: Means<Slack>,
     store: S,
     metrics: Metrics,
     shutdown: Shutdown,
@@ -153,7 +153,7 @@ async fn redrive_target(clients: &SqsClients, url: &str) -> Result<String, Start
     })
 }
 
-async fn means(config: &RespondConfig, sdk: &SdkConfig) -> Result<Means, StartError> {
+async fn means(config: &RespondConfig, sdk: &SdkConfig) -> Result<Means<Slack>, StartError> {
     let slack = |webhook: &SecretString| {
         Slack::new(webhook.clone())
             .map_err(|error| StartError::Failed(format!("setting up TLS for Slack: {error}")))

@@ -81,6 +81,7 @@ impl<H: Handler> Floor<H> {
         let mut handled =
             std::pin::pin!(AssertUnwindSafe(self.handler.handle(&message.delivery, hold)).catch_unwind());
         let result = tokio::select! {
+            biased;
             result = &mut handled => Some(result),
             () = hold.cancelled() => tokio::time::timeout(LET_GO, handled).await.ok(),
         };

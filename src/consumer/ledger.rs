@@ -1,6 +1,6 @@
 //! The one ledger of what is in flight, and the heartbeat that keeps it hidden.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
@@ -100,7 +100,8 @@ pub struct Ledger {
     visibility: Duration,
     health: Arc<Health>,
     next_key: AtomicU64,
-    entries: Mutex<HashMap<u64, Entry>>,
+    /// Oldest first.
+    entries: Mutex<BTreeMap<u64, Entry>>,
 }
 
 /// A message that is being worked on or settled, with its permit and its line in the ledger. Dropping it gives
@@ -144,7 +145,7 @@ impl Ledger {
         Arc::new(Self { visibility, health, next_key: AtomicU64::new(0), entries: Mutex::default() })
     }
 
-    fn entries(&self) -> MutexGuard<'_, HashMap<u64, Entry>> {
+    fn entries(&self) -> MutexGuard<'_, BTreeMap<u64, Entry>> {
         self.entries.lock().unwrap_or_else(PoisonError::into_inner)
     }
 

@@ -83,7 +83,9 @@ pub async fn run<Q: Queue, H: Handler>(
         deliveries: TaskTracker::new(),
         drained: Arc::default(),
     };
+    // Here and below in a fixed order, so that a simulation of many workers can be replayed.
     tokio::select! {
+        biased;
         () = shutdown.drain.cancelled() => {}
         () = pool.consume() => {}
     }
@@ -121,6 +123,7 @@ impl<Q: Queue, H: Handler> Pool<Q, H> {
             let alone = self.polls.is_empty();
             self.health.set_full(alone && self.permits.available_permits() == 0);
             tokio::select! {
+                biased;
                 Some(polled) = self.polls.join_next() => {
                     let Ok(polled) = polled else {
                         tracing::error!("a poll panicked");
@@ -203,6 +206,7 @@ impl<Q: Queue, H: Handler> Pool<Q, H> {
             self.deliveries.wait().await;
         };
         tokio::select! {
+            biased;
             () = finished => return,
             () = tokio::time::sleep(grace) => tracing::warn!("the grace is over"),
             () = shutdown.give_up.cancelled() => tracing::warn!("told to give up"),

@@ -5,7 +5,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::restore::Restorer;
-use super::slack::Slack;
+use super::slack::Notifier;
 use super::work::{Finished, Work};
 use crate::consumer::disposition::decide;
 use crate::consumer::{Delivery, Disposition, Handler, Hold, Reason, RetryPolicy};
@@ -18,28 +18,28 @@ const HELD_MARGIN: Duration = Duration::from_secs(1);
 
 /// What the worker may do. Each mode holds what it needs for it, and nothing else.
 #[derive(Debug)]
-pub enum Means {
+pub enum Means<N> {
     /// Restart and tell.
-    Restore(Box<Restorer>, Slack),
+    Restore(Box<Restorer>, N),
     /// Tell.
-    Notify(Slack),
+    Notify(N),
     /// Neither: log what would be done.
     DryRun,
 }
 
 /// Works on events.
 #[derive(Debug)]
-pub struct Responder<S> {
+pub struct Responder<S, N> {
     store: S,
-    means: Means,
+    means: Means<N>,
     retry: RetryPolicy,
     lease: Duration,
 }
 
-impl<S: Store> Responder<S> {
+impl<S: Store, N: Notifier> Responder<S, N> {
     /// `lease` is how long a claim lasts between two heartbeats: the visibility timeout.
     #[must_use]
-    pub fn new(store: S, means: Means, retry: RetryPolicy, lease: Duration) -> Self {
+    pub fn new(store: S, means: Means<N>, retry: RetryPolicy, lease: Duration) -> Self {
         Self { store, means, retry, lease }
     }
 
@@ -81,7 +81,7 @@ impl<S: Store> Responder<S> {
     }
 
     /// Works while the claim is kept alive, and stops when the message is lost or goes back.
-    async fn hold_claim(&self, work: &mut Work<'_, S>, hold: &Hold) -> Finished {
+    async fn hold_claim(&self, work: &mut Work<'_, S, N>, hold: &Hold) -> Finished {
         let (ours, lease) = (work.claim().clone(), work.lease());
         let mut beats = hold.beats();
         let keep = async {
@@ -149,7 +149,7 @@ impl<S: Store> Responder<S> {
     }
 }
 
-impl<S: Store> Handler for Responder<S> {
+impl<S: Store, N: Notifier> Handler for Responder<S, N> {
     async fn handle(&self, delivery: &Delivery, hold: &Hold) -> Disposition {
         let started_at = Instant::now();
         let event = match event::parse(&delivery.body) {

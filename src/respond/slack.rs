@@ -25,6 +25,12 @@ const MAX_WAIT: Duration = Duration::from_mins(15);
 /// How much of an error answer is read: Slack's are one word.
 const MAX_ERROR_BYTES: usize = 64;
 
+/// Where people are told. Slack is; the simulation has one that fails in every way in which Slack can.
+pub trait Notifier: Send + Sync + 'static {
+    /// Posts one message. The future may be dropped at any await; the message may then have been posted.
+    fn post(&self, message: &Message) -> impl Future<Output = Result<(), PostError>> + Send;
+}
+
 /// A Slack channel behind an incoming webhook.
 #[derive(Debug)]
 pub struct Slack {
@@ -71,21 +77,6 @@ impl Slack {
         Ok(Self { http, webhook, turns: Mutex::new(Turns { quiet_until: now, last_given: now }) })
     }
 
-    /// Posts one message.
-    pub async fn post(&self, message: &Message) -> Result<(), PostError> {
-        self.turn()?;
-        let started_at = Instant::now();
-        let posted = self.send(message).await;
-        let result = match &posted {
-            Ok(()) => SlackResult::Ok,
-            Err(PostError::NotOurTurn { .. }) => SlackResult::RateLimited,
-            Err(PostError::Failed(_)) => SlackResult::Failed,
-            Err(PostError::Refused(_)) => SlackResult::Refused,
-        };
-        telemetry::slack_post(result, started_at.elapsed());
-        posted
-    }
-
     async fn send(&self, message: &Message) -> Result<(), PostError> {
         let request = self.http.post(self.webhook.expose_secret()).json(&message.payload());
         // The URL is the secret, and reqwest's errors name it.
@@ -125,6 +116,22 @@ impl Slack {
 
     fn turns(&self) -> std::sync::MutexGuard<'_, Turns> {
         self.turns.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Notifier for Slack {
+    async fn post(&self, message: &Message) -> Result<(), PostError> {
+        self.turn()?;
+        let started_at = Instant::now();
+        let posted = self.send(message).await;
+        let result = match &posted {
+            Ok(()) => SlackResult::Ok,
+            Err(PostError::NotOurTurn { .. }) => SlackResult::RateLimited,
+            Err(PostError::Failed(_)) => SlackResult::Failed,
+            Err(PostError::Refused(_)) => SlackResult::Refused,
+        };
+        telemetry::slack_post(result, started_at.elapsed());
+        posted
     }
 }
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::message::{Message, Report};
 use super::responder::Means;
 use super::restore::{NotYet, Restorer, Unrestored};
-use super::slack::{PostError, Slack};
+use super::slack::{Notifier, PostError};
 use crate::clock;
 use crate::consumer::disposition::Verdict;
 use crate::consumer::{Reason, RetryPolicy};
@@ -49,23 +49,23 @@ impl Finished {
 }
 
 /// One execution of the work on one event.
-pub(super) struct Work<'a, S> {
+pub(super) struct Work<'a, S, N> {
     store: &'a S,
     retry: &'a RetryPolicy,
     event: &'a Event,
-    slack: &'a Slack,
+    slack: &'a N,
     lease: &'a Lease,
     claim: Claim,
     /// The store did not take something that was written: what is told may be told again.
     uncertain: bool,
 }
 
-impl<'a, S: Store> Work<'a, S> {
+impl<'a, S: Store, N: Notifier> Work<'a, S, N> {
     pub(super) fn new(
         store: &'a S,
         retry: &'a RetryPolicy,
         event: &'a Event,
-        slack: &'a Slack,
+        slack: &'a N,
         lease: &'a Lease,
         claim: Claim,
     ) -> Self {
@@ -82,7 +82,7 @@ impl<'a, S: Store> Work<'a, S> {
     }
 
     /// Does what is left to be done. May be dropped at any await.
-    pub(super) async fn run(&mut self, means: &Means) -> Result<Finished, StoreError> {
+    pub(super) async fn run(&mut self, means: &Means<N>) -> Result<Finished, StoreError> {
         let trails = match (means, self.event.kind) {
             (Means::Restore(trails, _), Kind::Stopped) => trails,
             (_, Kind::Stopped) => return self.tell(Report::Untouched, Outcome::Notified).await,

@@ -1,11 +1,14 @@
 //! Behaviour through the public face: the worker between an AWS that answers over HTTP and a Slack on `wiremock`.
 
 mod bad_input;
+mod chaos;
 mod layering;
 mod outcomes;
 mod pool;
 mod program;
 mod queue_faults;
+mod queue_promises;
+mod simulation;
 mod slack_faults;
 mod store;
 mod support;

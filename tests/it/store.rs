@@ -41,7 +41,7 @@ async fn every_write_is_refused(store: &impl Store, claim: &Claim) {
 }
 
 /// Stands for two workers: `one` and `other` share what they know.
-async fn promises(one: &impl Store, other: &impl Store) {
+pub(super) async fn promises(one: &impl Store, other: &impl Store) {
     // One holds it, the other does not.
     let mut first = claim(one, "e-1").await;
     assert_eq!((first.attempts, &first.steps), (1, &Steps::default()));

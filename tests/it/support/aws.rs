@@ -8,7 +8,7 @@
 )]
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
 use aws_config::{BehaviorVersion, Region, SdkConfig};
@@ -42,8 +42,20 @@ pub enum Fault {
     Answer(Value),
     /// Carried out after this long.
     Delay(Duration),
+    /// Carried out at once, and answered after this long.
+    Late(Duration),
+    /// Carried out, and the connection ends without an answer.
+    Lose,
     /// A batch whose entries at these positions are not carried out, and reported as failed with this code.
     FailEntries(&'static [usize], &'static str),
+}
+
+/// Sees every call, and may let any of them go wrong.
+pub trait Watch: Send + Sync {
+    /// How this call is to go wrong; asked before it is carried out, unless a rule says so already.
+    fn fault(&self, call: &Call) -> Option<Fault>;
+    /// The call came through to its service, which gave it this status; the caller may never hear of it.
+    fn carried_out(&self, call: &Call, status: u16);
 }
 
 struct Rule {
@@ -65,8 +77,11 @@ struct Inner {
     sqs: winterbaume_sqs::SqsService,
     cloudtrail: winterbaume_cloudtrail::CloudTrailService,
     dynamodb: winterbaume_dynamodb::DynamoDbService,
+    /// Held for each call of DynamoDB: winterbaume looks at a condition and writes in two steps.
+    dynamodb_turn: tokio::sync::Mutex<()>,
     calls: Mutex<Vec<Call>>,
     rules: Mutex<Vec<Rule>>,
+    watch: OnceLock<Arc<dyn Watch>>,
     books: Mutex<Books>,
 }
 
@@ -139,8 +154,10 @@ impl Aws {
             sqs: winterbaume_sqs::SqsService::new(),
             cloudtrail: winterbaume_cloudtrail::CloudTrailService::new(),
             dynamodb: winterbaume_dynamodb::DynamoDbService::new(),
+            dynamodb_turn: tokio::sync::Mutex::default(),
             calls: Mutex::default(),
             rules: Mutex::default(),
+            watch: OnceLock::new(),
             books: Mutex::default(),
         });
         let listener = tokio::net::TcpListener::bind(address).await.expect("a free port");
@@ -217,6 +234,11 @@ impl Aws {
     /// All faults are over.
     pub fn heal(&self) {
         self.rules().clear();
+    }
+
+    /// From now on `watch` sees every call. There is one at most.
+    pub fn watch(&self, watch: Arc<dyn Watch>) {
+        assert!(self.inner.watch.set(watch).is_ok(), "somebody watches already");
     }
 
     fn rules(&self) -> MutexGuard<'_, Vec<Rule>> {
@@ -300,10 +322,11 @@ async fn answer(State(inner): State<Arc<Inner>>, headers: HeaderMap, body: Bytes
     inner.calls.lock().unwrap_or_else(PoisonError::into_inner).push(call.clone());
     let mut request = MockRequest { method: "POST".to_owned(), uri: String::new(), headers, body };
     let mut failed = Vec::new();
-    match inner.next_fault(operation) {
-        Some(Fault::Refuse(status, code)) => return refusal(status, code),
-        Some(Fault::Answer(answer)) => return respond(200, &answer),
-        Some(Fault::Delay(delay)) => tokio::time::sleep(delay).await,
+    let fault = inner.next_fault(&call);
+    match &fault {
+        Some(Fault::Refuse(status, code)) => return refusal(*status, code),
+        Some(Fault::Answer(answer)) => return respond(200, answer),
+        Some(Fault::Delay(delay)) => tokio::time::sleep(*delay).await,
         Some(Fault::FailEntries(positions, code)) => {
             let mut body = call.body.clone();
             let entries = body["Entries"].as_array().cloned().unwrap_or_default();
@@ -319,7 +342,7 @@ async fn answer(State(inner): State<Arc<Inner>>, headers: HeaderMap, body: Bytes
             body["Entries"] = json!(kept);
             request.body = body.to_string().into();
         }
-        None => {}
+        Some(Fault::Late(_) | Fault::Lose) | None => {}
     }
     let answered = if service.contains("DynamoDB") {
         request.uri = format!("https://dynamodb.{region}.amazonaws.com/");
@@ -332,10 +355,18 @@ async fn answer(State(inner): State<Arc<Inner>>, headers: HeaderMap, body: Bytes
         inner.cloudtrail.handle(request).await
     } else {
         request.uri = format!("https://sqs.{REGION}.amazonaws.com/");
-        inner.sqs.handle(request).await
+        inner.sqs(request, operation, &call.body).await
     };
     let mut body: Value = serde_json::from_slice(&answered.body).unwrap_or_default();
     inner.books.lock().unwrap_or_else(PoisonError::into_inner).keep(operation, &call.body, &body);
+    if let Some(watch) = inner.watch.get() {
+        watch.carried_out(&call, answered.status);
+    }
+    match fault {
+        Some(Fault::Late(delay)) => tokio::time::sleep(delay).await,
+        Some(Fault::Lose) => return lost(),
+        _ => {}
+    }
     if failed.is_empty() {
         return passed_on(answered);
     }
@@ -346,6 +377,7 @@ async fn answer(State(inner): State<Arc<Inner>>, headers: HeaderMap, body: Bytes
 impl Inner {
     /// winterbaume does not show the item that failed a condition: it is asked for, and put into the refusal.
     async fn dynamodb(&self, request: MockRequest, operation: &str, body: &Value) -> MockResponse {
+        let _turn = self.dynamodb_turn.lock().await;
         let mut get = request.clone();
         let mut answered = self.dynamodb.handle(request).await;
         let mut refusal: Value = serde_json::from_slice(&answered.body).unwrap_or_default();
@@ -361,7 +393,36 @@ impl Inner {
         answered
     }
 
-    fn next_fault(&self, operation: &str) -> Option<Fault> {
+    /// winterbaume refuses a batch of visibility changes as a whole where one handle is stale, and SQS only that
+    /// entry: a refused batch is made again, entry by entry.
+    async fn sqs(&self, request: MockRequest, operation: &str, body: &Value) -> MockResponse {
+        let again = request.clone();
+        let answered = self.sqs.handle(request).await;
+        let entries = body["Entries"].as_array().map(Vec::as_slice).unwrap_or_default();
+        if operation != "ChangeMessageVisibilityBatch" || answered.status == 200 || entries.len() < 2 {
+            return answered;
+        }
+        let (mut successful, mut failed) = (Vec::new(), Vec::new());
+        for entry in entries {
+            let mut one = again.clone();
+            one.body = json!({ "QueueUrl": body["QueueUrl"], "Entries": [entry] }).to_string().into();
+            if self.sqs.handle(one).await.status == 200 {
+                successful.push(json!({ "Id": entry["Id"] }));
+            } else {
+                failed.push(
+                    json!({ "Id": entry["Id"], "SenderFault": true, "Code": "ReceiptHandleIsInvalid" }),
+                );
+            }
+        }
+        let body = json!({ "Successful": successful, "Failed": failed }).to_string();
+        MockResponse { status: 200, body: body.into(), ..answered }
+    }
+
+    fn next_fault(&self, call: &Call) -> Option<Fault> {
+        self.next_rule(&call.operation).or_else(|| self.watch.get()?.fault(call))
+    }
+
+    fn next_rule(&self, operation: &str) -> Option<Fault> {
         let mut rules = self.rules.lock().unwrap_or_else(PoisonError::into_inner);
         let rule = rules.iter_mut().find(|rule| rule.operation == operation && rule.times > 0)?;
         rule.times -= 1;
@@ -379,6 +440,12 @@ fn passed_on(answered: MockResponse) -> Response<Body> {
 fn respond(status: u16, body: &Value) -> Response<Body> {
     let response = Response::builder().status(status).header("content-type", "application/x-amz-json-1.0");
     response.body(Body::from(body.to_string())).expect("a response")
+}
+
+/// An answer that breaks off before its first byte: the client sees the connection end.
+pub fn lost() -> Response<Body> {
+    let broken = Err::<Bytes, _>(std::io::Error::from(std::io::ErrorKind::ConnectionAborted));
+    Response::new(Body::from_stream(futures_util::stream::iter([broken])))
 }
 
 fn refusal(status: u16, code: &str) -> Response<Body> {

@@ -7,6 +7,7 @@
 )]
 
 pub mod aws;
+pub mod chaos;
 pub mod events;
 pub mod process;
 pub mod slack;

@@ -1,0 +1,81 @@
+//! A Slack that is busy, down, has had enough of us, or takes a message and does not say so.
+
+use std::time::Duration;
+
+use trailkeeper::respond::message::Message;
+use trailkeeper::respond::slack::{Notifier, PostError};
+
+use super::world::{Process, Side};
+
+/// As in the adapter for Slack.
+const POST_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// What became of a request to post.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Fate {
+    Posted,
+    Busy,
+    Refused,
+    Failed,
+    /// No answer; the message may have been posted.
+    Unanswered,
+}
+
+impl Process {
+    /// Nobody is told that a trail logs unless it does.
+    fn check_truth(&self, event: &str, text: &str) {
+        let says_on = text.contains("restarted and verified") || text.contains("already on again");
+        let trail = self.world.book().trail_of(event);
+        let is_on = trail.is_some_and(|trail| self.world.is_logging(&trail));
+        if says_on && !is_on {
+            self.world.book().fault(format!("{event}: it was told that logging is on, and it is off"));
+        }
+    }
+
+    fn fate(&self) -> Fate {
+        let world = &self.world;
+        let rates = &world.rates;
+        if world.fails(rates.post_refused) {
+            Fate::Refused
+        } else if world.fails(rates.rate_limited) {
+            Fate::Busy
+        } else if world.is_down(Side::Slack) || world.fails(rates.post_fails) {
+            if world.coin() { Fate::Failed } else { Fate::Unanswered }
+        } else {
+            Fate::Posted
+        }
+    }
+}
+
+impl Notifier for Process {
+    async fn post(&self, message: &Message) -> Result<(), PostError> {
+        self.alive().await;
+        let world = &self.world;
+        let post = world.book().posting(self.name, message);
+        self.check_truth(&post.0, &message.text);
+        self.outward().await;
+        let fate = self.fate();
+        if fate == Fate::Posted || (fate == Fate::Unanswered && world.coin()) {
+            world.book().posted(&post);
+        }
+        if fate == Fate::Unanswered {
+            tokio::time::sleep(POST_TIMEOUT).await;
+        }
+        self.homeward().await;
+        world.book().note(&format!("{self:?} hears of its post: {fate:?}"));
+        match fate {
+            Fate::Posted => {
+                world.book().post_answered(&post);
+                Ok(())
+            }
+            Fate::Busy => Err(PostError::NotOurTurn { after: world.millis(1_000..=60_000) }),
+            Fate::Refused => {
+                world.book().post_refused(&post);
+                Err(PostError::Refused("refused, as the seed wants it".to_owned()))
+            }
+            Fate::Failed | Fate::Unanswered => {
+                Err(PostError::Failed("failed, as the seed wants it".to_owned()))
+            }
+        }
+    }
+}
