@@ -18,6 +18,10 @@ doc:
 test:
     cargo test
 
+# Run the simulation on many seeds.
+simulate:
+    TRAILKEEPER_SEEDS=2000 cargo test --test it simulation
+
 # Run the demo from start to end.
 demo:
     cargo run --example demo
@@ -35,4 +39,4 @@ bench:
     cargo bench --bench throughput
 
 # Run all that CI runs.
-ci: fmt lint doc test demo deny audit
+ci: fmt lint doc test simulate demo deny audit

@@ -57,7 +57,7 @@ impl Claim {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Steps {
-    /// `StartLogging` was accepted, and is not verified yet.
+    /// `StartLogging` was called, and not refused; it is not verified yet.
     pub started: bool,
     /// How the restart ended, once it has.
     pub restored: Option<Restored>,
@@ -182,12 +182,13 @@ pub enum Attempt {
 /// event's newest claim and that claim is neither released nor ended.
 pub trait Store: Send + Sync + 'static {
     /// Claims an event: it is new, or released, or its last owner's lease has run out. Counts the execution.
-    /// An event that ended as dead is claimed anew if `reopen` says that it was taken from the dead letters.
+    /// An event that ended as dead is claimed anew, once for each message that was taken from the dead letters:
+    /// `reopen` is the id of that message.
     fn claim(
         &self,
         event: &EventId,
         lease: Duration,
-        reopen: bool,
+        reopen: Option<&str>,
     ) -> impl Future<Output = Result<Claimed, StoreError>> + Send;
 
     /// Moves the end of the lease to `lease` from now.

@@ -51,7 +51,8 @@ impl<S: Store, N: Notifier> Responder<S, N> {
             (Means::Restore(_, slack) | Means::Notify(slack), _) => slack,
         };
         let asked_at = Instant::now();
-        let claim = match self.store.claim(&event.id, self.lease, delivery.redriven).await {
+        let redriven = delivery.redriven.then_some(delivery.message_id.as_str());
+        let claim = match self.store.claim(&event.id, self.lease, redriven).await {
             Ok(Claimed::Yours(claim)) => claim,
             Ok(Claimed::Held { ends_in }) => {
                 let after = ends_in + HELD_MARGIN;
@@ -61,6 +62,7 @@ impl<S: Store, N: Notifier> Responder<S, N> {
                 return (Disposition::Delete, Outcome::Duplicate, attempts);
             }
             Ok(Claimed::Ended { ending: Ending::Dead { reason, detail }, attempts }) => {
+                hold.began(attempts);
                 return (Disposition::DeadLetter { reason, detail }, Outcome::DeadLettered, attempts);
             }
             // A trail is not left stopped because the state is not available: restarting twice does no harm.
@@ -100,7 +102,7 @@ impl<S: Store, N: Notifier> Responder<S, N> {
             () = hold.cancelled() => Finished::RELEASED,
             () = keep => Finished::RELEASED,
             result = work.run(&self.means) => result.unwrap_or_else(|error| {
-                tracing::warn!(%error, "the work stops");
+                tracing::warn!(%error, event_id = %ours.event, "the work stops");
                 Finished::RELEASED
             }),
         }
@@ -137,12 +139,12 @@ impl<S: Store, N: Notifier> Responder<S, N> {
             // Everything was done; what was not written is that it was. A duplicate finds the steps, or at
             // worst does it again.
             Err(error @ StoreError::Unavailable(_)) => {
-                tracing::warn!(%error, "the end of the work could not be written down");
+                tracing::warn!(%error, event_id = %claim.event, "the end of the work could not be written down");
                 (disposition, outcome)
             }
             // Somebody else has the event: whatever they decide stands, and this message finds out later.
             Err(error @ StoreError::Lost) => {
-                tracing::warn!(%error, "the work was somebody else's by its end");
+                tracing::warn!(%error, event_id = %claim.event, "the work was somebody else's by its end");
                 (Disposition::Retry { after: self.lease }, Outcome::Released)
             }
         }

@@ -29,7 +29,7 @@ pub struct Restorer {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{detail}")]
 pub struct NotYet {
-    /// `StartLogging` was accepted: whoever looks next and sees logging on owes it to us.
+    /// `StartLogging` was accepted, or not answered: whoever looks next and sees logging on owes it to us.
     pub started: bool,
     /// What failed.
     pub detail: String,
@@ -159,7 +159,11 @@ impl Restorer {
         };
         lease.check().map_err(|lost| Refusal::new(Meaning::Unclaimed, lost.to_string()))?;
         let started = client.start_logging().name(&name).send().await;
-        started.map_err(|error| refusal(&error, "StartLogging"))?;
+        started.map_err(|error| {
+            // Without an answer it may have been carried out: logging that is found on later is then ours.
+            let unanswered = !matches!(error, SdkError::ServiceError(_));
+            Refusal { started: unanswered, ..refusal(&error, "StartLogging") }
+        })?;
         let verified =
             verify(&client, &name).await.map_err(|refusal| Refusal { started: true, ..refusal })?;
         Ok(Restored { stopped_at: before.and_then(|status| status.stopped_at), ..verified })

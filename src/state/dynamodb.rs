@@ -8,12 +8,14 @@
 //! | `pk` | S | the partition key: `event#` and the event's id |
 //! | `status` | S | `held`, `free`, `done` or `dead` |
 //! | `owner` | S | the worker that holds it |
+//! | `token` | S | drawn for each claim, so that a claim knows its own write again |
 //! | `fence` | N | rises with each claim |
 //! | `attempts` | N | executions |
 //! | `lease_until` | N | when the claim ends, in milliseconds since 1970 |
 //! | `first_claimed_at` | N | likewise |
 //! | `steps` | S | what is done, as JSON |
 //! | `reason`, `detail` | S | of a dead event |
+//! | `reopened_by` | SS | the messages from the dead letters that took the event up anew |
 //! | `expires_at` | N | for the table's TTL, in seconds since 1970 |
 
 use std::collections::HashMap;
@@ -58,8 +60,9 @@ pub struct DynamoStore {
 enum Written {
     /// It is done; the item as it is now, where asked for.
     Done(Item),
-    /// Its condition does not hold; the item as it is.
-    Refused(Item),
+    /// Its condition does not hold; the item as it is. On a later try the reason may be that an earlier one was
+    /// carried out, and its answer lost.
+    Refused { item: Item, again: bool },
 }
 
 impl DynamoStore {
@@ -116,12 +119,21 @@ impl DynamoStore {
 
     /// Sends a write until the table answers.
     async fn write(&self, request: &UpdateItemFluentBuilder) -> Result<Written, StoreError> {
-        let sent = backon::Retryable::retry(|| request.clone().send(), TRIES.waits()).when(may_pass).await;
-        written(sent)
+        let mut again = false;
+        let sent = backon::Retryable::retry(|| request.clone().send(), TRIES.waits())
+            .when(may_pass)
+            .notify(|_, _| again = true)
+            .await;
+        written(sent, again)
     }
 
-    /// A write by the owner of `claim`, refused to anyone else.
-    async fn write_as(&self, claim: &Claim, request: UpdateItemFluentBuilder) -> Result<(), StoreError> {
+    /// A write by the owner of `claim`, refused to anyone else, that leaves the item with this status.
+    async fn write_as(
+        &self,
+        claim: &Claim,
+        request: UpdateItemFluentBuilder,
+        status: &str,
+    ) -> Result<(), StoreError> {
         let request = request
             .condition_expression("#status = :held AND #owner = :owner AND fence = :fence")
             .expression_attribute_names("#owner", "owner")
@@ -130,12 +142,24 @@ impl DynamoStore {
             .expression_attribute_values(":fence", number(claim.fence));
         match self.write(&request).await? {
             Written::Done(_) => Ok(()),
-            Written::Refused(_) => Err(StoreError::Lost),
+            // Nobody else could have given it this status under our fence.
+            Written::Refused { item, again: true }
+                if text_in(&item, "status") == Some(status)
+                    && number_in(&item, "fence").map(i128::from) == Some(i128::from(claim.fence)) =>
+            {
+                Ok(())
+            }
+            Written::Refused { .. } => Err(StoreError::Lost),
         }
     }
 
     /// The values that every claim sets.
-    fn claiming(&self, request: UpdateItemFluentBuilder, lease: Duration) -> UpdateItemFluentBuilder {
+    fn claiming(
+        &self,
+        request: UpdateItemFluentBuilder,
+        lease: Duration,
+        token: &str,
+    ) -> UpdateItemFluentBuilder {
         let now = clock::now();
         request
             .expression_attribute_names("#owner", "owner")
@@ -143,18 +167,20 @@ impl DynamoStore {
             .expression_attribute_values(":owner", text(&self.owner))
             .expression_attribute_values(":until", number(millis(now + lease)))
             .expression_attribute_values(":now", number(millis(now)))
+            .expression_attribute_names("#token", "token")
+            .expression_attribute_values(":token", text(token))
             .expression_attribute_values(":one", number(1))
             .expression_attribute_values(":expires", number(seconds(now + self.remember)))
             .return_values(ReturnValue::AllNew)
     }
 
     /// Claims an event that is new, released, or abandoned.
-    async fn claim_open(&self, event: &EventId, lease: Duration) -> Result<Written, StoreError> {
+    async fn claim_open(&self, event: &EventId, lease: Duration, token: &str) -> Result<Written, StoreError> {
         let over = millis(clock::now() - CLOCK_MARGIN);
         let request = self
-            .claiming(self.update(event), lease)
+            .claiming(self.update(event), lease, token)
             .update_expression(
-                "SET #status = :held, #owner = :owner, lease_until = :until, expires_at = :expires, \
+                "SET #status = :held, #owner = :owner, #token = :token, lease_until = :until, expires_at = :expires, \
                  first_claimed_at = if_not_exists(first_claimed_at, :now) ADD fence :one, attempts :one",
             )
             .condition_expression(
@@ -166,14 +192,24 @@ impl DynamoStore {
     }
 
     /// Claims an ended event anew, if it is still as we saw it.
-    async fn claim_anew(&self, event: &EventId, lease: Duration, seen: &Item) -> Result<Written, StoreError> {
+    async fn claim_anew(
+        &self,
+        event: &EventId,
+        lease: Duration,
+        token: &str,
+        seen: &Item,
+        reopen: Option<&str>,
+    ) -> Result<Written, StoreError> {
         let request = self
-            .claiming(self.update(event), lease)
+            .claiming(self.update(event), lease, token)
             .update_expression(
-                "SET #status = :held, #owner = :owner, lease_until = :until, expires_at = :expires, \
-                 first_claimed_at = :now, attempts = :one REMOVE steps, reason, detail ADD fence :one",
+                "SET #status = :held, #owner = :owner, #token = :token, lease_until = :until, expires_at = :expires, \
+                 first_claimed_at = :now, attempts = :one \
+                 REMOVE steps, reason, detail ADD fence :one, reopened_by :message",
             )
             .condition_expression("#status = :seen AND fence = :fence")
+            // An event that is over and not put back has no message to name; a set cannot be empty.
+            .expression_attribute_values(":message", AttributeValue::Ss(vec![reopen.unwrap_or("-").to_owned()]))
             .expression_attribute_values(":seen", text(text_in(seen, "status").unwrap_or_default()))
             .expression_attribute_values(":fence", number(number_in(seen, "fence").unwrap_or_default()));
         self.write(&request).await
@@ -181,19 +217,34 @@ impl DynamoStore {
 }
 
 impl Store for DynamoStore {
-    async fn claim(&self, event: &EventId, lease: Duration, reopen: bool) -> Result<Claimed, StoreError> {
-        let refused = match self.claim_open(event, lease).await? {
+    async fn claim(
+        &self,
+        event: &EventId,
+        lease: Duration,
+        reopen: Option<&str>,
+    ) -> Result<Claimed, StoreError> {
+        let token = format!("{:016x}", fastrand::u64(..));
+        let is_ours = |item: &Item| text_in(item, "token") == Some(&token);
+        let refused = match self.claim_open(event, lease, &token).await? {
             Written::Done(item) => return Ok(Claimed::Yours(claim_in(event, &item))),
-            Written::Refused(item) => item,
+            // An earlier try got it, and its answer was lost.
+            Written::Refused { item, .. } if is_ours(&item) => {
+                return Ok(Claimed::Yours(claim_in(event, &item)));
+            }
+            Written::Refused { item, .. } => item,
         };
         let Some(ending) = ending_in(&refused) else { return Ok(held_in(&refused, lease)) };
         // The table's TTL deletes late, up to two days: an item that is over is as good as gone.
         let over = number_in(&refused, "expires_at").is_some_and(|at| at <= seconds(clock::now()));
-        if over || (reopen && matches!(ending, Ending::Dead { .. })) {
-            return Ok(match self.claim_anew(event, lease, &refused).await? {
+        let before = refused.get("reopened_by").and_then(|before| before.as_ss().ok());
+        let put_back = reopen
+            .is_some_and(|message| !before.is_some_and(|before| before.iter().any(|one| one == message)));
+        if over || (put_back && matches!(ending, Ending::Dead { .. })) {
+            return Ok(match self.claim_anew(event, lease, &token, &refused, reopen).await? {
                 Written::Done(item) => Claimed::Yours(claim_in(event, &item)),
+                Written::Refused { item, .. } if is_ours(&item) => Claimed::Yours(claim_in(event, &item)),
                 // Somebody was faster, and holds it now.
-                Written::Refused(item) => held_in(&item, lease),
+                Written::Refused { item, .. } => held_in(&item, lease),
             });
         }
         let attempts = number_in(&refused, "attempts").and_then(|count| u32::try_from(count).ok());
@@ -205,7 +256,7 @@ impl Store for DynamoStore {
             .update(&claim.event)
             .update_expression("SET lease_until = :until")
             .expression_attribute_values(":until", number(millis(clock::now() + lease)));
-        self.write_as(claim, request).await
+        self.write_as(claim, request, "held").await
     }
 
     async fn record(&self, claim: &Claim) -> Result<(), StoreError> {
@@ -214,7 +265,7 @@ impl Store for DynamoStore {
             .update(&claim.event)
             .update_expression("SET steps = :steps")
             .expression_attribute_values(":steps", text(steps));
-        self.write_as(claim, request).await
+        self.write_as(claim, request, "held").await
     }
 
     async fn release(&self, claim: &Claim, attempt: Attempt) -> Result<(), StoreError> {
@@ -227,26 +278,27 @@ impl Store for DynamoStore {
             .update_expression("SET #status = :free REMOVE #owner, lease_until ADD attempts :counted")
             .expression_attribute_values(":free", text("free"))
             .expression_attribute_values(":counted", number(uncounted));
-        self.write_as(claim, request).await
+        self.write_as(claim, request, "free").await
     }
 
     async fn complete(&self, claim: &Claim, ending: Ending) -> Result<(), StoreError> {
         let expires = number(seconds(clock::now() + self.remember));
         let request = self.update(&claim.event).expression_attribute_values(":expires", expires);
+        let status = if ending == Ending::Done { "done" } else { "dead" };
         let request = match ending {
             Ending::Done => request
                 .update_expression("SET #status = :ended, expires_at = :expires REMOVE #owner, lease_until")
-                .expression_attribute_values(":ended", text("done")),
+                .expression_attribute_values(":ended", text(status)),
             Ending::Dead { reason, detail } => request
                 .update_expression(
                     "SET #status = :ended, expires_at = :expires, reason = :reason, detail = :detail \
                      REMOVE #owner, lease_until",
                 )
-                .expression_attribute_values(":ended", text("dead"))
+                .expression_attribute_values(":ended", text(status))
                 .expression_attribute_values(":reason", text(reason.as_str()))
                 .expression_attribute_values(":detail", text(detail)),
         };
-        self.write_as(claim, request).await
+        self.write_as(claim, request, status).await
     }
 }
 
@@ -263,12 +315,15 @@ fn may_pass(error: &SdkError<UpdateItemError>) -> bool {
     )
 }
 
-fn written(sent: Result<UpdateItemOutput, SdkError<UpdateItemError>>) -> Result<Written, StoreError> {
+fn written(
+    sent: Result<UpdateItemOutput, SdkError<UpdateItemError>>,
+    again: bool,
+) -> Result<Written, StoreError> {
     match sent {
         Ok(output) => Ok(Written::Done(output.attributes.unwrap_or_default())),
         Err(error) => match error.as_service_error() {
             Some(UpdateItemError::ConditionalCheckFailedException(refusal)) => {
-                Ok(Written::Refused(refusal.item().cloned().unwrap_or_default()))
+                Ok(Written::Refused { item: refusal.item().cloned().unwrap_or_default(), again })
             }
             _ => Err(StoreError::Unavailable(aws::describe(&error))),
         },

@@ -100,6 +100,19 @@ async fn a_start_that_is_not_confirmed_is_tried_again() {
     scene.worker.stop().await;
 }
 
+/// The restart was carried out and its answer was lost: it is told as ours.
+#[tokio::test]
+async fn a_restart_whose_answer_is_lost_is_told_as_ours() {
+    let scene = Scene::start().await;
+    scene.aws.stopped_trail("audit", REGION).await;
+    scene.aws.fault("StartLogging", 1, Fault::Lose);
+    scene.handle(stop("e-1", "audit")).await;
+    assert_eq!(scene.aws.calls("StartLogging").len(), 1);
+    let texts = scene.slack.texts().await;
+    assert!(texts.len() == 1 && texts[0].contains("restarted and verified"), "{texts:?}");
+    scene.worker.stop().await;
+}
+
 #[tokio::test]
 async fn a_stop_that_failed_is_an_attempt_and_nothing_is_restarted() {
     let scene = Scene::start().await;

@@ -27,7 +27,7 @@ fn id(text: &str) -> EventId {
 }
 
 async fn claim(store: &impl Store, event: &str) -> Claim {
-    match store.claim(&id(event), LEASE, false).await {
+    match store.claim(&id(event), LEASE, None).await {
         Ok(Claimed::Yours(claim)) => claim,
         other => panic!("{event}: {other:?}"),
     }
@@ -45,7 +45,8 @@ pub(super) async fn promises(one: &impl Store, other: &impl Store) {
     // One holds it, the other does not.
     let mut first = claim(one, "e-1").await;
     assert_eq!((first.attempts, &first.steps), (1, &Steps::default()));
-    for store in [one.claim(&id("e-1"), LEASE, false).await, other.claim(&id("e-1"), LEASE, true).await] {
+    for store in [one.claim(&id("e-1"), LEASE, None).await, other.claim(&id("e-1"), LEASE, Some("m-1")).await]
+    {
         let Ok(Claimed::Held { ends_in }) = store else { panic!("{store:?}") };
         assert!(ends_in > LEASE / 2 && ends_in < LEASE * 2, "{ends_in:?}");
     }
@@ -77,7 +78,7 @@ pub(super) async fn promises(one: &impl Store, other: &impl Store) {
     one.complete(&third, Ending::Done).await.expect("ours");
     every_write_is_refused(one, &third).await;
     let ended = Claimed::Ended { ending: Ending::Done, attempts: 2 };
-    assert_eq!(other.claim(&id("e-1"), LEASE, true).await, Ok(ended), "done is done, redriven or not");
+    assert_eq!(other.claim(&id("e-1"), LEASE, Some("m-1")).await, Ok(ended), "done is done, redriven or not");
 
     // Dead is dead, until it is redriven.
     let mut doomed = claim(one, "e-2").await;
@@ -86,20 +87,29 @@ pub(super) async fn promises(one: &impl Store, other: &impl Store) {
     let ending = Ending::Dead { reason: Reason::RestoreRefused, detail: "denied".to_owned() };
     one.complete(&doomed, ending.clone()).await.expect("ours");
     let ended = Claimed::Ended { ending, attempts: 1 };
-    assert_eq!(other.claim(&id("e-2"), LEASE, false).await, Ok(ended));
-    let Ok(Claimed::Yours(again)) = other.claim(&id("e-2"), LEASE, true).await else {
+    assert_eq!(other.claim(&id("e-2"), LEASE, None).await, Ok(ended));
+    let Ok(Claimed::Yours(again)) = other.claim(&id("e-2"), LEASE, Some("m-1")).await else {
         panic!("not reopened")
     };
     assert_eq!((again.attempts, &again.steps), (1, &Steps::default()));
     assert!(again.fence > doomed.fence);
     every_write_is_refused(one, &doomed).await;
+    // Once for each message: the same one, received again, repeats nothing.
+    let ending = Ending::Dead { reason: Reason::NotifyRefused, detail: "no_service".to_owned() };
+    other.complete(&again, ending.clone()).await.expect("ours");
+    let ended = Claimed::Ended { ending, attempts: 1 };
+    assert_eq!(one.claim(&id("e-2"), LEASE, Some("m-1")).await, Ok(ended));
+    let Ok(Claimed::Yours(third)) = one.claim(&id("e-2"), LEASE, Some("m-2")).await else {
+        panic!("not reopened by another message")
+    };
+    assert_eq!(third.attempts, 1);
 
     // A lease that runs out is taken over, and its owner can write no more.
-    let Ok(Claimed::Yours(lapsed)) = one.claim(&id("e-3"), Duration::from_millis(100), false).await else {
+    let Ok(Claimed::Yours(lapsed)) = one.claim(&id("e-3"), Duration::from_millis(100), None).await else {
         panic!("not ours")
     };
     let taken =
-        eventually("the lease to run out", async || match other.claim(&id("e-3"), LEASE, false).await {
+        eventually("the lease to run out", async || match other.claim(&id("e-3"), LEASE, None).await {
             Ok(Claimed::Yours(claim)) => Some(claim),
             Ok(Claimed::Held { ends_in }) => {
                 tokio::time::sleep(ends_in.min(Duration::from_millis(100))).await;
@@ -136,7 +146,7 @@ async fn of_many_that_claim_at_once_one_gets_it() {
         let claims = (0..8).map(|owner| {
             let store = DynamoStore::new(&aws.sdk_config(), "claims".to_owned(), owner.to_string(), REMEMBER);
             let event = id(&event);
-            tokio::spawn(async move { store.claim(&event, LEASE, false).await })
+            tokio::spawn(async move { store.claim(&event, LEASE, None).await })
         });
         let mut won = 0;
         for claim in claims.collect::<Vec<_>>() {
@@ -164,8 +174,37 @@ async fn throttling_is_waited_out_and_an_outage_is_told() {
     aws.fault("UpdateItem", 2, Fault::Refuse(400, "ProvisionedThroughputExceededException"));
     assert_eq!(claim(&store, "e-1").await.attempts, 1);
     aws.break_down("UpdateItem", Fault::Refuse(500, "InternalServerError"));
-    let outage = store.claim(&id("e-2"), LEASE, false).await;
+    let outage = store.claim(&id("e-2"), LEASE, None).await;
     assert_eq!(outage, Err(StoreError::Unavailable("InternalServerError".to_owned())));
+}
+
+/// A write that was carried out and never answered is made again, and comes to the same end.
+#[tokio::test]
+async fn a_write_whose_answer_is_lost_is_known_again() {
+    let aws = Aws::start().await;
+    aws.create_table("claims").await;
+    let store = DynamoStore::new(&aws.sdk_config(), "claims".to_owned(), "one".to_owned(), REMEMBER);
+    let lose = || aws.fault("UpdateItem", 1, Fault::Lose);
+    lose();
+    let first = claim(&store, "e-1").await;
+    assert_eq!((first.attempts, first.fence), (1, 1));
+    lose();
+    store.record(&first).await.expect("ours");
+    lose();
+    store.extend(&first, LEASE).await.expect("ours");
+    lose();
+    store.release(&first, Attempt::Counts).await.expect("ours");
+    let second = claim(&store, "e-1").await;
+    lose();
+    let ending = Ending::Dead { reason: Reason::RestoreRefused, detail: "denied".to_owned() };
+    store.complete(&second, ending).await.expect("ours");
+    lose();
+    let Ok(Claimed::Yours(third)) = store.claim(&id("e-1"), LEASE, Some("m-1")).await else {
+        panic!("not reopened")
+    };
+    lose();
+    store.complete(&third, Ending::Done).await.expect("ours");
+    every_write_is_refused(&store, &third).await;
 }
 
 fn with_table(scene_args: &mut trailkeeper::args::RunArgs) {

@@ -297,10 +297,8 @@ impl Book {
             story.executions += 1;
             if let Some(Ending::Dead { reason, .. }) = story.ended.take() {
                 story.begin_anew(reason);
-                let again = story.past_reasons.len() > story.redriven;
-                if again {
-                    // A known weakness: each receive of a message that was put back takes the event up anew.
-                    self.count("taken up anew more often than put back");
+                if story.past_reasons.len() > story.redriven {
+                    self.fault(format!("{event} is taken up anew more often than it was put back"));
                 }
             }
         }

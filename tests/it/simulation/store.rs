@@ -51,7 +51,12 @@ impl Process {
 }
 
 impl Store for Process {
-    async fn claim(&self, event: &EventId, lease: Duration, reopen: bool) -> Result<Claimed, StoreError> {
+    async fn claim(
+        &self,
+        event: &EventId,
+        lease: Duration,
+        reopen: Option<&str>,
+    ) -> Result<Claimed, StoreError> {
         let world = &self.world;
         let claimed = self
             .write("claim", move || async move {
