@@ -46,6 +46,12 @@ impl Claim {
         Self { event, fence: 0, attempts: receives, first_claimed_at, steps: Steps::default() }
     }
 
+    /// Whether nobody can have worked on the event before.
+    #[must_use]
+    pub fn is_first(&self) -> bool {
+        self.fence == 1
+    }
+
     /// Whether it is no claim at all; the first real one has fence 1.
     #[must_use]
     pub fn is_unclaimed(&self) -> bool {
@@ -58,13 +64,27 @@ impl Claim {
 #[serde(default)]
 pub struct Steps {
     /// `StartLogging` was called, and not refused; it is not verified yet.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub started: bool,
     /// How the restart ended, once it has.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub restored: Option<Restored>,
     /// People were told that the restart takes longer.
-    pub announced: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub announced: Option<Told>,
     /// People were told how it ended.
-    pub notified: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub notified: Option<Told>,
+}
+
+/// What people were told.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Told {
+    /// When Slack had taken it.
+    #[serde(with = "rfc3339")]
+    pub at: OffsetDateTime,
+    /// The message's text.
+    pub text: String,
 }
 
 /// How a restart ended.
@@ -88,8 +108,14 @@ pub struct Restored {
 pub enum Restoration {
     /// Started by us, and verified.
     Restarted,
-    /// Logging was on again already.
-    AlreadyLogging,
+    /// Logging was on when we looked.
+    AlreadyLogging {
+        /// When CloudTrail says that it was started, where it does.
+        #[serde(with = "rfc3339::option")]
+        since: Option<OffsetDateTime>,
+        /// An earlier execution may have restarted logging, and been killed before it could write that down.
+        perhaps_ours: bool,
+    },
     /// CloudTrail knows no such trail.
     Gone,
     /// Not allowed, or not possible, until somebody changes something.
@@ -194,7 +220,7 @@ pub trait Store: Send + Sync + 'static {
     /// Moves the end of the lease to `lease` from now.
     fn extend(&self, claim: &Claim, lease: Duration) -> impl Future<Output = Result<(), StoreError>> + Send;
 
-    /// Writes the claim's steps down.
+    /// Writes the claim's steps down. A step that was written once stays.
     fn record(&self, claim: &Claim) -> impl Future<Output = Result<(), StoreError>> + Send;
 
     /// Gives the event back, for any worker to claim.

@@ -4,7 +4,6 @@
 //! control and direction marks, cut, and escaped; nothing of them can become a mention, a link or a layout.
 //! Limits: <https://docs.slack.dev/reference/block-kit/blocks/section-block>
 
-use std::fmt::Write;
 use std::time::Duration;
 
 use serde_json::{Value, json};
@@ -117,17 +116,15 @@ fn deed(event: &Event) -> String {
 fn outcome(event: &Event, report: Report) -> String {
     match report {
         Report::Ended(restored) => match &restored.outcome {
-            Restoration::Restarted => {
-                let mut told = "Logging was restarted and verified".to_owned();
-                if let Some(blind) = blind(event, restored) {
-                    // Writing to a string cannot fail.
-                    let _ = write!(told, "; it was off for {}", duration(blind));
-                }
-                format!("{told}.{}", undelivered(restored))
+            Restoration::Restarted => on_again("Logging was restarted and verified", event, restored),
+            Restoration::AlreadyLogging { perhaps_ours: false, .. } => {
+                on_again("Logging was already on again and nothing was restarted", event, restored)
             }
-            Restoration::AlreadyLogging => {
-                format!("Logging was already on again; nothing was restarted.{}", undelivered(restored))
-            }
+            Restoration::AlreadyLogging { perhaps_ours: true, .. } => on_again(
+                "Logging is on again: it was restarted by an earlier attempt of trailkeeper's or by somebody else",
+                event,
+                restored,
+            ),
             Restoration::Gone => {
                 "The trail no longer exists, so logging cannot be restarted: LOGGING IS OFF.".to_owned()
             }
@@ -158,17 +155,21 @@ fn outcome(event: &Event, report: Report) -> String {
     }
 }
 
-/// Logging that runs and cannot deliver is as good as off.
-fn undelivered(restored: &Restored) -> String {
-    restored.delivery_error.as_deref().map_or_else(String::new, |error| {
-        format!(" BUT ITS LOGS CANNOT BE DELIVERED: {}", cut_shown(error, MAX_DETAIL_CHARS))
-    })
+/// Logging is on: how long it was off, and whether that is worth anything: what cannot be delivered is as good
+/// as off.
+fn on_again(how: &str, event: &Event, restored: &Restored) -> String {
+    let off = blind(event, restored).map(|blind| format!("; it was off for {}", duration(blind)));
+    let undelivered = restored
+        .delivery_error
+        .as_deref()
+        .map(|error| format!(" BUT ITS LOGS CANNOT BE DELIVERED: {}", cut_shown(error, MAX_DETAIL_CHARS)));
+    format!("{how}{}.{}", off.unwrap_or_default(), undelivered.unwrap_or_default())
 }
 
 fn severity(event: &Event, report: Report) -> Severity {
     let by_report = match report {
         Report::Ended(Restored {
-            outcome: Restoration::Restarted | Restoration::AlreadyLogging,
+            outcome: Restoration::Restarted | Restoration::AlreadyLogging { .. },
             delivery_error,
             ..
         }) if delivery_error.is_none() => Severity::High,
@@ -183,7 +184,11 @@ fn severity(event: &Event, report: Report) -> Severity {
 /// How long logging was off, if that can be told.
 fn blind(event: &Event, restored: &Restored) -> Option<Duration> {
     let stopped_at = restored.stopped_at.or(event.time)?;
-    let blind = Duration::try_from(restored.at - stopped_at).ok()?;
+    let on_at = match restored.outcome {
+        Restoration::AlreadyLogging { since, .. } => since?,
+        _ => restored.at,
+    };
+    let blind = Duration::try_from(on_at - stopped_at).ok()?;
     (blind <= MAX_BLIND).then_some(blind)
 }
 
@@ -195,8 +200,9 @@ fn blocks(event: &Event, report: Report, severity: Severity, text: &str, outcome
     };
     let off = match report {
         Report::Ended(restored) => match restored.outcome {
-            Restoration::Restarted => blind(event, restored).map_or_else(|| "unknown".to_owned(), duration),
-            Restoration::AlreadyLogging => "on again before we came".to_owned(),
+            Restoration::Restarted | Restoration::AlreadyLogging { .. } => {
+                blind(event, restored).map_or_else(|| "unknown".to_owned(), duration)
+            }
             Restoration::Gone | Restoration::Refused { .. } => "still off".to_owned(),
         },
         Report::Delayed { .. } | Report::GaveUp { .. } | Report::Untouched => "still off".to_owned(),
@@ -240,7 +246,7 @@ fn headline(event: &Event, report: Report) -> &'static str {
     match report {
         Report::Ended(restored) => match restored.outcome {
             Restoration::Restarted => "CloudTrail was turned off, and is on again",
-            Restoration::AlreadyLogging => "CloudTrail was turned off and on again",
+            Restoration::AlreadyLogging { .. } => "CloudTrail was turned off and on again",
             Restoration::Gone => "CloudTrail was turned off, and the trail is gone",
             Restoration::Refused { .. } => "CloudTrail is off, and may not be restarted",
         },
@@ -377,10 +383,13 @@ mod tests {
             event["detail"]["errorCode"] = json!("AccessDenied");
             event["detail"]["eventName"] = json!("DeleteTrail");
         });
+        let since = OffsetDateTime::parse("2026-11-20T09:15:05Z", &Rfc3339).ok();
         let ends = [
             restored(Restoration::Restarted),
             Restored { delivery_error: Some("NoSuchBucket".to_owned()), ..restored(Restoration::Restarted) },
-            restored(Restoration::AlreadyLogging),
+            restored(Restoration::AlreadyLogging { since: None, perhaps_ours: false }),
+            restored(Restoration::AlreadyLogging { since, perhaps_ours: false }),
+            restored(Restoration::AlreadyLogging { since, perhaps_ours: true }),
             restored(Restoration::Gone),
             restored(Restoration::Refused { detail: "StartLogging: AccessDeniedException".to_owned() }),
         ];

@@ -11,7 +11,7 @@ use super::accounts::Accounts;
 use crate::aws;
 use crate::clock;
 use crate::event::{Region, TrailArn};
-use crate::state::{Lease, Restoration, Restored, StoreError};
+use crate::state::{Claim, Lease, Restoration, Restored, StoreError};
 use crate::telemetry::{self, RestoreResult};
 
 /// Waits before each look at whether logging runs; StartLogging is usually seen by the first.
@@ -48,6 +48,7 @@ pub enum Unrestored {
 #[derive(Debug)]
 struct Status {
     logging: bool,
+    started_at: Option<OffsetDateTime>,
     stopped_at: Option<OffsetDateTime>,
     delivery_error: Option<String>,
 }
@@ -91,21 +92,21 @@ impl Restorer {
         Self { accounts }
     }
 
-    /// Sees to it that the trail logs. Safe to repeat. `started` says that an earlier call of this got as far
-    /// as `StartLogging`: logging that is found on is then ours.
+    /// Sees to it that the trail logs. Safe to repeat. The claim tells how far earlier calls of this got: if to
+    /// `StartLogging`, logging that is found on is ours.
     ///
     /// # Errors
     /// When it failed for now, or the claim is lost; everything that is final is an `Ok`.
     pub async fn restore(
         &self,
         trail: &TrailArn,
-        started: bool,
+        claim: &Claim,
         lease: &Lease,
     ) -> Result<Restored, Unrestored> {
-        let result = match self.restore_in(trail, trail.region(), started, lease).await {
+        let result = match self.restore_in(trail, trail.region(), claim, lease).await {
             Err(Refusal { meaning: Meaning::Elsewhere, .. }) => match self.home_region(trail).await {
                 Ok(Some(home)) if home != *trail.region() => {
-                    self.restore_in(trail, &home, started, lease).await
+                    self.restore_in(trail, &home, claim, lease).await
                 }
                 Ok(_) => {
                     let region = trail.region();
@@ -132,7 +133,7 @@ impl Restorer {
         };
         telemetry::restore(match result.as_ref().map(|restored| &restored.outcome) {
             Ok(Restoration::Restarted) => RestoreResult::Restored,
-            Ok(Restoration::AlreadyLogging) => RestoreResult::AlreadyLogging,
+            Ok(Restoration::AlreadyLogging { .. }) => RestoreResult::AlreadyLogging,
             Ok(Restoration::Gone) => RestoreResult::NotFound,
             Ok(Restoration::Refused { .. }) => RestoreResult::Refused,
             Err(_) => RestoreResult::Failed,
@@ -144,14 +145,19 @@ impl Restorer {
         &self,
         trail: &TrailArn,
         region: &Region,
-        started: bool,
+        claim: &Claim,
         lease: &Lease,
     ) -> Result<Restored, Refusal> {
         let client = self.client(trail, region)?;
         let name = trail.to_string();
         let before = match status(&client, &name).await {
-            Ok(status) if status.logging && started => return Ok(status.ended(Restoration::Restarted)),
-            Ok(status) if status.logging => return Ok(status.ended(Restoration::AlreadyLogging)),
+            Ok(status) if status.logging && claim.steps.started => {
+                return Ok(status.ended(Restoration::Restarted));
+            }
+            Ok(status) if status.logging => {
+                let (since, perhaps_ours) = (status.started_at, !claim.is_first());
+                return Ok(status.ended(Restoration::AlreadyLogging { since, perhaps_ours }));
+            }
             Ok(status) => Some(status),
             // The right to look is missing; the right to start may be there, and starting twice does no harm.
             Err(Refusal { meaning: Meaning::Denied, .. }) => None,
@@ -226,6 +232,7 @@ async fn status(client: &Client, name: &str) -> Result<Status, Refusal> {
     let delivery_error = answer.latest_delivery_error().filter(|error| !error.is_empty());
     Ok(Status {
         logging: answer.is_logging() == Some(true),
+        started_at: answer.start_logging_time().and_then(time),
         stopped_at: answer.stop_logging_time().and_then(time),
         delivery_error: delivery_error.map(|error| error.chars().take(MAX_DELIVERY_ERROR_CHARS).collect()),
     })

@@ -10,7 +10,7 @@ use crate::clock;
 use crate::consumer::disposition::Verdict;
 use crate::consumer::{Reason, RetryPolicy};
 use crate::event::{Event, Kind};
-use crate::state::{Attempt, Claim, Lease, Restoration, Restored, Store, StoreError};
+use crate::state::{Attempt, Claim, Lease, Restoration, Restored, Store, StoreError, Told};
 use crate::telemetry::{self, Outcome};
 
 /// How long people wait to hear of a stopped trail while its restart is under way. Most restarts take less
@@ -107,7 +107,7 @@ impl<'a, S: Store, N: Notifier> Work<'a, S, N> {
         };
         let outcome = match restored.outcome {
             Restoration::Restarted => Outcome::Restored,
-            Restoration::AlreadyLogging => Outcome::AlreadyLogging,
+            Restoration::AlreadyLogging { .. } => Outcome::AlreadyLogging,
             Restoration::Gone | Restoration::Refused { .. } => Outcome::Notified,
         };
         let told = self.tell(Report::Ended(&restored), outcome).await?;
@@ -130,8 +130,8 @@ impl<'a, S: Store, N: Notifier> Work<'a, S, N> {
                 return Ok(Ok(refused));
             }
         };
-        let mut restoring =
-            std::pin::pin!(trails.restore(target.arn(), self.claim.steps.started, self.lease));
+        let claim = self.claim.clone();
+        let mut restoring = std::pin::pin!(trails.restore(target.arn(), &claim, self.lease));
         let result = match tokio::time::timeout(PATIENCE, &mut restoring).await {
             Ok(result) => result,
             Err(_elapsed) => {
@@ -185,13 +185,14 @@ impl<'a, S: Store, N: Notifier> Work<'a, S, N> {
     /// Tells people once that the restart takes longer. If that fails it is not worth waiting for: how it ends
     /// will be told in any case.
     async fn announce(&mut self, detail: &str) -> Result<(), StoreError> {
-        if self.claim.steps.announced {
+        if self.claim.steps.announced.is_some() {
             return Ok(());
         }
         self.lease.check()?;
-        match self.slack.post(&self.message(Report::Delayed { detail })).await {
+        let message = self.message(Report::Delayed { detail });
+        match self.slack.post(&message).await {
             Ok(()) => {
-                self.claim.steps.announced = true;
+                self.claim.steps.announced = Some(Told { at: clock::now(), text: message.text });
                 self.record().await
             }
             Err(error) => {
@@ -204,13 +205,14 @@ impl<'a, S: Store, N: Notifier> Work<'a, S, N> {
 
     /// Tells people how it ended, unless an earlier execution did.
     async fn tell(&mut self, report: Report<'_>, outcome: Outcome) -> Result<Finished, StoreError> {
-        if self.claim.steps.notified {
+        if self.claim.steps.notified.is_some() {
             return Ok(Finished::done(outcome));
         }
         self.lease.check()?;
-        Ok(match self.slack.post(&self.message(report)).await {
+        let message = self.message(report);
+        Ok(match self.slack.post(&message).await {
             Ok(()) => {
-                self.claim.steps.notified = true;
+                self.claim.steps.notified = Some(Told { at: clock::now(), text: message.text });
                 self.record().await?;
                 Finished::done(outcome)
             }

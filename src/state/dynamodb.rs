@@ -13,7 +13,7 @@
 //! | `attempts` | N | executions |
 //! | `lease_until` | N | when the claim ends, in milliseconds since 1970 |
 //! | `first_claimed_at` | N | likewise |
-//! | `steps` | S | what is done, as JSON |
+//! | `steps` | M | what is done: by step, as JSON |
 //! | `reason`, `detail` | S | of a dead event |
 //! | `reopened_by` | SS | the messages from the dead letters that took the event up anew |
 //! | `expires_at` | N | for the table's TTL, in seconds since 1970 |
@@ -28,6 +28,7 @@ use aws_sdk_dynamodb::error::{ProvideErrorMetadata, SdkError};
 use aws_sdk_dynamodb::operation::update_item::builders::UpdateItemFluentBuilder;
 use aws_sdk_dynamodb::operation::update_item::{UpdateItemError, UpdateItemOutput};
 use aws_sdk_dynamodb::types::{AttributeValue, ReturnValue, ReturnValuesOnConditionCheckFailure};
+use serde_json::Value;
 use time::OffsetDateTime;
 
 use super::{Attempt, Claim, Claimed, Ending, Steps, Store, StoreError};
@@ -44,6 +45,9 @@ const TRIES: RetryPolicy =
     RetryPolicy { max_attempts: 4, base: Duration::from_millis(100), max: Duration::from_secs(1) };
 /// How far the clocks of two workers may differ: a lease is taken over only when it has been over this long.
 const CLOCK_MARGIN: Duration = Duration::from_secs(2);
+
+/// Holds for the owner of a claim, until it is released, ended or taken over.
+const IS_OURS: &str = "#status = :held AND #owner = :owner AND fence = :fence";
 
 type Item = HashMap<String, AttributeValue>;
 
@@ -127,30 +131,35 @@ impl DynamoStore {
         written(sent, again)
     }
 
-    /// A write by the owner of `claim`, refused to anyone else, that leaves the item with this status.
-    async fn write_as(
-        &self,
-        claim: &Claim,
-        request: UpdateItemFluentBuilder,
-        status: &str,
-    ) -> Result<(), StoreError> {
-        let request = request
-            .condition_expression("#status = :held AND #owner = :owner AND fence = :fence")
+    /// A write by the owner of `claim`, refused to anyone else.
+    ///
+    /// A request that was given up on may still arrive, after the ones that came later: what it writes must do
+    /// no harm then.
+    fn update_as(&self, claim: &Claim) -> UpdateItemFluentBuilder {
+        self.update(&claim.event)
+            .condition_expression(IS_OURS)
             .expression_attribute_names("#owner", "owner")
             .expression_attribute_values(":held", text("held"))
             .expression_attribute_values(":owner", text(&self.owner))
-            .expression_attribute_values(":fence", number(claim.fence));
-        match self.write(&request).await? {
-            Written::Done(_) => Ok(()),
-            // Nobody else could have given it this status under our fence.
-            Written::Refused { item, again: true }
-                if text_in(&item, "status") == Some(status)
-                    && number_in(&item, "fence").map(i128::from) == Some(i128::from(claim.fence)) =>
-            {
-                Ok(())
-            }
-            Written::Refused { .. } => Err(StoreError::Lost),
-        }
+            .expression_attribute_values(":fence", number(claim.fence))
+    }
+
+    /// Sends a write of [`Self::update_as`], which leaves the item with this status.
+    async fn write_as(
+        &self,
+        claim: &Claim,
+        request: &UpdateItemFluentBuilder,
+        status: &str,
+    ) -> Result<(), StoreError> {
+        let (item, again) = match self.write(request).await? {
+            Written::Done(_) => return Ok(()),
+            Written::Refused { item, again } => (item, again),
+        };
+        let fence = number_in(&item, "fence").and_then(|fence| u64::try_from(fence).ok());
+        let as_written = fence == Some(claim.fence) && text_in(&item, "status") == Some(status);
+        // Nobody else gives it this status under our fence: an earlier try did, or it is still ours, and a later
+        // write has overtaken this one.
+        if as_written && (again || status == "held") { Ok(()) } else { Err(StoreError::Lost) }
     }
 
     /// The values that every claim sets.
@@ -170,6 +179,7 @@ impl DynamoStore {
             .expression_attribute_names("#token", "token")
             .expression_attribute_values(":token", text(token))
             .expression_attribute_values(":one", number(1))
+            .expression_attribute_values(":none", AttributeValue::M(HashMap::new()))
             .expression_attribute_values(":expires", number(seconds(now + self.remember)))
             .return_values(ReturnValue::AllNew)
     }
@@ -181,7 +191,8 @@ impl DynamoStore {
             .claiming(self.update(event), lease, token)
             .update_expression(
                 "SET #status = :held, #owner = :owner, #token = :token, lease_until = :until, expires_at = :expires, \
-                 first_claimed_at = if_not_exists(first_claimed_at, :now) ADD fence :one, attempts :one",
+                 first_claimed_at = if_not_exists(first_claimed_at, :now), steps = if_not_exists(steps, :none) \
+                 ADD fence :one, attempts :one",
             )
             .condition_expression(
                 "attribute_not_exists(pk) OR #status = :free OR (#status = :held AND lease_until < :over)",
@@ -204,8 +215,8 @@ impl DynamoStore {
             .claiming(self.update(event), lease, token)
             .update_expression(
                 "SET #status = :held, #owner = :owner, #token = :token, lease_until = :until, expires_at = :expires, \
-                 first_claimed_at = :now, attempts = :one \
-                 REMOVE steps, reason, detail ADD fence :one, reopened_by :message",
+                 first_claimed_at = :now, steps = :none, attempts = :one \
+                 REMOVE reason, detail ADD fence :one, reopened_by :message",
             )
             .condition_expression("#status = :seen AND fence = :fence")
             // An event that is over and not put back has no message to name; a set cannot be empty.
@@ -253,19 +264,27 @@ impl Store for DynamoStore {
 
     async fn extend(&self, claim: &Claim, lease: Duration) -> Result<(), StoreError> {
         let request = self
-            .update(&claim.event)
+            .update_as(claim)
             .update_expression("SET lease_until = :until")
+            .condition_expression(format!("{IS_OURS} AND lease_until <= :until"))
             .expression_attribute_values(":until", number(millis(clock::now() + lease)));
-        self.write_as(claim, request, "held").await
+        self.write_as(claim, &request, "held").await
     }
 
     async fn record(&self, claim: &Claim) -> Result<(), StoreError> {
-        let steps = serde_json::to_string(&claim.steps).unwrap_or_default();
-        let request = self
-            .update(&claim.event)
-            .update_expression("SET steps = :steps")
-            .expression_attribute_values(":steps", text(steps));
-        self.write_as(claim, request, "held").await
+        let mut request = self.update_as(claim);
+        let mut sets = Vec::new();
+        // Each by itself: a late arrival takes none back.
+        for (step, done) in steps_of(claim) {
+            sets.push(format!("steps.#{step} = :{step}"));
+            request = request
+                .expression_attribute_values(format!(":{step}"), text(done.to_string()))
+                .expression_attribute_names(format!("#{step}"), step);
+        }
+        if !sets.is_empty() {
+            request = request.update_expression(format!("SET {}", sets.join(", ")));
+        }
+        self.write_as(claim, &request, "held").await
     }
 
     async fn release(&self, claim: &Claim, attempt: Attempt) -> Result<(), StoreError> {
@@ -274,16 +293,16 @@ impl Store for DynamoStore {
             Attempt::DoesNotCount => -1,
         };
         let request = self
-            .update(&claim.event)
+            .update_as(claim)
             .update_expression("SET #status = :free REMOVE #owner, lease_until ADD attempts :counted")
             .expression_attribute_values(":free", text("free"))
             .expression_attribute_values(":counted", number(uncounted));
-        self.write_as(claim, request, "free").await
+        self.write_as(claim, &request, "free").await
     }
 
     async fn complete(&self, claim: &Claim, ending: Ending) -> Result<(), StoreError> {
         let expires = number(seconds(clock::now() + self.remember));
-        let request = self.update(&claim.event).expression_attribute_values(":expires", expires);
+        let request = self.update_as(claim).expression_attribute_values(":expires", expires);
         let status = if ending == Ending::Done { "done" } else { "dead" };
         let request = match ending {
             Ending::Done => request
@@ -298,7 +317,7 @@ impl Store for DynamoStore {
                 .expression_attribute_values(":reason", text(reason.as_str()))
                 .expression_attribute_values(":detail", text(detail)),
         };
-        self.write_as(claim, request, status).await
+        self.write_as(claim, &request, status).await
     }
 }
 
@@ -331,7 +350,6 @@ fn written(
 }
 
 fn claim_in(event: &EventId, item: &Item) -> Claim {
-    let steps = text_in(item, "steps").and_then(|steps| serde_json::from_str::<Steps>(steps).ok());
     let first_claimed_at = number_in(item, "first_claimed_at")
         .and_then(|millis| OffsetDateTime::from_unix_timestamp_nanos(i128::from(millis) * 1_000_000).ok());
     let whole = |name| number_in(item, name).unwrap_or_default();
@@ -340,8 +358,25 @@ fn claim_in(event: &EventId, item: &Item) -> Claim {
         fence: u64::try_from(whole("fence")).unwrap_or_default(),
         attempts: u32::try_from(whole("attempts")).unwrap_or(u32::MAX),
         first_claimed_at: first_claimed_at.unwrap_or_else(clock::now),
-        steps: steps.unwrap_or_default(),
+        steps: steps_in(item),
     }
+}
+
+/// The steps that are done, by name.
+fn steps_of(claim: &Claim) -> serde_json::Map<String, Value> {
+    match serde_json::to_value(&claim.steps) {
+        Ok(Value::Object(steps)) => steps,
+        _ => serde_json::Map::new(),
+    }
+}
+
+/// What cannot be read is taken as not done: doing it again does less harm.
+fn steps_in(item: &Item) -> Steps {
+    let steps = item.get("steps").and_then(|steps| steps.as_m().ok()).into_iter().flatten();
+    let steps = steps.filter_map(|(step, done)| {
+        Some((step.clone(), serde_json::from_str::<Value>(done.as_s().ok()?).ok()?))
+    });
+    serde_json::from_value(Value::Object(steps.collect())).unwrap_or_default()
 }
 
 /// How the event in the item ended, if it did.

@@ -14,7 +14,7 @@ mod book;
 mod cloud;
 mod queue;
 mod slack;
-mod store;
+mod table;
 mod world;
 
 use std::collections::BTreeMap;
@@ -34,6 +34,7 @@ use trailkeeper::respond::restore::Restorer;
 use self::book::Sent;
 use self::cloud::{FINAL, Nature, Trail};
 use self::queue::WAIT;
+use self::table::{TABLE, Watched};
 use self::world::{Process, STORM, State, World, locked};
 use crate::support::events::stop;
 use crate::{queue_promises, store as store_promises};
@@ -67,6 +68,7 @@ fn run(seed: u64) -> Ending {
 
 async fn simulate(seed: u64) -> Arc<World> {
     let world = World::new(seed);
+    world.table.create_table(TABLE).await;
     world.book().note(&format!("seed {seed}: {:?} {:?}", world.rates, world.pool));
     let started_at = Instant::now();
     let names = Arc::new(AtomicU64::new(0));
@@ -216,7 +218,7 @@ impl Worker {
         let accounts = Accounts::discover(&process.sdk_config()).await;
         let means = Means::Restore(Box::new(Restorer::new(accounts)), process.clone());
         let pool = world.pool;
-        let responder = Responder::new(process.clone(), means, pool.retry, pool.visibility);
+        let responder = Responder::new(Watched::new(&process), means, pool.retry, pool.visibility);
         let (health, shutdown) = (Arc::new(Health::new(WAIT)), Shutdown::default());
         let queue = Arc::new(process.clone());
         let consuming = consumer::run(queue, Arc::new(responder), pool, health, shutdown.clone());
@@ -368,24 +370,27 @@ fn a_seed_replays_to_the_letter() {
     }
 }
 
-/// Two workers' ends of a store and a queue, in good weather.
-fn two_workers() -> (Arc<World>, Process, Process) {
+/// Two workers' ends of a store and a queue, in good weather, their clocks right.
+async fn two_workers() -> (Arc<World>, Process, Process) {
     let mut world = World::new(0);
     // Longer than the long poll.
     Arc::get_mut(&mut world).expect("ours alone").pool.visibility = Duration::from_mins(1);
     world.calm_down();
-    (Arc::clone(&world), Process::new(&world, 0), Process::new(&world, 1))
+    world.table.create_table(TABLE).await;
+    let (mut one, mut other) = (Process::new(&world, 0), Process::new(&world, 1));
+    (one.skew_ms, other.skew_ms) = (0, 0);
+    (world, one, other)
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_simulated_store_keeps_the_promises_of_a_store() {
-    let (_world, one, other) = two_workers();
-    store_promises::promises(&one, &other).await;
+async fn the_simulated_table_keeps_the_promises_of_a_store() {
+    let (_world, one, other) = two_workers().await;
+    store_promises::promises(&Watched::new(&one), &Watched::new(&other)).await;
 }
 
 #[tokio::test(start_paused = true)]
 async fn the_simulated_queue_keeps_the_promises_of_a_queue() {
-    let (world, one, _) = two_workers();
+    let (world, one, _) = two_workers().await;
     let send = async |body: &str| {
         locked(&world.messages).send(body.to_owned(), false);
     };

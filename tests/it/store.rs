@@ -3,15 +3,16 @@
 
 use std::time::Duration;
 
+use trailkeeper::args::RunArgs;
 use trailkeeper::clock;
 use trailkeeper::consumer::Reason;
 use trailkeeper::event::EventId;
 use trailkeeper::state::{
     Attempt, Claim, Claimed, DynamoStore, Ending, MemoryStore, Restoration, Restored, Steps, Store,
-    StoreError,
+    StoreError, Told,
 };
 
-use crate::support::aws::{Aws, Fault, REGION, attribute};
+use crate::support::aws::{Aws, Fault, REGION};
 use crate::support::events::stop;
 use crate::support::eventually;
 use crate::support::process::Process;
@@ -54,8 +55,9 @@ pub(super) async fn promises(one: &impl Store, other: &impl Store) {
 
     // What one has done, the other finds done.
     let at = clock::now().replace_nanosecond(0).expect("whole");
+    let told = Told { at, text: "that it takes longer".to_owned() };
     first.steps.started = true;
-    first.steps.announced = true;
+    first.steps.announced = Some(told.clone());
     first.steps.restored = Some(Restored {
         outcome: Restoration::Refused { detail: "denied".to_owned() },
         at,
@@ -82,7 +84,7 @@ pub(super) async fn promises(one: &impl Store, other: &impl Store) {
 
     // Dead is dead, until it is redriven.
     let mut doomed = claim(one, "e-2").await;
-    doomed.steps.notified = true;
+    doomed.steps.notified = Some(told);
     one.record(&doomed).await.expect("ours");
     let ending = Ending::Dead { reason: Reason::RestoreRefused, detail: "denied".to_owned() };
     one.complete(&doomed, ending.clone()).await.expect("ours");
@@ -122,6 +124,25 @@ pub(super) async fn promises(one: &impl Store, other: &impl Store) {
     every_write_is_refused(one, &lapsed).await;
 }
 
+fn store_of(aws: &Aws, owner: &str) -> DynamoStore {
+    DynamoStore::new(&aws.sdk_config(), "claims".to_owned(), owner.to_owned(), REMEMBER)
+}
+
+/// An AWS with a state table and a stopped trail, a Slack, and what a worker on them is told.
+async fn stopped() -> (Aws, Slack, RunArgs) {
+    let (aws, slack) = (with_table().await, Slack::start().await);
+    aws.stopped_trail("audit", REGION).await;
+    let mut args = args(&aws, &slack);
+    args.state_table = Some("claims".to_owned());
+    (aws, slack, args)
+}
+
+async fn with_table() -> Aws {
+    let aws = Aws::start().await;
+    aws.create_table("claims").await;
+    aws
+}
+
 #[tokio::test]
 async fn memory_keeps_the_promises_of_a_store() {
     let store = MemoryStore::new(REMEMBER);
@@ -130,21 +151,17 @@ async fn memory_keeps_the_promises_of_a_store() {
 
 #[tokio::test]
 async fn dynamodb_keeps_the_promises_of_a_store() {
-    let aws = Aws::start().await;
-    aws.create_table("claims").await;
-    let store =
-        |owner: &str| DynamoStore::new(&aws.sdk_config(), "claims".to_owned(), owner.to_owned(), REMEMBER);
-    promises(&store("one"), &store("other")).await;
+    let aws = with_table().await;
+    promises(&store_of(&aws, "one"), &store_of(&aws, "other")).await;
 }
 
 #[tokio::test]
 async fn of_many_that_claim_at_once_one_gets_it() {
-    let aws = Aws::start().await;
-    aws.create_table("claims").await;
+    let aws = with_table().await;
     for round in 0..20 {
         let event = format!("e-{round}");
         let claims = (0..8).map(|owner| {
-            let store = DynamoStore::new(&aws.sdk_config(), "claims".to_owned(), owner.to_string(), REMEMBER);
+            let store = store_of(&aws, &format!("w{owner}"));
             let event = id(&event);
             tokio::spawn(async move { store.claim(&event, LEASE, None).await })
         });
@@ -158,8 +175,7 @@ async fn of_many_that_claim_at_once_one_gets_it() {
 
 #[tokio::test]
 async fn an_ended_event_is_forgotten_when_its_time_is_over_though_the_table_still_has_it() {
-    let aws = Aws::start().await;
-    aws.create_table("claims").await;
+    let aws = with_table().await;
     let store = DynamoStore::new(&aws.sdk_config(), "claims".to_owned(), "one".to_owned(), Duration::ZERO);
     let done = claim(&store, "e-1").await;
     store.complete(&done, Ending::Done).await.expect("ours");
@@ -168,9 +184,8 @@ async fn an_ended_event_is_forgotten_when_its_time_is_over_though_the_table_stil
 
 #[tokio::test]
 async fn throttling_is_waited_out_and_an_outage_is_told() {
-    let aws = Aws::start().await;
-    aws.create_table("claims").await;
-    let store = DynamoStore::new(&aws.sdk_config(), "claims".to_owned(), "one".to_owned(), REMEMBER);
+    let aws = with_table().await;
+    let store = store_of(&aws, "one");
     aws.fault("UpdateItem", 2, Fault::Refuse(400, "ProvisionedThroughputExceededException"));
     assert_eq!(claim(&store, "e-1").await.attempts, 1);
     aws.break_down("UpdateItem", Fault::Refuse(500, "InternalServerError"));
@@ -181,9 +196,8 @@ async fn throttling_is_waited_out_and_an_outage_is_told() {
 /// A write that was carried out and never answered is made again, and comes to the same end.
 #[tokio::test]
 async fn a_write_whose_answer_is_lost_is_known_again() {
-    let aws = Aws::start().await;
-    aws.create_table("claims").await;
-    let store = DynamoStore::new(&aws.sdk_config(), "claims".to_owned(), "one".to_owned(), REMEMBER);
+    let aws = with_table().await;
+    let store = store_of(&aws, "one");
     let lose = || aws.fault("UpdateItem", 1, Fault::Lose);
     lose();
     let first = claim(&store, "e-1").await;
@@ -207,17 +221,9 @@ async fn a_write_whose_answer_is_lost_is_known_again() {
     every_write_is_refused(&store, &third).await;
 }
 
-fn with_table(scene_args: &mut trailkeeper::args::RunArgs) {
-    scene_args.state_table = Some("claims".to_owned());
-}
-
 #[tokio::test]
 async fn an_event_that_goes_well_takes_four_writes() {
-    let (aws, slack) = (Aws::start().await, Slack::start().await);
-    aws.create_table("claims").await;
-    aws.stopped_trail("audit", REGION).await;
-    let mut args = args(&aws, &slack);
-    with_table(&mut args);
+    let (aws, slack, args) = stopped().await;
     let worker = Worker::start_with(&aws, args);
     eventually("the probe", async || aws.calls("UpdateItem").pop()).await;
     let scene = Scene { aws, slack, worker };
@@ -229,11 +235,7 @@ async fn an_event_that_goes_well_takes_four_writes() {
 
 #[tokio::test]
 async fn a_duplicate_that_reaches_another_worker_repeats_nothing() {
-    let (aws, slack) = (Aws::start().await, Slack::start().await);
-    aws.create_table("claims").await;
-    aws.stopped_trail("audit", REGION).await;
-    let mut shared = args(&aws, &slack);
-    with_table(&mut shared);
+    let (aws, slack, shared) = stopped().await;
     let first = Worker::start_with(&aws, shared.clone());
     let scene = Scene { aws, slack, worker: first };
     scene.handle(stop("e-1", "audit")).await;
@@ -250,12 +252,8 @@ async fn a_duplicate_that_reaches_another_worker_repeats_nothing() {
 /// What one worker had to leave, the next goes on with: Slack fails for the first, and the second restarts nothing.
 #[tokio::test]
 async fn a_retry_goes_on_where_another_worker_stopped() {
-    let (aws, slack) = (Aws::start().await, Slack::start().await);
-    aws.create_table("claims").await;
-    aws.stopped_trail("audit", REGION).await;
+    let (aws, slack, mut shared) = stopped().await;
     slack.next(1, wiremock::ResponseTemplate::new(500)).await;
-    let mut shared = args(&aws, &slack);
-    with_table(&mut shared);
     shared.retry_base_seconds = Some("3".to_owned());
     shared.retry_max_seconds = Some("3".to_owned());
     let first = Worker::start_with(&aws, shared.clone());
@@ -272,11 +270,7 @@ async fn a_retry_goes_on_where_another_worker_stopped() {
 #[tokio::test]
 async fn a_trail_is_not_left_stopped_because_the_table_is_down() {
     for fault in [Fault::Refuse(500, "InternalServerError"), Fault::Refuse(400, "ThrottlingException")] {
-        let (aws, slack) = (Aws::start().await, Slack::start().await);
-        aws.create_table("claims").await;
-        aws.stopped_trail("audit", REGION).await;
-        let mut args = args(&aws, &slack);
-        with_table(&mut args);
+        let (aws, slack, args) = stopped().await;
         let worker = Worker::start_with(&aws, args);
         eventually("the probe", async || aws.calls("UpdateItem").pop()).await;
         aws.break_down("UpdateItem", fault);
@@ -296,12 +290,8 @@ async fn a_trail_is_not_left_stopped_because_the_table_is_down() {
 /// The table goes away between the claim and the record of the restart.
 #[tokio::test]
 async fn a_table_that_goes_away_midway_stops_nothing() {
-    let (aws, slack) = (Aws::start().await, Slack::start().await);
-    aws.create_table("claims").await;
-    aws.stopped_trail("audit", REGION).await;
+    let (aws, slack, args) = stopped().await;
     aws.fault("StartLogging", 1, Fault::Delay(Duration::from_secs(2)));
-    let mut args = args(&aws, &slack);
-    with_table(&mut args);
     let worker = Worker::start_with(&aws, args);
     aws.send(stop("e-1", "audit").to_string()).await;
     eventually("the restart", async || aws.calls("StartLogging").pop()).await;
@@ -331,23 +321,30 @@ async fn a_table_that_is_wrong_is_told_at_start() {
     }
 }
 
-/// The work of a worker that was killed is taken up by the next.
+/// The work of a worker that was killed is taken up by the next, which knows no better than it can who restarted
+/// the trail.
 #[tokio::test]
 async fn the_event_of_a_killed_worker_is_finished_by_another() {
-    let (aws, slack) = (Aws::start().await, Slack::start().await);
-    aws.create_table("claims").await;
-    aws.stopped_trail("audit", REGION).await;
-    aws.fault("StartLogging", 1, Fault::Delay(Duration::from_secs(20)));
-    let short = ("TRAILKEEPER_VISIBILITY_TIMEOUT_SECONDS", "3");
-    let killed = Process::start(&aws, &slack, &[TABLE, short]);
-    aws.send(stop("e-1", "audit").to_string()).await;
-    eventually("work to begin", async || aws.calls("StartLogging").pop()).await;
-    drop(killed);
-    let next = Process::start(&aws, &slack, &[TABLE, short]);
-    eventually("the queue to be empty", async || (aws.depth("events") == 0).then_some(())).await;
-    assert!(aws.is_logging("audit", REGION).await);
-    assert_eq!(slack.posts().await.len(), 1);
-    assert!(aws.dead_letters().await.iter().all(|letter| attribute(letter, "reason").is_none()));
-    next.terminate().await;
-    assert_eq!(next.ended().await.status, Some(0));
+    let slow = Duration::from_secs(20);
+    for (fault, told) in [
+        (Fault::Delay(slow), "Logging was restarted and verified"),
+        (Fault::Late(slow), "by an earlier attempt of trailkeeper's or by somebody else"),
+    ] {
+        let (aws, slack, _) = stopped().await;
+        aws.fault("StartLogging", 1, fault);
+        let short = ("TRAILKEEPER_VISIBILITY_TIMEOUT_SECONDS", "3");
+        let killed = Process::start(&aws, &slack, &[TABLE, short]);
+        aws.send(stop("e-1", "audit").to_string()).await;
+        eventually("work to begin", async || aws.calls("StartLogging").pop()).await;
+        drop(killed);
+        let next = Process::start(&aws, &slack, &[TABLE, short]);
+        eventually("the queue to be empty", async || (aws.depth("events") == 0).then_some(())).await;
+        assert!(aws.is_logging("audit", REGION).await);
+        let texts = slack.texts().await;
+        assert_eq!(texts.len(), 1);
+        assert!(texts[0].contains(told), "{texts:?}");
+        assert_eq!(aws.depth("poison"), 0);
+        next.terminate().await;
+        assert_eq!(next.ended().await.status, Some(0));
+    }
 }

@@ -4,16 +4,16 @@
 //! possible, and at the end where it is not.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::time::Duration;
 
 use tokio::time::Instant;
 use trailkeeper::consumer::Reason;
 use trailkeeper::consumer::queue::DeadLetter;
 use trailkeeper::event::EventId;
 use trailkeeper::respond::message::Message;
-use trailkeeper::state::{Attempt, Claim, Claimed, Ending, StoreError};
+use trailkeeper::state::{Claim, Ending};
 
 use super::cloud::Nature;
+use super::table::Item;
 
 /// What the sender knows of a message.
 #[derive(Debug, Clone)]
@@ -63,8 +63,6 @@ struct Story {
     /// The newest claim: whose, its fence, and until when; `None` when released or ended.
     claim: Option<(usize, u64, Instant)>,
     fence: u64,
-    /// By fence, which execution the store counted it as.
-    granted: BTreeMap<u64, u32>,
     /// Executions that count.
     executions: u32,
     /// Who works on it without a claim, because the store was not available.
@@ -193,6 +191,14 @@ impl Book {
         self.stories.get(event)?.trail.as_ref().map(|(trail, _)| trail.clone())
     }
 
+    /// Whether this is the only event about its trail, and nobody worked on it without a claim.
+    pub(super) fn is_alone(&self, event: &str) -> bool {
+        let trail = self.trail_of(event);
+        let about = |story: &&Story| story.trail.as_ref().map(|(trail, _)| trail) == trail.as_ref();
+        self.stories.values().filter(about).count() == 1
+            && self.stories.get(event).is_some_and(|story| story.unclaimed.is_empty())
+    }
+
     /// From here on the worker makes no effect for this receipt.
     pub(super) fn told_gone(&mut self, worker: usize, receipt: &str) {
         self.note(&format!("w{worker} is told that {receipt} is somebody else's"));
@@ -275,33 +281,85 @@ impl Book {
 
     // The store.
 
-    pub(super) fn claimed(
-        &mut self,
-        worker: usize,
-        event: &EventId,
-        claimed: &Result<Claimed, StoreError>,
-        lease: Duration,
-    ) {
-        let told = match claimed {
-            Ok(Claimed::Yours(claim)) => format!("fence {} execution {}", claim.fence, claim.attempts),
-            other => format!("{other:?}"),
-        };
-        self.note(&format!("w{worker} claims {event}: {told}"));
-        if let Ok(Claimed::Yours(claim)) = claimed {
-            self.count("claims");
-            let story = self.story(event.as_str());
-            let until = Instant::now() + lease;
-            story.claim = Some((worker, claim.fence, until));
-            story.fence = claim.fence;
-            story.granted.insert(claim.fence, claim.attempts);
+    /// The table has carried out a write of this worker; this is what it made of the item. The worker's clock
+    /// may be wrong, and its times are judged by it.
+    pub(super) fn written(&mut self, worker: usize, event: &str, item: &Item) {
+        let Item { status, fence, attempts, steps, .. } = item;
+        let done = [
+            (steps.started, "started"),
+            (steps.restored.is_some(), "restored"),
+            (steps.announced.is_some(), "announced"),
+            (steps.notified.is_some(), "notified"),
+        ];
+        let done: Vec<_> = done.iter().filter(|(is, _)| *is).map(|(_, what)| *what).collect();
+        self.note(&format!(
+            "w{worker} writes {event}: {status}, fence {fence}, attempt {attempts}, {done:?}"
+        ));
+        let until = item.lease_until;
+        let story = self.story(event);
+        let claim = story.claim;
+        let mut faults = Vec::new();
+        if item.fence > story.fence {
+            if let Some((owner, _, until)) = claim
+                && owner != worker
+                && until > Instant::now()
+            {
+                faults.push(format!("w{worker} takes {event} from w{owner}, whose lease is not over"));
+            }
+            story.fence = item.fence;
             story.executions += 1;
             if let Some(Ending::Dead { reason, .. }) = story.ended.take() {
                 story.begin_anew(reason);
                 if story.past_reasons.len() > story.redriven {
-                    self.fault(format!("{event} is taken up anew more often than it was put back"));
+                    faults.push(format!("{event} is taken up anew more often than it was put back"));
+                }
+            }
+        } else if claim.is_none_or(|(owner, fence, _)| owner != worker || fence != item.fence) {
+            faults.push(format!("w{worker} wrote to {event} without holding it: {claim:?}"));
+        } else if item.status == "free" && item.attempts + 1 == story.executions {
+            story.executions -= 1;
+        }
+        if item.attempts != story.executions {
+            let executions = story.executions;
+            faults.push(format!("{event} is at attempt {} after {executions} executions", item.attempts));
+        }
+        if let (Some((_, fence, before)), Some(until)) = (claim, until)
+            && fence == item.fence
+            && until < before
+        {
+            faults.push(format!("w{worker} has the lease of {event} end earlier than it was told"));
+        }
+        story.claim = until.filter(|_| item.status == "held").map(|until| (worker, item.fence, until));
+        story.ended = match item.status.as_str() {
+            "done" => Some(Ending::Done),
+            "dead" => item.reason.map(|reason| Ending::Dead { reason, detail: String::new() }),
+            _ => None,
+        };
+        for (class, is_recorded) in
+            [(Class::Delayed, steps.announced.is_some()), (Class::Final, steps.notified.is_some())]
+        {
+            for post in story.posts.iter_mut().filter(|post| post.class == class && !post.past) {
+                match post.progress {
+                    Progress::Answered | Progress::Recording if is_recorded && post.by == worker => {
+                        post.progress = Progress::Recorded;
+                    }
+                    Progress::Recorded if !is_recorded => {
+                        faults.push(format!("{event}: it is forgotten that {class:?} was told"));
+                    }
+                    _ => {}
                 }
             }
         }
+        self.count("writes");
+        for fault in faults {
+            self.fault(fault);
+        }
+    }
+
+    /// The table refused a write of this worker.
+    pub(super) fn unwritten(&mut self, worker: usize, event: &str, why: &str) {
+        self.note(&format!("w{worker} may not write {event}: {why}"));
+        self.count("writes refused");
     }
 
     pub(super) fn unclaimed(&mut self, worker: usize, event: &EventId) {
@@ -310,107 +368,16 @@ impl Book {
         self.story(event.as_str()).unclaimed.insert(worker);
     }
 
-    /// A write is taken from the newest claim only: a late runner overwrites nothing of its successor's.
-    fn check_write(&mut self, worker: usize, claim: &Claim, written: &Result<(), StoreError>) {
-        let story = self.story(claim.event.as_str());
-        let (newest, granted) = (story.fence, story.granted.get(&claim.fence).copied());
-        if granted != Some(claim.attempts) {
-            let Claim { event, attempts, .. } = claim;
-            self.fault(format!("w{worker} takes {event} for execution {attempts}, and it is {granted:?}"));
-        }
-        if written.is_ok() && claim.fence != newest {
-            let Claim { event, fence, .. } = claim;
-            self.fault(format!(
-                "w{worker} wrote to {event} with fence {fence} though the newest is {newest}"
-            ));
-        }
-        if written.is_err() {
-            self.count("writes refused");
-        }
-    }
-
-    pub(super) fn extended(
-        &mut self,
-        worker: usize,
-        claim: &Claim,
-        extended: &Result<(), StoreError>,
-        lease: Duration,
-    ) {
-        self.note(&format!("w{worker} extends {} fence {}: {extended:?}", claim.event, claim.fence));
-        self.check_write(worker, claim, extended);
-        if extended.is_ok() {
-            let until = Instant::now() + lease;
-            self.story(claim.event.as_str()).claim = Some((worker, claim.fence, until));
-        }
-    }
-
+    /// From here on it may be written down that people were told.
     pub(super) fn recording(&mut self, worker: usize, claim: &Claim) {
-        self.progress(worker, claim, Progress::Recording);
-    }
-
-    pub(super) fn recorded(&mut self, worker: usize, claim: &Claim, recorded: &Result<(), StoreError>) {
-        let steps = &claim.steps;
-        let done = [
-            (steps.started, "started"),
-            (steps.restored.is_some(), "restored"),
-            (steps.announced, "announced"),
-            (steps.notified, "notified"),
-        ];
-        let done: Vec<_> = done.iter().filter(|(is, _)| *is).map(|(_, what)| *what).collect();
-        self.note(&format!("w{worker} records {} fence {} {done:?}: {recorded:?}", claim.event, claim.fence));
-        self.check_write(worker, claim, recorded);
-        if recorded.is_ok() {
-            self.progress(worker, claim, Progress::Recorded);
-        }
-    }
-
-    /// Marks the answered posts that the claim's steps speak of.
-    fn progress(&mut self, worker: usize, claim: &Claim, progress: Progress) {
         for post in &mut self.story(claim.event.as_str()).posts {
             let told = match post.class {
-                Class::Delayed => claim.steps.announced,
-                Class::Final => claim.steps.notified,
+                Class::Delayed => claim.steps.announced.is_some(),
+                Class::Final => claim.steps.notified.is_some(),
             };
-            let answered = matches!(post.progress, Progress::Answered | Progress::Recording);
-            if told && post.by == worker && answered {
-                post.progress = progress;
+            if told && post.by == worker && post.progress == Progress::Answered {
+                post.progress = Progress::Recording;
             }
-        }
-    }
-
-    pub(super) fn released(
-        &mut self,
-        worker: usize,
-        claim: &Claim,
-        attempt: Attempt,
-        released: &Result<(), StoreError>,
-    ) {
-        let event = &claim.event;
-        self.note(&format!("w{worker} releases {event} fence {} ({attempt:?}): {released:?}", claim.fence));
-        self.check_write(worker, claim, released);
-        if released.is_ok() {
-            let story = self.story(event.as_str());
-            story.claim = None;
-            if attempt == Attempt::DoesNotCount {
-                story.executions -= 1;
-            }
-        }
-    }
-
-    pub(super) fn completed(
-        &mut self,
-        worker: usize,
-        claim: &Claim,
-        ending: &Ending,
-        completed: &Result<(), StoreError>,
-    ) {
-        let event = &claim.event;
-        self.note(&format!("w{worker} ends {event} fence {} ({ending:?}): {completed:?}", claim.fence));
-        self.check_write(worker, claim, completed);
-        if completed.is_ok() {
-            let story = self.story(event.as_str());
-            story.claim = None;
-            story.ended = Some(ending.clone());
         }
     }
 

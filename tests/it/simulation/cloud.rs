@@ -59,13 +59,15 @@ const PASSING: [&str; 4] =
 pub(super) struct Trail {
     pub(super) nature: Nature,
     pub(super) logging: bool,
+    /// Logging is on because a worker started it.
+    started: bool,
     /// Its status shows the start only from here on.
     shown_from: Instant,
 }
 
 impl Trail {
     pub(super) fn stopped(nature: Nature) -> Self {
-        Self { nature, logging: nature == Nature::On, shown_from: Instant::now() }
+        Self { nature, logging: nature == Nature::On, started: false, shown_from: Instant::now() }
     }
 }
 
@@ -77,6 +79,10 @@ enum Answer {
 impl World {
     pub(super) fn is_logging(&self, trail: &str) -> bool {
         locked(&self.trails).get(trail).is_some_and(|trail| trail.logging)
+    }
+
+    pub(super) fn was_started(&self, trail: &str) -> bool {
+        locked(&self.trails).get(trail).is_some_and(|trail| trail.started)
     }
 
     /// What the service makes of a request that reached it.
@@ -96,6 +102,7 @@ impl World {
             ("StartLogging", Nature::Guarded(code)) => Answer::Code(400, code),
             ("StartLogging", _) => {
                 let was_on = std::mem::replace(&mut trail.logging, true);
+                trail.started |= !was_on;
                 if !was_on {
                     let lag =
                         if self.fails(self.rates.slow) { self.millis(0..=8_000) } else { Duration::ZERO };
@@ -189,7 +196,7 @@ impl Process {
     }
 }
 
-fn response(status: u16, body: String) -> HttpResponse {
+pub(super) fn response(status: u16, body: String) -> HttpResponse {
     HttpResponse::new(status.try_into().expect("a status"), SdkBody::from(body))
 }
 
@@ -212,6 +219,9 @@ impl HttpConnector for Process {
         let operation = target.rsplit('.').next().unwrap_or_default().to_owned();
         let body: Value =
             serde_json::from_slice(request.body().bytes().unwrap_or_default()).unwrap_or_default();
+        if host.starts_with("dynamodb") {
+            return HttpConnectorFuture::new(self.clone().table_call(operation, body));
+        }
         let arn = body["Name"].as_str().or(body["trailNameList"][0].as_str()).unwrap_or_default().to_owned();
         if operation == "StartLogging" && !self.is_gone() {
             self.world.book().starting(self.name, arn.rsplit('/').next().unwrap_or_default());

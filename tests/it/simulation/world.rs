@@ -9,16 +9,15 @@ use std::time::Duration;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 use trailkeeper::consumer::{PoolConfig, RetryPolicy};
-use trailkeeper::state::MemoryStore;
 
 use super::book::Book;
 use super::cloud::Trail;
 use super::queue::Messages;
+use super::table::MAX_SKEW_MS;
+use crate::support::aws::DynamoDb;
 
 /// Faults happen for this long; after that everything works, and what is left must come to its end.
 pub(super) const STORM: Duration = Duration::from_mins(4);
-/// Longer than any seed runs.
-const REMEMBER: Duration = Duration::from_hours(336);
 
 pub(super) fn locked<T>(shared: &Mutex<T>) -> MutexGuard<'_, T> {
     shared.lock().unwrap_or_else(PoisonError::into_inner)
@@ -92,7 +91,7 @@ pub(super) struct World {
     pub(super) book: Mutex<Book>,
     pub(super) messages: Mutex<Messages>,
     pub(super) trails: Mutex<BTreeMap<String, Trail>>,
-    pub(super) store: MemoryStore,
+    pub(super) table: DynamoDb,
 }
 
 impl World {
@@ -126,7 +125,7 @@ impl World {
             book: Mutex::new(book),
             messages: Mutex::default(),
             trails: Mutex::default(),
-            store: MemoryStore::new(REMEMBER),
+            table: DynamoDb::default(),
         })
     }
 
@@ -195,6 +194,8 @@ pub(super) enum State {
 pub(super) struct Process {
     pub(super) world: Arc<World>,
     pub(super) name: usize,
+    /// How far its clock is ahead.
+    pub(super) skew_ms: i64,
     /// The state, and whoever waits for it to change; those are woken in order, so that a seed replays.
     state: Arc<(Mutex<State>, Notify)>,
 }
@@ -207,7 +208,9 @@ impl std::fmt::Debug for Process {
 
 impl Process {
     pub(super) fn new(world: &Arc<World>, name: usize) -> Self {
-        Self { world: Arc::clone(world), name, state: Arc::new((Mutex::new(State::Running), Notify::new())) }
+        let state = Arc::new((Mutex::new(State::Running), Notify::new()));
+        let skew_ms = world.chance().u64(..=2 * MAX_SKEW_MS).cast_signed() - MAX_SKEW_MS.cast_signed();
+        Self { world: Arc::clone(world), name, skew_ms, state }
     }
 
     /// A process that is gone stays gone.
@@ -265,10 +268,15 @@ impl Process {
 
     /// The way from the worker to where its call takes effect.
     pub(super) async fn outward(&self) {
+        self.leave().await;
+        tokio::time::sleep(self.latency()).await;
+        self.alive().await;
+    }
+
+    /// The first step of that way: the last at which the worker can be gone before its call is out.
+    pub(super) async fn leave(&self) {
         self.reaches(State::Running).await;
         self.risk();
-        self.alive().await;
-        tokio::time::sleep(self.latency()).await;
         self.alive().await;
     }
 
@@ -287,7 +295,7 @@ impl Process {
         }
     }
 
-    fn latency(&self) -> Duration {
+    pub(super) fn latency(&self) -> Duration {
         if self.world.fails(self.world.rates.slow) {
             return self.world.millis(100..=9_000);
         }

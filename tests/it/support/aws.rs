@@ -76,9 +76,7 @@ struct Inner {
     account: String,
     sqs: winterbaume_sqs::SqsService,
     cloudtrail: winterbaume_cloudtrail::CloudTrailService,
-    dynamodb: winterbaume_dynamodb::DynamoDbService,
-    /// Held for each call of DynamoDB: winterbaume looks at a condition and writes in two steps.
-    dynamodb_turn: tokio::sync::Mutex<()>,
+    dynamodb: DynamoDb,
     calls: Mutex<Vec<Call>>,
     rules: Mutex<Vec<Rule>>,
     watch: OnceLock<Arc<dyn Watch>>,
@@ -153,8 +151,7 @@ impl Aws {
             account: account.to_owned(),
             sqs: winterbaume_sqs::SqsService::new(),
             cloudtrail: winterbaume_cloudtrail::CloudTrailService::new(),
-            dynamodb: winterbaume_dynamodb::DynamoDbService::new(),
-            dynamodb_turn: tokio::sync::Mutex::default(),
+            dynamodb: DynamoDb::default(),
             calls: Mutex::default(),
             rules: Mutex::default(),
             watch: OnceLock::new(),
@@ -198,19 +195,7 @@ impl Aws {
 
     /// Creates the state table, as every worker expects it.
     pub async fn create_table(&self, name: &str) {
-        let target = "DynamoDB_20120810.CreateTable";
-        let body = json!({
-            "TableName": name,
-            "BillingMode": "PAY_PER_REQUEST",
-            "KeySchema": [{ "AttributeName": "pk", "KeyType": "HASH" }],
-            "AttributeDefinitions": [{ "AttributeName": "pk", "AttributeType": "S" }],
-        });
-        let mut headers = HeaderMap::new();
-        headers.insert("x-amz-target", target.parse().expect("a header"));
-        let uri = format!("https://dynamodb.{REGION}.amazonaws.com/");
-        let request = MockRequest { method: "POST".to_owned(), uri, headers, body: body.to_string().into() };
-        let created = self.inner.dynamodb.handle(request).await;
-        assert_eq!(created.status, 200, "{:?}", created.body);
+        self.inner.dynamodb.create_table(name).await;
     }
 
     pub async fn create_queue(&self, name: &str, redrive_policy: Option<String>) {
@@ -345,8 +330,7 @@ async fn answer(State(inner): State<Arc<Inner>>, headers: HeaderMap, body: Bytes
         Some(Fault::Late(_) | Fault::Lose) | None => {}
     }
     let answered = if service.contains("DynamoDB") {
-        request.uri = format!("https://dynamodb.{region}.amazonaws.com/");
-        inner.dynamodb(request, operation, &call.body).await
+        inner.dynamodb.call(&region, operation, &call.body).await
     } else if service.contains("CloudTrail") {
         request.uri = format!("https://cloudtrail.{region}.amazonaws.com/");
         let own = format!(":{}:trail/", inner.account);
@@ -374,18 +358,42 @@ async fn answer(State(inner): State<Arc<Inner>>, headers: HeaderMap, body: Bytes
     respond(answered.status, &body)
 }
 
-impl Inner {
-    /// winterbaume does not show the item that failed a condition: it is asked for, and put into the refusal.
-    async fn dynamodb(&self, request: MockRequest, operation: &str, body: &Value) -> MockResponse {
-        let _turn = self.dynamodb_turn.lock().await;
-        let mut get = request.clone();
-        let mut answered = self.dynamodb.handle(request).await;
+/// winterbaume's DynamoDB, in the points where it is not the real one put right.
+pub struct DynamoDb {
+    service: winterbaume_dynamodb::DynamoDbService,
+    /// Held for each call: winterbaume looks at a condition and writes in two steps.
+    turn: tokio::sync::Mutex<()>,
+}
+
+impl Default for DynamoDb {
+    fn default() -> Self {
+        Self { service: winterbaume_dynamodb::DynamoDbService::new(), turn: tokio::sync::Mutex::default() }
+    }
+}
+
+impl DynamoDb {
+    /// Creates a table, as every worker expects it.
+    pub async fn create_table(&self, name: &str) {
+        let body = json!({
+            "TableName": name,
+            "BillingMode": "PAY_PER_REQUEST",
+            "KeySchema": [{ "AttributeName": "pk", "KeyType": "HASH" }],
+            "AttributeDefinitions": [{ "AttributeName": "pk", "AttributeType": "S" }],
+        });
+        let created = self.call(REGION, "CreateTable", &body).await;
+        assert_eq!(created.status, 200, "{:?}", created.body);
+    }
+
+    /// Carries out one operation. winterbaume does not show the item that failed a condition: it is asked for,
+    /// and put into the refusal.
+    pub async fn call(&self, region: &str, operation: &str, body: &Value) -> MockResponse {
+        let _turn = self.turn.lock().await;
+        let mut answered = self.handle(region, operation, body).await;
         let mut refusal: Value = serde_json::from_slice(&answered.body).unwrap_or_default();
         let failed = refusal["__type"].as_str().is_some_and(|kind| kind.contains("ConditionalCheckFailed"));
         if operation == "UpdateItem" && failed && body["ReturnValuesOnConditionCheckFailure"] == "ALL_OLD" {
-            get.headers.insert("x-amz-target", "DynamoDB_20120810.GetItem".parse().expect("a header"));
-            get.body = json!({ "TableName": body["TableName"], "Key": body["Key"] }).to_string().into();
-            let got = self.dynamodb.handle(get).await;
+            let get = json!({ "TableName": body["TableName"], "Key": body["Key"] });
+            let got = self.handle(region, "GetItem", &get).await;
             let item: Value = serde_json::from_slice(&got.body).unwrap_or_default();
             refusal["Item"] = item["Item"].clone();
             answered.body = refusal.to_string().into();
@@ -393,6 +401,17 @@ impl Inner {
         answered
     }
 
+    async fn handle(&self, region: &str, operation: &str, body: &Value) -> MockResponse {
+        let mut headers = HeaderMap::new();
+        let target = format!("DynamoDB_20120810.{operation}");
+        headers.insert("x-amz-target", target.parse().expect("a header"));
+        let uri = format!("https://dynamodb.{region}.amazonaws.com/");
+        let request = MockRequest { method: "POST".to_owned(), uri, headers, body: body.to_string().into() };
+        self.service.handle(request).await
+    }
+}
+
+impl Inner {
     /// winterbaume refuses a batch of visibility changes as a whole where one handle is stale, and SQS only that
     /// entry: a refused batch is made again, entry by entry.
     async fn sqs(&self, request: MockRequest, operation: &str, body: &Value) -> MockResponse {

@@ -469,10 +469,8 @@ impl Watch for Witness {
                 }
             }
             "UpdateItem" => {
-                let steps =
-                    call.body["ExpressionAttributeValues"][":steps"]["S"].as_str().unwrap_or_default();
+                let told = !call.body["ExpressionAttributeValues"][":notified"].is_null();
                 let event = call.body["Key"]["pk"]["S"].as_str().and_then(event_in);
-                let told = steps.contains(r#""notified":true"#);
                 if let Some(story) = event.filter(|_| told).and_then(|event| notes.stories.get_mut(event)) {
                     story.recorded_at.get_or_insert_with(Instant::now);
                 }

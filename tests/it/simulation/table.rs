@@ -1,0 +1,219 @@
+//! The state table: the adapter for DynamoDB itself, on a table that throttles, answers late or not at all, and
+//! carries out what its caller has given up on; and workers whose clocks differ.
+
+use std::time::Duration;
+
+use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
+use aws_smithy_runtime_api::client::result::ConnectorError;
+use serde_json::{Value, json};
+use tokio::sync::oneshot;
+use tokio::time::Instant;
+use trailkeeper::clock;
+use trailkeeper::consumer::Reason;
+use trailkeeper::event::EventId;
+use trailkeeper::state::{Attempt, Claim, Claimed, DynamoStore, Ending, Steps, Store, StoreError};
+
+use super::cloud::response;
+use super::world::{Process, Side};
+use crate::support::aws::REGION;
+
+pub(super) const TABLE: &str = "claims";
+/// Longer than any seed runs.
+const REMEMBER: Duration = Duration::from_hours(336);
+/// Half of what the adapter allows two workers' clocks to differ by.
+pub(super) const MAX_SKEW_MS: u64 = 1_000;
+/// A number above this is a time in milliseconds.
+const TIMES: i64 = 1_000_000_000_000;
+
+/// How a request goes wrong.
+#[derive(Debug, Clone, Copy)]
+enum Wrong {
+    Refused(u16, &'static str),
+    NoConnection,
+    /// Carried out or not, and not answered.
+    Unheard,
+}
+
+/// An item, as a worker reads it.
+#[derive(Debug)]
+pub(super) struct Item {
+    pub(super) status: String,
+    pub(super) fence: u64,
+    pub(super) attempts: u32,
+    /// By the worker's own clock.
+    pub(super) lease_until: Option<Instant>,
+    pub(super) steps: Steps,
+    pub(super) reason: Option<Reason>,
+}
+
+impl Item {
+    fn read(item: &Value) -> Self {
+        let number = |name: &str| item[name]["N"].as_str().and_then(|number| number.parse::<i64>().ok());
+        let text = |name: &str| item[name]["S"].as_str();
+        let reason = text("reason");
+        let steps = item["steps"]["M"].as_object().into_iter().flatten();
+        let steps = steps
+            .map(|(step, done)| {
+                let done = done["S"].as_str().expect("text");
+                (step.clone(), serde_json::from_str::<Value>(done).expect("JSON"))
+            })
+            .collect();
+        let now = (Instant::now(), clock::now().unix_timestamp_nanos() / 1_000_000);
+        let instant = |millis: i64| {
+            let left = u64::try_from(i128::from(millis) - now.1).unwrap_or_default();
+            now.0 + Duration::from_millis(left)
+        };
+        Self {
+            status: text("status").unwrap_or_default().to_owned(),
+            fence: number("fence").and_then(|fence| fence.try_into().ok()).unwrap_or_default(),
+            attempts: number("attempts").and_then(|attempts| attempts.try_into().ok()).unwrap_or_default(),
+            lease_until: number("lease_until").map(instant),
+            steps: serde_json::from_value(Value::Object(steps)).expect("steps"),
+            reason: Reason::ALL.into_iter().find(|known| Some(known.as_str()) == reason),
+        }
+    }
+}
+
+/// Moves every time in a request or an answer by so many milliseconds.
+fn move_times(value: &mut Value, by: i64) {
+    match value {
+        Value::Object(fields) => {
+            for (name, field) in fields {
+                match field.as_str().and_then(|number| number.parse::<i64>().ok()) {
+                    Some(time) if name == "N" && time > TIMES => *field = json!((time + by).to_string()),
+                    _ => move_times(field, by),
+                }
+            }
+        }
+        Value::Array(values) => values.iter_mut().for_each(|value| move_times(value, by)),
+        _ => {}
+    }
+}
+
+impl Process {
+    /// One request to the table. Once it has left it arrives, even if its caller gives up on it or dies.
+    pub(super) async fn table_call(
+        self,
+        operation: String,
+        mut body: Value,
+    ) -> Result<HttpResponse, ConnectorError> {
+        self.leave().await;
+        move_times(&mut body, self.skew_ms);
+        let (answering, answer) = oneshot::channel();
+        let process = self.clone();
+        tokio::spawn(async move {
+            // Nobody may be waiting for the answer any more.
+            let _ = answering.send(process.arrives(&operation, body).await);
+        });
+        let answer = match answer.await.expect("no panic") {
+            Some(answer) => answer,
+            None => std::future::pending().await,
+        };
+        self.homeward().await;
+        answer
+    }
+
+    /// What the table makes of a request, and `None` if nobody hears of that.
+    async fn arrives(&self, operation: &str, body: Value) -> Option<Result<HttpResponse, ConnectorError>> {
+        tokio::time::sleep(self.latency()).await;
+        let wrong = self.table_goes_wrong();
+        match wrong {
+            Some(Wrong::Refused(status, code)) => {
+                return Some(Ok(response(status, json!({ "__type": code, "message": "so" }).to_string())));
+            }
+            Some(Wrong::NoConnection) => {
+                return Some(Err(ConnectorError::io("connection reset".into())));
+            }
+            Some(Wrong::Unheard) if self.world.coin() => return None,
+            Some(Wrong::Unheard) | None => {}
+        }
+        let answer = self.carry_out_write(operation, body).await;
+        if wrong.is_some() {
+            self.world.book().note(&format!("{self:?} does not hear of its write"));
+            return None;
+        }
+        Some(Ok(answer))
+    }
+
+    fn table_goes_wrong(&self) -> Option<Wrong> {
+        let world = &self.world;
+        if world.is_down(Side::Store) || world.fails(world.rates.throttled) {
+            let all = [
+                Wrong::Refused(400, "ThrottlingException"),
+                Wrong::Refused(400, "ProvisionedThroughputExceededException"),
+                Wrong::Refused(500, "InternalServerError"),
+                Wrong::NoConnection,
+                Wrong::Unheard,
+            ];
+            return Some(all[world.chance().usize(..all.len())]);
+        }
+        world.fails(world.rates.unheard).then_some(Wrong::Unheard)
+    }
+
+    async fn carry_out_write(&self, operation: &str, mut body: Value) -> HttpResponse {
+        let key = body["Key"]["pk"]["S"].as_str().unwrap_or_default();
+        let event = key.strip_prefix("event#").expect("an event's key").to_owned();
+        // For the book, which is told what every write came to.
+        body["ReturnValues"] = json!("ALL_NEW");
+        let answered = self.world.table.call(REGION, operation, &body).await;
+        let mut answer: Value = serde_json::from_slice(&answered.body).expect("JSON");
+        move_times(&mut answer, -self.skew_ms);
+        if answered.status == 200 {
+            self.world.book().written(self.name, &event, &Item::read(&answer["Attributes"]));
+        } else {
+            let why = answer["__type"].as_str().unwrap_or_default().to_owned();
+            self.world.book().unwritten(self.name, &event, &why);
+        }
+        response(answered.status, answer.to_string())
+    }
+}
+
+/// The adapter of one worker, and what only the worker knows of it.
+pub(super) struct Watched {
+    process: Process,
+    store: DynamoStore,
+}
+
+impl Watched {
+    pub(super) fn new(process: &Process) -> Self {
+        let owner = format!("{process:?}");
+        let store = DynamoStore::new(&process.sdk_config(), TABLE.to_owned(), owner, REMEMBER);
+        Self { process: process.clone(), store }
+    }
+}
+
+impl Store for Watched {
+    async fn claim(
+        &self,
+        event: &EventId,
+        lease: Duration,
+        reopen: Option<&str>,
+    ) -> Result<Claimed, StoreError> {
+        let claimed = self.store.claim(event, lease, reopen).await;
+        if claimed.is_err() {
+            self.process.world.book().unclaimed(self.process.name, event);
+        }
+        claimed
+    }
+
+    async fn extend(&self, claim: &Claim, lease: Duration) -> Result<(), StoreError> {
+        self.store.extend(claim, lease).await
+    }
+
+    async fn record(&self, claim: &Claim) -> Result<(), StoreError> {
+        self.process.world.book().recording(self.process.name, claim);
+        self.store.record(claim).await
+    }
+
+    async fn release(&self, claim: &Claim, attempt: Attempt) -> Result<(), StoreError> {
+        self.store.release(claim, attempt).await
+    }
+
+    async fn complete(&self, claim: &Claim, ending: Ending) -> Result<(), StoreError> {
+        let completed = self.store.complete(claim, ending).await;
+        if let Err(StoreError::Unavailable(_)) = completed {
+            self.process.world.book().end_unwritten(self.process.name, claim);
+        }
+        completed
+    }
+}
