@@ -7,7 +7,7 @@
 //!
 //! ```text
 //! TRAILKEEPER_SEED=1234 cargo test --test it simulation
-//! TRAILKEEPER_SEEDS=200000 cargo test --test it simulation
+//! TRAILKEEPER_SEEDS=0..20000 cargo test --test it simulation
 //! ```
 
 mod book;
@@ -18,6 +18,7 @@ mod table;
 mod world;
 
 use std::collections::BTreeMap;
+use std::ops::Range;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
@@ -300,8 +301,12 @@ async fn live(world: &World, worker: &Worker, closing: &CancellationToken) -> Op
     }
 }
 
-fn number(name: &str) -> Option<u64> {
-    std::env::var(name).ok().and_then(|text| text.parse().ok())
+/// The seeds that the environment asks for: how many, or from one to another.
+fn seeds() -> Range<u64> {
+    let Ok(asked) = std::env::var("TRAILKEEPER_SEEDS") else { return 0..SEEDS };
+    let (first, end) = asked.split_once("..").unwrap_or(("0", &asked));
+    let number = |text: &str| text.parse().expect("TRAILKEEPER_SEEDS: a number, or two with .. between");
+    number(first)..number(end)
 }
 
 fn told(seed: u64, ending: &Ending) -> String {
@@ -312,7 +317,7 @@ fn told(seed: u64, ending: &Ending) -> String {
 }
 
 /// Every seed of a range, on every core.
-fn run_all(seeds: std::ops::Range<u64>) -> (BTreeMap<&'static str, u64>, Vec<(u64, Ending)>) {
+fn run_all(seeds: Range<u64>) -> (BTreeMap<&'static str, u64>, Vec<(u64, Ending)>) {
     let next = AtomicU64::new(seeds.start);
     let results = Mutex::new((BTreeMap::new(), Vec::new()));
     let threads = std::thread::available_parallelism().map_or(1, usize::from);
@@ -343,25 +348,26 @@ fn run_all(seeds: std::ops::Range<u64>) -> (BTreeMap<&'static str, u64>, Vec<(u6
 
 #[test]
 fn no_storm_breaks_a_promise() {
-    if let Some(seed) = number("TRAILKEEPER_SEED") {
+    if let Ok(seed) = std::env::var("TRAILKEEPER_SEED") {
+        let seed = seed.parse().expect("TRAILKEEPER_SEED: a number");
         let ending = run(seed);
         println!("{}", told(seed, &ending));
         assert!(ending.faults.is_empty(), "seed {seed} breaks a promise");
         return;
     }
-    let seeds = number("TRAILKEEPER_SEEDS").unwrap_or(SEEDS);
-    let (counts, failed) = run_all(0..seeds);
-    println!("{seeds} seeds: {counts:?}");
+    let seeds = seeds();
+    let (counts, failed) = run_all(seeds.clone());
+    println!("seeds {seeds:?}: {counts:?}");
     if let Some((seed, ending)) = failed.first() {
         let others: Vec<_> =
             failed.iter().map(|(seed, ending)| (*seed, &ending.faults[0])).take(20).collect();
-        panic!("{}\n{} of {seeds} seeds fail: {others:#?}", told(*seed, ending), failed.len());
+        panic!("{}\n{} of {} seeds fail: {others:#?}", told(*seed, ending), failed.len(), seeds.count());
     }
 }
 
 #[test]
 fn a_seed_replays_to_the_letter() {
-    for seed in 0..number("TRAILKEEPER_SEEDS").unwrap_or(SEEDS) / 10 {
+    for seed in seeds().step_by(10) {
         let (one, other) = (run(seed), run(seed));
         for (line, (one, other)) in one.trace.iter().zip(&other.trace).enumerate() {
             assert_eq!(one, other, "seed {seed}, line {line}");
