@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use aws_config::{BehaviorVersion, SdkConfig};
+use aws_config::{AppName, BehaviorVersion, SdkConfig};
 use secrecy::SecretString;
 
 use crate::aws;
@@ -18,6 +18,9 @@ use crate::respond::restore::Restorer;
 use crate::respond::slack::Slack;
 use crate::state::{DynamoStore, MemoryStore, Store};
 use crate::telemetry::Metrics;
+
+/// Stands in the user agent of every call to AWS: whoever reads in CloudTrail that logging was started sees by whom.
+const APP_NAME: &str = "trailkeeper";
 
 /// At start: for an SQS that is slow to answer, some ten seconds. After that the platform starts us anew.
 const START_RETRY: RetryPolicy =
@@ -47,6 +50,9 @@ pub async fn run(
     metrics: Metrics,
     shutdown: Shutdown,
 ) -> Result<(), StartError> {
+    let mut named = sdk.into_builder();
+    named.set_app_name(AppName::new(APP_NAME).ok());
+    let sdk = named.build();
     let (queue, means) = tokio::try_join!(queue(&config, &sdk), means(&config.respond, &sdk))?;
     let remember = config.state.remember;
     if let Some(table) = config.state.table.clone() {

@@ -30,6 +30,8 @@ pub const REGION: &str = "eu-west-1";
 pub struct Call {
     pub operation: String,
     pub region: String,
+    /// Who called, in the SDK's words.
+    pub agent: String,
     pub body: Value,
 }
 
@@ -302,6 +304,7 @@ async fn answer(State(inner): State<Arc<Inner>>, headers: HeaderMap, body: Bytes
     let call = Call {
         operation: operation.to_owned(),
         region: region.clone(),
+        agent: header("x-amz-user-agent").to_owned(),
         body: serde_json::from_slice(&body).unwrap_or_default(),
     };
     inner.calls.lock().unwrap_or_else(PoisonError::into_inner).push(call.clone());
