@@ -1,6 +1,7 @@
 //! What every store promises, held against each; and what workers do with a table that they share, or that is
 //! not there.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use trailkeeper::args::RunArgs;
@@ -12,7 +13,7 @@ use trailkeeper::state::{
     StoreError, Told,
 };
 
-use crate::support::aws::{Aws, Fault, REGION};
+use crate::support::aws::{Aws, Fault, REGION, Stray};
 use crate::support::events::stop;
 use crate::support::eventually;
 use crate::support::process::Process;
@@ -191,6 +192,38 @@ async fn throttling_is_waited_out_and_an_outage_is_told() {
     aws.break_down("UpdateItem", Fault::Refuse(500, "InternalServerError"));
     let outage = store.claim(&id("e-2"), LEASE, None).await;
     assert_eq!(outage, Err(StoreError::Unavailable("InternalServerError".to_owned())));
+}
+
+/// What arrives after its caller has given up on it, and after later writes, takes nothing back.
+#[tokio::test]
+async fn a_write_that_arrives_late_takes_nothing_back() {
+    let aws = with_table().await;
+    let store = store_of(&aws, "one");
+    let mut ours = claim(&store, "e-1").await;
+    let stray = || {
+        let stray = Arc::new(Stray::default());
+        aws.fault("UpdateItem", 1, Fault::Stray(Arc::clone(&stray)));
+        stray
+    };
+    let told = Some(Told { at: clock::now().replace_nanosecond(0).expect("whole"), text: "so".to_owned() });
+    ours.steps.announced = told.clone();
+    let record = stray();
+    store.record(&ours).await.expect("ours, at the second try");
+    let extension = stray();
+    store.extend(&ours, LEASE).await.expect("ours, at the second try");
+    ours.steps.notified = told;
+    store.record(&ours).await.expect("ours");
+    store.extend(&ours, 3 * LEASE).await.expect("ours");
+    record.arrive().await;
+    extension.arrive().await;
+    let Ok(Claimed::Held { ends_in }) = store.claim(&id("e-1"), LEASE, None).await else {
+        panic!("not held")
+    };
+    assert!(ends_in > 2 * LEASE, "{ends_in:?}");
+    // One that is overtaken while its caller still waits has done what it should.
+    store.extend(&ours, LEASE).await.expect("ours");
+    store.release(&ours, Attempt::Counts).await.expect("ours");
+    assert_eq!(claim(&store, "e-1").await.steps, ours.steps);
 }
 
 /// A write that was carried out and never answered is made again, and comes to the same end.

@@ -18,6 +18,7 @@ use axum::body::{Body, Bytes};
 use axum::extract::State;
 use axum::http::{HeaderMap, Response, StatusCode};
 use serde_json::{Value, json};
+use tokio::sync::Notify;
 use winterbaume_core::{MockAws, MockRequest, MockResponse, MockService};
 
 /// The one account that winterbaume knows.
@@ -48,8 +49,25 @@ pub enum Fault {
     Late(Duration),
     /// Carried out, and the connection ends without an answer.
     Lose,
+    /// Not answered, and carried out when the test wants it; of DynamoDB's calls alone.
+    Stray(Arc<Stray>),
     /// A batch whose entries at these positions are not carried out, and reported as failed with this code.
     FailEntries(&'static [usize], &'static str),
+}
+
+/// A request that its caller gives up on, and that arrives all the same.
+#[derive(Debug, Default)]
+pub struct Stray {
+    may_arrive: Notify,
+    has_arrived: Notify,
+}
+
+impl Stray {
+    /// Lets it arrive, and waits until it has been carried out.
+    pub async fn arrive(&self) {
+        self.may_arrive.notify_one();
+        self.has_arrived.notified().await;
+    }
 }
 
 /// Sees every call, and may let any of them go wrong.
@@ -315,6 +333,15 @@ async fn answer(State(inner): State<Arc<Inner>>, headers: HeaderMap, body: Bytes
         Some(Fault::Refuse(status, code)) => return refusal(*status, code),
         Some(Fault::Answer(answer)) => return respond(200, answer),
         Some(Fault::Delay(delay)) => tokio::time::sleep(*delay).await,
+        Some(Fault::Stray(stray)) => {
+            let stray = Arc::clone(stray);
+            tokio::spawn(async move {
+                stray.may_arrive.notified().await;
+                inner.dynamodb.call(&region, &call.operation, &call.body).await;
+                stray.has_arrived.notify_one();
+            });
+            return std::future::pending().await;
+        }
         Some(Fault::FailEntries(positions, code)) => {
             let mut body = call.body.clone();
             let entries = body["Entries"].as_array().cloned().unwrap_or_default();
