@@ -38,5 +38,12 @@ audit:
 bench:
     cargo bench --bench throughput
 
+# Build the image, and test it and the compose stack. Needs Docker with compose.
+compose-test:
+    @docker info >/dev/null 2>&1 || { echo "compose-test needs Docker, and none answers: see \`docker info\`" >&2; exit 1; }
+    @docker compose version >/dev/null 2>&1 || docker-compose version >/dev/null 2>&1 || { echo "compose-test needs Docker's compose" >&2; exit 1; }
+    docker build --tag trailkeeper .
+    cargo test --test compose -- --ignored --test-threads=1 --nocapture
+
 # Run all that CI runs.
-ci: fmt lint doc test simulate demo deny audit
+ci: fmt lint doc test simulate demo deny audit compose-test

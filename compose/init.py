@@ -1,0 +1,97 @@
+"""Sets the stage: the queues, the rule and the table that Terraform makes in an account, and a trail to watch.
+
+LocalStack runs this at every start, once it is ready (a "ready" init hook). LocalStack forgets all when it
+stops, and moto does not: a trail that is there already is left as it is, stopped or not.
+"""
+
+import json
+import os
+
+import boto3
+
+QUEUE = "trailkeeper-events"
+RULE = "trailkeeper"
+TABLE = "trailkeeper"
+TRAIL = "audit"
+BUCKET = "trailkeeper-audit-logs"
+# Terraform reads the same file.
+PATTERN = "/etc/trailkeeper/event-pattern.json"
+DAYS = 24 * 60 * 60
+REGION = os.environ["AWS_REGION"]
+
+
+def client(service):
+    """Which server each service is on stands in the environment: AWS_ENDPOINT_URL and its like."""
+    return boto3.client(service, region_name=REGION)
+
+
+def make_queue(sqs, name, attributes):
+    url = sqs.create_queue(QueueName=name, Attributes=attributes)["QueueUrl"]
+    return url, sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["QueueArn"])["Attributes"]["QueueArn"]
+
+
+def make_queues_and_rule():
+    sqs, events = client("sqs"), client("events")
+    # Longer than the queue's own: a dead letter keeps the time at which it was first sent.
+    dead_letters, dead_letters_arn = make_queue(sqs, f"{QUEUE}-dlq", {"MessageRetentionPeriod": str(14 * DAYS)})
+    # Receives are not attempts, and deploys raise them: the worker counts attempts itself, and this is only the
+    # last resort.
+    redrive = {"deadLetterTargetArn": dead_letters_arn, "maxReceiveCount": 20}
+    queue, queue_arn = make_queue(
+        sqs,
+        QUEUE,
+        {
+            "VisibilityTimeout": "120",
+            "ReceiveMessageWaitTimeSeconds": "20",
+            "MessageRetentionPeriod": str(4 * DAYS),
+            "RedrivePolicy": json.dumps(redrive),
+        },
+    )
+    allow = {"redrivePermission": "byQueue", "sourceQueueArns": [queue_arn]}
+    sqs.set_queue_attributes(QueueUrl=dead_letters, Attributes={"RedriveAllowPolicy": json.dumps(allow)})
+    with open(PATTERN) as pattern:
+        rule = events.put_rule(Name=RULE, EventPattern=pattern.read())["RuleArn"]
+    policy = {
+        "Version": "2012-10-17",
+        "Statement": [
+            {
+                "Effect": "Allow",
+                "Principal": {"Service": "events.amazonaws.com"},
+                "Action": "sqs:SendMessage",
+                "Resource": queue_arn,
+                "Condition": {"ArnEquals": {"aws:SourceArn": rule}},
+            }
+        ],
+    }
+    sqs.set_queue_attributes(QueueUrl=queue, Attributes={"Policy": json.dumps(policy)})
+    events.put_targets(Rule=RULE, Targets=[{"Id": QUEUE, "Arn": queue_arn}])
+
+
+def make_table():
+    dynamodb = client("dynamodb")
+    if TABLE in dynamodb.list_tables()["TableNames"]:
+        return
+    dynamodb.create_table(
+        TableName=TABLE,
+        AttributeDefinitions=[{"AttributeName": "pk", "AttributeType": "S"}],
+        KeySchema=[{"AttributeName": "pk", "KeyType": "HASH"}],
+        BillingMode="PAY_PER_REQUEST",
+    )
+    expires = {"AttributeName": "expires_at", "Enabled": True}
+    dynamodb.update_time_to_live(TableName=TABLE, TimeToLiveSpecification=expires)
+
+
+def make_trail():
+    cloudtrail = client("cloudtrail")
+    if cloudtrail.describe_trails(trailNameList=[TRAIL])["trailList"]:
+        return
+    location = {"LocationConstraint": REGION}
+    client("s3").create_bucket(Bucket=BUCKET, CreateBucketConfiguration=location)
+    cloudtrail.create_trail(Name=TRAIL, S3BucketName=BUCKET)
+    cloudtrail.start_logging(Name=TRAIL)
+
+
+make_table()
+make_trail()
+# Last: a worker that finds its queue finds everything.
+make_queues_and_rule()
