@@ -45,5 +45,9 @@ compose-test:
     docker build --tag trailkeeper .
     cargo test --test compose -- --ignored --test-threads=1 --nocapture
 
+# Test infra/, with a real apply to an emulated AWS. Needs Terraform and Python.
+infra-test: test
+    infra/test/run target/debug/trailkeeper
+
 # Run all that CI runs.
 ci: fmt lint doc test simulate demo deny audit compose-test

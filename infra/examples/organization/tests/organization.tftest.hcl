@@ -1,0 +1,79 @@
+# The modules fit together: planned with providers that ask nothing of AWS.
+mock_provider "aws" {
+  mock_data "aws_region" {
+    defaults = { name = "eu-west-1" }
+  }
+}
+
+mock_provider "aws" {
+  alias = "management"
+
+  mock_data "aws_region" {
+    defaults = { name = "eu-west-1" }
+  }
+}
+
+variables {
+  region                   = "eu-west-1"
+  organization_id          = "o-abcdefghij"
+  organizational_unit_ids  = ["r-abcd"]
+  regions                  = ["eu-west-1", "us-east-1"]
+  management_role_arn      = "arn:aws:iam::999999999999:role/terraform"
+  vpc_id                   = "vpc-0123456789abcdef0"
+  subnet_ids               = ["subnet-0123456789abcdef0", "subnet-0123456789abcdef1"]
+  image                    = "ghcr.io/example/trailkeeper:1.0.0"
+  slack_webhook_secret_arn = "arn:aws:secretsmanager:eu-west-1:111122223333:secret:trailkeeper/slack-webhook-AbCdEf"
+}
+
+override_resource {
+  target          = module.central_bus.aws_cloudwatch_event_bus.central
+  override_during = plan
+  values          = { arn = "arn:aws:events:eu-west-1:111122223333:event-bus/trailkeeper" }
+}
+
+override_resource {
+  target          = module.worker.aws_iam_role.task
+  override_during = plan
+  values          = { arn = "arn:aws:iam::111122223333:role/trailkeeper-task" }
+}
+
+run "fits_together" {
+  command = plan
+
+  assert {
+    condition     = module.pipeline.rules == { default = "trailkeeper", trailkeeper = "trailkeeper" }
+    error_message = "The queue hears of its own account and of the central bus."
+  }
+
+  assert {
+    condition     = output.forwarder_stack_set_name == "trailkeeper-forwarder" && output.member_role_stack_set_name == "trailkeeper-member"
+    error_message = "Member accounts get stack sets."
+  }
+
+  assert {
+    condition     = module.management_forwarder.stack_set_name == null && module.management_role.stack_set_name == null
+    error_message = "The management account gets stacks of its own."
+  }
+
+  assert {
+    condition     = length(module.direct_alert) == 0
+    error_message = "The direct alert is off."
+  }
+}
+
+run "direct_alert" {
+  command = plan
+
+  variables {
+    direct_alert = {
+      slack_channel              = "C0123456789"
+      slack_bot_token_secret_arn = "arn:aws:secretsmanager:eu-west-1:111122223333:secret:trailkeeper/slack-bot-AbCdEf"
+      slack_bot_token_version_id = "00000000-0000-0000-0000-000000000000"
+    }
+  }
+
+  assert {
+    condition     = length(module.direct_alert) == 1
+    error_message = "The direct alert is on when asked for."
+  }
+}

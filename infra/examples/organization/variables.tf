@@ -1,0 +1,72 @@
+variable "name" {
+  description = "Names everything here."
+  type        = string
+  default     = "trailkeeper"
+}
+
+variable "region" {
+  description = "Where the worker and the central bus are."
+  type        = string
+}
+
+variable "organization_id" {
+  description = "The organization, o-…"
+  type        = string
+}
+
+variable "organizational_unit_ids" {
+  description = "Units whose accounts are watched; the root, r-…, is all of them."
+  type        = list(string)
+}
+
+variable "regions" {
+  description = "Regions that are watched in each account: all in which somebody could stop a trail."
+  type        = list(string)
+}
+
+variable "management_role_arn" {
+  description = "Role with which Terraform works in the management account."
+  type        = string
+}
+
+variable "mode" {
+  description = "notify: this version of the worker can restart trails of its own account alone, and with restore it would take each stop elsewhere for a refusal, tell it, and put it into the dead-letter queue."
+  type        = string
+  default     = "notify"
+}
+
+variable "vpc_id" {
+  description = "The network of the subnets."
+  type        = string
+}
+
+variable "subnet_ids" {
+  description = "Private subnets in two availability zones or more, with a way out to the internet."
+  type        = list(string)
+}
+
+variable "image" {
+  description = "The worker's image, with a tag or a digest."
+  type        = string
+}
+
+variable "slack_webhook_secret_arn" {
+  description = "Secret in Secrets Manager whose whole value is the URL of Slack's incoming webhook."
+  type        = string
+}
+
+variable "alarm_topic_arn" {
+  description = "SNS topic that the alarms tell; null makes one, to subscribe to."
+  type        = string
+  default     = null
+}
+
+variable "direct_alert" {
+  description = "A second alert of each event, from EventBridge straight to Slack: the one that still comes when the worker does not run."
+  type = object({
+    slack_channel              = string
+    slack_bot_token_secret_arn = string
+    slack_bot_token_version_id = string
+  })
+  default = null
+}

@@ -1,0 +1,44 @@
+output "queue_url" {
+  description = "The queue that the worker consumes."
+  value       = module.pipeline.queue.url
+}
+
+output "dead_letter_queue_url" {
+  description = "Events that the worker gave up on."
+  value       = module.pipeline.dead_letter_queue.url
+}
+
+output "undelivered_queue_url" {
+  description = "Events that EventBridge could not deliver."
+  value       = module.pipeline.undelivered_queue.url
+}
+
+output "environment" {
+  description = "The worker's variables, to run it elsewhere with the same."
+  value       = module.worker.environment
+}
+
+output "cluster_name" {
+  description = "The ECS cluster, for aws ecs."
+  value       = module.worker.cluster_name
+}
+
+output "service_name" {
+  description = "The ECS service, for aws ecs."
+  value       = module.worker.service_name
+}
+
+output "log_group_name" {
+  description = "Where the worker's lines are, for aws logs tail."
+  value       = module.worker.log_group_name
+}
+
+output "repository_url" {
+  description = "Where to push the image, if a repository was asked for."
+  value       = module.worker.repository_url
+}
+
+output "alarm_topic_arn" {
+  description = "The topic that the alarms tell."
+  value       = module.observability.alarm_topic_arn
+}

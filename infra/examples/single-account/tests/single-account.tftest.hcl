@@ -1,0 +1,42 @@
+# The modules fit together: planned with a provider that asks nothing of AWS.
+mock_provider "aws" {
+  mock_data "aws_region" {
+    defaults = { name = "eu-west-1" }
+  }
+}
+
+variables {
+  region                   = "eu-west-1"
+  vpc_id                   = "vpc-0123456789abcdef0"
+  subnet_ids               = ["subnet-0123456789abcdef0", "subnet-0123456789abcdef1"]
+  image                    = "ghcr.io/example/trailkeeper:1.0.0"
+  slack_webhook_secret_arn = "arn:aws:secretsmanager:eu-west-1:111122223333:secret:trailkeeper/slack-webhook-AbCdEf"
+}
+
+run "fits_together" {
+  command = plan
+
+  assert {
+    condition     = length(module.direct_alert) == 0 && output.repository_url == null
+    error_message = "What costs or tells twice is off."
+  }
+}
+
+run "all_of_it" {
+  command = plan
+
+  variables {
+    create_repository = true
+    alarm_topic_arn   = "arn:aws:sns:eu-west-1:111122223333:on-call"
+    direct_alert = {
+      slack_channel              = "C0123456789"
+      slack_bot_token_secret_arn = "arn:aws:secretsmanager:eu-west-1:111122223333:secret:trailkeeper/slack-bot-AbCdEf"
+      slack_bot_token_version_id = "00000000-0000-0000-0000-000000000000"
+    }
+  }
+
+  assert {
+    condition     = length(module.direct_alert) == 1 && output.alarm_topic_arn == "arn:aws:sns:eu-west-1:111122223333:on-call"
+    error_message = "What was asked for is on."
+  }
+}

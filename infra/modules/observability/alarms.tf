@@ -1,0 +1,149 @@
+# Eight alarms, and one more for each further bus, at $0.10 a month for each metric that they look at: $0.90 in all.
+
+locals {
+  topic_arn = coalesce(var.alarm_topic_arn, one(aws_sns_topic.alarms[*].arn))
+
+  queue_alarms = {
+    dead-letters = {
+      queue       = var.dead_letter_queue.name
+      metric      = "ApproximateNumberOfMessagesVisible"
+      above       = 0
+      description = "trailkeeper gave up on an event. Its attributes say why: trailkeeper.reason and trailkeeper.detail. Mend the cause, then start the queue's redrive."
+    }
+    undelivered = {
+      queue       = var.undelivered_queue.name
+      metric      = "ApproximateNumberOfMessagesVisible"
+      above       = 0
+      description = "EventBridge could not bring an event to the queue. Its attributes ERROR_CODE and ERROR_MESSAGE say why. Mend the cause, then send it to the queue again."
+    }
+    backlog = {
+      queue       = var.queue.name
+      metric      = "ApproximateAgeOfOldestMessage"
+      above       = 120
+      description = "An event has waited for more than two minutes: CloudTrail or Slack does not answer, or the tasks do not keep up."
+    }
+  }
+
+  # The worker's own, as embedded metrics in its log lines. What did not happen is not there at all.
+  worker_alarms = {
+    restore-refused = {
+      metric      = "trailkeeper_restore_total"
+      dimensions  = { result = "refused" }
+      description = "A trail could not be restarted for good: it is still off, or a right is missing. Slack has the details."
+    }
+    leases-lost = {
+      metric      = "trailkeeper_leases_lost_total"
+      dimensions  = {}
+      description = "A message was lost to another task while worked on. No event is lost, but the table or SQS answers too slowly, or a task stands still."
+    }
+  }
+}
+
+resource "aws_cloudwatch_metric_alarm" "queue" {
+  for_each = local.queue_alarms
+
+  alarm_name          = "${var.name}-${each.key}"
+  alarm_description   = each.value.description
+  namespace           = "AWS/SQS"
+  metric_name         = each.value.metric
+  dimensions          = { QueueName = each.value.queue }
+  statistic           = "Maximum"
+  period              = 60
+  evaluation_periods  = 1
+  comparison_operator = "GreaterThanThreshold"
+  threshold           = each.value.above
+  # SQS goes silent about a queue that nobody has used for six hours; then there is nothing in it.
+  treat_missing_data = "notBreaching"
+  alarm_actions      = [local.topic_arn]
+  ok_actions         = [local.topic_arn]
+}
+
+# A worker that is alive asks the queue three times a minute, and each answer counts as one of the two, whatever the
+# reason that there is none: no task, no network, no right. Silence is the alarm.
+resource "aws_cloudwatch_metric_alarm" "heartbeat" {
+  alarm_name          = "${var.name}-heartbeat"
+  alarm_description   = "Nobody has asked the queue for messages for three minutes: no trail is being restarted. Look at the service's events and the log group."
+  evaluation_periods  = 3
+  comparison_operator = "LessThanThreshold"
+  threshold           = 1
+  treat_missing_data  = "breaching"
+  alarm_actions       = [local.topic_arn]
+  ok_actions          = [local.topic_arn]
+
+  dynamic "metric_query" {
+    for_each = { empty = "NumberOfEmptyReceives", received = "NumberOfMessagesReceived" }
+
+    content {
+      id = metric_query.key
+
+      metric {
+        namespace   = "AWS/SQS"
+        metric_name = metric_query.value
+        dimensions  = { QueueName = var.queue.name }
+        stat        = "Sum"
+        period      = 60
+      }
+    }
+  }
+
+  metric_query {
+    id          = "receives"
+    label       = "Answers to ReceiveMessage"
+    expression  = "FILL(empty, 0) + FILL(received, 0)"
+    return_data = true
+  }
+}
+
+# Each running task reports its CPU once a minute: the number of samples is the number of tasks.
+resource "aws_cloudwatch_metric_alarm" "tasks" {
+  alarm_name          = "${var.name}-tasks"
+  alarm_description   = "Fewer tasks are running than should be at least. Look at the service's events."
+  namespace           = "AWS/ECS"
+  metric_name         = "CPUUtilization"
+  dimensions          = { ClusterName = var.cluster_name, ServiceName = var.service_name }
+  statistic           = "SampleCount"
+  period              = 60
+  evaluation_periods  = 5
+  comparison_operator = "LessThanThreshold"
+  threshold           = var.min_tasks
+  treat_missing_data  = "breaching"
+  alarm_actions       = [local.topic_arn]
+  ok_actions          = [local.topic_arn]
+}
+
+resource "aws_cloudwatch_metric_alarm" "rule" {
+  for_each = var.rules
+
+  alarm_name        = "${var.name}-rule-${each.key}"
+  alarm_description = "The rule on the bus ${each.key} could not reach a target: the queue's policy, or its encryption."
+  namespace         = "AWS/Events"
+  metric_name       = "FailedInvocations"
+  # The default bus is not named in its metrics.
+  dimensions          = merge({ RuleName = each.value }, each.key == "default" ? {} : { EventBusName = each.key })
+  statistic           = "Sum"
+  period              = 60
+  evaluation_periods  = 1
+  comparison_operator = "GreaterThanThreshold"
+  threshold           = 0
+  treat_missing_data  = "notBreaching"
+  alarm_actions       = [local.topic_arn]
+  ok_actions          = [local.topic_arn]
+}
+
+resource "aws_cloudwatch_metric_alarm" "worker" {
+  for_each = local.worker_alarms
+
+  alarm_name          = "${var.name}-${each.key}"
+  alarm_description   = each.value.description
+  namespace           = "trailkeeper"
+  metric_name         = each.value.metric
+  dimensions          = each.value.dimensions
+  statistic           = "Sum"
+  period              = 60
+  evaluation_periods  = 1
+  comparison_operator = "GreaterThanThreshold"
+  threshold           = 0
+  treat_missing_data  = "notBreaching"
+  alarm_actions       = [local.topic_arn]
+  ok_actions          = [local.topic_arn]
+}

@@ -1,0 +1,131 @@
+# Plans with the real provider and no account: nothing is asked of AWS. What only an account would tell is given.
+provider "aws" {
+  region                      = "eu-west-1"
+  access_key                  = "none"
+  secret_key                  = "none"
+  skip_credentials_validation = true
+  skip_requesting_account_id  = true
+  skip_metadata_api_check     = true
+}
+
+override_data {
+  target = data.aws_caller_identity.here
+  values = { account_id = "111122223333" }
+}
+
+override_resource {
+  target          = aws_sns_topic.alarms
+  override_during = plan
+  values          = { arn = "arn:aws:sns:eu-west-1:111122223333:trailkeeper-alarms" }
+}
+
+variables {
+  queue             = { name = "trailkeeper" }
+  dead_letter_queue = { name = "trailkeeper-dlq" }
+  undelivered_queue = { name = "trailkeeper-undelivered" }
+  rules             = { default = "trailkeeper", central = "trailkeeper" }
+  cluster_name      = "trailkeeper"
+  service_name      = "trailkeeper"
+  min_tasks         = 2
+}
+
+run "alarms" {
+  command = plan
+
+  assert {
+    condition = {
+      for alarm in concat(values(aws_cloudwatch_metric_alarm.queue), values(aws_cloudwatch_metric_alarm.rule), values(aws_cloudwatch_metric_alarm.worker), [aws_cloudwatch_metric_alarm.tasks]) :
+      alarm.alarm_name => "${alarm.statistic} ${alarm.metric_name} of ${try(join("/", values(alarm.dimensions)), "everything")} ${alarm.comparison_operator} ${alarm.threshold} for ${alarm.evaluation_periods} x ${alarm.period} s, missing ${alarm.treat_missing_data}"
+      } == {
+      trailkeeper-dead-letters    = "Maximum ApproximateNumberOfMessagesVisible of trailkeeper-dlq GreaterThanThreshold 0 for 1 x 60 s, missing notBreaching"
+      trailkeeper-undelivered     = "Maximum ApproximateNumberOfMessagesVisible of trailkeeper-undelivered GreaterThanThreshold 0 for 1 x 60 s, missing notBreaching"
+      trailkeeper-backlog         = "Maximum ApproximateAgeOfOldestMessage of trailkeeper GreaterThanThreshold 120 for 1 x 60 s, missing notBreaching"
+      trailkeeper-rule-default    = "Sum FailedInvocations of trailkeeper GreaterThanThreshold 0 for 1 x 60 s, missing notBreaching"
+      trailkeeper-rule-central    = "Sum FailedInvocations of central/trailkeeper GreaterThanThreshold 0 for 1 x 60 s, missing notBreaching"
+      trailkeeper-restore-refused = "Sum trailkeeper_restore_total of refused GreaterThanThreshold 0 for 1 x 60 s, missing notBreaching"
+      trailkeeper-leases-lost     = "Sum trailkeeper_leases_lost_total of everything GreaterThanThreshold 0 for 1 x 60 s, missing notBreaching"
+      trailkeeper-tasks           = "SampleCount CPUUtilization of trailkeeper/trailkeeper LessThanThreshold 2 for 5 x 60 s, missing breaching"
+    }
+    error_message = "Each alarm looks at this."
+  }
+
+  assert {
+    condition = alltrue([
+      aws_cloudwatch_metric_alarm.heartbeat.treat_missing_data == "breaching",
+      aws_cloudwatch_metric_alarm.heartbeat.comparison_operator == "LessThanThreshold",
+      aws_cloudwatch_metric_alarm.heartbeat.threshold == 1,
+      aws_cloudwatch_metric_alarm.heartbeat.evaluation_periods == 3,
+      toset(flatten(aws_cloudwatch_metric_alarm.heartbeat.metric_query[*].metric[*].metric_name)) == toset(["NumberOfEmptyReceives", "NumberOfMessagesReceived"]),
+      toset(flatten(aws_cloudwatch_metric_alarm.heartbeat.metric_query[*].metric[*].period)) == toset([60]),
+      toset(flatten(aws_cloudwatch_metric_alarm.heartbeat.metric_query[*].metric[*].stat)) == toset(["Sum"]),
+    ])
+    error_message = "Three minutes in which nobody asks the queue are an alarm, and so is no word of it."
+  }
+
+  assert {
+    condition = alltrue([
+      for alarm in concat(
+        values(aws_cloudwatch_metric_alarm.queue), values(aws_cloudwatch_metric_alarm.rule), values(aws_cloudwatch_metric_alarm.worker),
+        [aws_cloudwatch_metric_alarm.heartbeat, aws_cloudwatch_metric_alarm.tasks],
+      ) : alarm.alarm_actions == toset(["arn:aws:sns:eu-west-1:111122223333:trailkeeper-alarms"]) && alarm.ok_actions == alarm.alarm_actions
+    ])
+    error_message = "Each alarm tells the topic, and tells when it is over."
+  }
+}
+
+run "topic" {
+  command = plan
+
+  assert {
+    condition = jsondecode(aws_sns_topic_policy.alarms[0].policy).Statement == [{
+      Sid       = "AlarmsPublish"
+      Effect    = "Allow"
+      Principal = { Service = "cloudwatch.amazonaws.com" }
+      Action    = "sns:Publish"
+      Resource  = "arn:aws:sns:eu-west-1:111122223333:trailkeeper-alarms"
+      Condition = { StringEquals = { "aws:SourceAccount" = "111122223333" } }
+    }]
+    error_message = "The alarms of this account may tell the topic, and nobody else."
+  }
+}
+
+run "own_topic" {
+  command = plan
+
+  variables {
+    alarm_topic_arn = "arn:aws:sns:eu-west-1:111122223333:on-call"
+  }
+
+  assert {
+    condition     = length(aws_sns_topic.alarms) == 0 && output.alarm_topic_arn == "arn:aws:sns:eu-west-1:111122223333:on-call"
+    error_message = "A topic that is there already is used."
+  }
+}
+
+run "dashboard" {
+  command = plan
+
+  assert {
+    condition     = length(jsondecode(aws_cloudwatch_dashboard.worker.dashboard_body).widgets) == 8
+    error_message = "Eight widgets."
+  }
+
+  assert {
+    condition = contains(
+      jsondecode(aws_cloudwatch_dashboard.worker.dashboard_body).widgets[7].properties.metrics,
+      ["AWS/Events", "FailedInvocations", "EventBusName", "central", "RuleName", "trailkeeper", { stat = "Sum", label = "FailedInvocations, central" }],
+    )
+    error_message = "Each bus's rule is shown."
+  }
+}
+
+run "refuses_what_cannot_work" {
+  command = plan
+
+  variables {
+    name            = "trailkeeper_alarms"
+    alarm_topic_arn = "on-call"
+  }
+
+  expect_failures = [var.name, var.alarm_topic_arn]
+}

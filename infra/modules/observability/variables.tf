@@ -1,0 +1,57 @@
+variable "name" {
+  description = "Names the alarms, the topic and the dashboard, or begins their names."
+  type        = string
+  default     = "trailkeeper"
+
+  validation {
+    # A role has 64 at most, and -direct-alert is added.
+    condition     = can(regex("^[a-z][a-z0-9-]{0,49}$", var.name))
+    error_message = "A name has lower-case letters, digits and hyphens, begins with a letter, and has at most 50 characters."
+  }
+}
+
+variable "queue" {
+  description = "The queue that the worker consumes: pipeline's output of this name."
+  type        = object({ name = string })
+}
+
+variable "dead_letter_queue" {
+  description = "Events that the worker gave up on: pipeline's output of this name."
+  type        = object({ name = string })
+}
+
+variable "undelivered_queue" {
+  description = "Events that EventBridge could not deliver: pipeline's output of this name."
+  type        = object({ name = string })
+}
+
+variable "rules" {
+  description = "The rules' names, by bus: pipeline's output of this name."
+  type        = map(string)
+}
+
+variable "cluster_name" {
+  description = "The ECS cluster: worker's output of this name."
+  type        = string
+}
+
+variable "service_name" {
+  description = "The ECS service: worker's output of this name."
+  type        = string
+}
+
+variable "min_tasks" {
+  description = "Fewer running tasks are an alarm: worker's output of this name."
+  type        = number
+}
+
+variable "alarm_topic_arn" {
+  description = "SNS topic that the alarms tell; null makes one, which nobody has subscribed to yet. Its policy must let cloudwatch.amazonaws.com publish."
+  type        = string
+  default     = null
+
+  validation {
+    condition     = var.alarm_topic_arn == null || can(regex("^arn:[a-z-]+:sns:[a-z0-9-]+:[0-9]{12}:.+$", var.alarm_topic_arn))
+    error_message = "The ARN of an SNS topic."
+  }
+}

@@ -1,0 +1,44 @@
+output "queue" {
+  description = "The queue that the worker consumes."
+  value = {
+    name = aws_sqs_queue.events.name
+    arn  = aws_sqs_queue.events.arn
+    url  = aws_sqs_queue.events.url
+  }
+}
+
+output "dead_letter_queue" {
+  description = "Events that the worker gave up on, each with its reason."
+  value = {
+    name = aws_sqs_queue.dead_letters.name
+    arn  = aws_sqs_queue.dead_letters.arn
+    url  = aws_sqs_queue.dead_letters.url
+  }
+}
+
+output "undelivered_queue" {
+  description = "Events that EventBridge could not deliver: the rules' dead-letter queue."
+  value = {
+    name = aws_sqs_queue.undelivered.name
+    arn  = aws_sqs_queue.undelivered.arn
+    url  = aws_sqs_queue.undelivered.url
+  }
+}
+
+output "rules" {
+  description = "The rules' names, by bus."
+  value       = { for bus, rule in aws_cloudwatch_event_rule.cloudtrail : bus => rule.name }
+}
+
+output "event_pattern" {
+  description = "The pattern of the rules, as JSON: the forwarders' rules take the same."
+  value       = local.event_pattern
+}
+
+output "state_table" {
+  description = "The table of claims."
+  value = {
+    name = aws_dynamodb_table.state.name
+    arn  = aws_dynamodb_table.state.arn
+  }
+}

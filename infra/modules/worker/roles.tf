@@ -1,0 +1,131 @@
+# Two roles: ECS starts tasks with the one, and the worker works with the other.
+
+locals {
+  ecs_tasks = jsonencode({
+    Version = "2012-10-17"
+    Statement = [{
+      Effect    = "Allow"
+      Principal = { Service = "ecs-tasks.amazonaws.com" }
+      Action    = "sts:AssumeRole"
+      # Tasks of this account alone.
+      Condition = {
+        StringEquals = { "aws:SourceAccount" = local.account }
+        ArnLike      = { "aws:SourceArn" = "arn:${local.partition}:ecs:${local.region}:${local.account}:*" }
+      }
+    }]
+  })
+
+  # For "account.dkr.ecr.region.amazonaws.com/repository:tag", and nothing for any other registry.
+  ecr = regexall("^(?P<account>[0-9]{12})\\.dkr\\.ecr\\.(?P<region>[a-z0-9-]+)\\.[a-z.]+/(?P<repository>[^:@]+)", var.image)
+  pull = flatten([for ecr in local.ecr : [
+    {
+      Sid      = "LogInToRegistry"
+      Effect   = "Allow"
+      Action   = "ecr:GetAuthorizationToken"
+      Resource = "*" # It can be given on nothing less.
+    },
+    {
+      Sid      = "Pull"
+      Effect   = "Allow"
+      Action   = ["ecr:BatchGetImage", "ecr:GetDownloadUrlForLayer"]
+      Resource = "arn:${local.partition}:ecr:${ecr.region}:${ecr.account}:repository/${ecr.repository}"
+    },
+  ]])
+
+  restore = [for statement in [
+    {
+      Sid      = "RestartTrails"
+      Effect   = "Allow"
+      Action   = ["cloudtrail:GetTrailStatus", "cloudtrail:StartLogging"]
+      Resource = "arn:${local.partition}:cloudtrail:*:${local.account}:trail/*"
+    },
+    {
+      Sid      = "FindHomeRegions"
+      Effect   = "Allow"
+      Action   = "cloudtrail:DescribeTrails"
+      Resource = "*" # It can be given on nothing less.
+    },
+  ] : statement if var.mode == "restore"]
+
+  member_accounts = [for name in var.member_role_name[*] : {
+    Sid      = "ActInMemberAccounts"
+    Effect   = "Allow"
+    Action   = "sts:AssumeRole"
+    Resource = "arn:${local.partition}:iam::*:role/${name}"
+    # A role of that name in somebody else's account is not ours.
+    Condition = { StringEquals = { "aws:ResourceOrgID" = "$${aws:PrincipalOrgID}" } }
+  }]
+}
+
+resource "aws_iam_role" "execution" {
+  name               = "${var.name}-execution"
+  description        = "ECS starts trailkeeper's tasks with it"
+  assume_role_policy = local.ecs_tasks
+}
+
+resource "aws_iam_role_policy" "execution" {
+  name = "start-tasks"
+  role = aws_iam_role.execution.id
+  policy = jsonencode({
+    Version = "2012-10-17"
+    Statement = concat(local.pull, [
+      {
+        Sid      = "WriteLogs"
+        Effect   = "Allow"
+        Action   = ["logs:CreateLogStream", "logs:PutLogEvents"]
+        Resource = "${aws_cloudwatch_log_group.worker.arn}:log-stream:*"
+      },
+      {
+        Sid      = "ReadWebhook"
+        Effect   = "Allow"
+        Action   = "secretsmanager:GetSecretValue"
+        Resource = var.slack_webhook_secret_arn
+      },
+    ])
+  })
+}
+
+resource "aws_iam_role" "task" {
+  name               = "${var.name}-task"
+  description        = "trailkeeper works with it"
+  assume_role_policy = local.ecs_tasks
+}
+
+# What the worker calls and nothing else. Putting dead letters back (sqs:StartMessageMoveTask) is for people.
+resource "aws_iam_role_policy" "task" {
+  name = "work"
+  role = aws_iam_role.task.id
+  policy = jsonencode({
+    Version = "2012-10-17"
+    Statement = concat([
+      {
+        Sid    = "Consume"
+        Effect = "Allow"
+        Action = [
+          "sqs:ChangeMessageVisibility", "sqs:DeleteMessage", "sqs:ReceiveMessage",
+          "sqs:GetQueueAttributes", # The redrive policy, at start.
+        ]
+        Resource = var.queue.arn
+      },
+      {
+        Sid      = "BuryPoison"
+        Effect   = "Allow"
+        Action   = "sqs:SendMessage"
+        Resource = var.dead_letter_queue.arn
+      },
+      {
+        Sid      = "ClaimEvents"
+        Effect   = "Allow"
+        Action   = "dynamodb:UpdateItem"
+        Resource = var.state_table.arn
+      },
+      {
+        # The worker asks the ECS agent, and the agent asks ECS with this role.
+        Sid      = "ProtectOwnTasks"
+        Effect   = "Allow"
+        Action   = "ecs:UpdateTaskProtection"
+        Resource = "arn:${local.partition}:ecs:${local.region}:${local.account}:task/${var.name}/*"
+      },
+    ], local.restore, local.member_accounts)
+  })
+}

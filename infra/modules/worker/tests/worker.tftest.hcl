@@ -1,0 +1,341 @@
+# Plans with the real provider and no account: nothing is asked of AWS. What only an account would tell is given.
+provider "aws" {
+  region                      = "eu-west-1"
+  access_key                  = "none"
+  secret_key                  = "none"
+  skip_credentials_validation = true
+  skip_requesting_account_id  = true
+  skip_metadata_api_check     = true
+}
+
+override_data {
+  target = data.aws_caller_identity.here
+  values = { account_id = "111122223333" }
+}
+
+override_resource {
+  target          = aws_cloudwatch_log_group.worker
+  override_during = plan
+  values          = { arn = "arn:aws:logs:eu-west-1:111122223333:log-group:/ecs/trailkeeper" }
+}
+
+variables {
+  queue = {
+    name = "trailkeeper"
+    arn  = "arn:aws:sqs:eu-west-1:111122223333:trailkeeper"
+    url  = "https://sqs.eu-west-1.amazonaws.com/111122223333/trailkeeper"
+  }
+  dead_letter_queue        = { arn = "arn:aws:sqs:eu-west-1:111122223333:trailkeeper-dlq" }
+  state_table              = { name = "trailkeeper", arn = "arn:aws:dynamodb:eu-west-1:111122223333:table/trailkeeper" }
+  slack_webhook_secret_arn = "arn:aws:secretsmanager:eu-west-1:111122223333:secret:trailkeeper/slack-webhook-AbCdEf"
+  image                    = "111122223333.dkr.ecr.eu-west-1.amazonaws.com/team/trailkeeper:1.0.0"
+  vpc_id                   = "vpc-0123456789abcdef0"
+  subnet_ids               = ["subnet-0123456789abcdef0", "subnet-0123456789abcdef1"]
+}
+
+run "task_role" {
+  command = plan
+
+  assert {
+    condition = jsondecode(aws_iam_role_policy.task.policy).Statement == [
+      {
+        Sid      = "Consume"
+        Effect   = "Allow"
+        Action   = ["sqs:ChangeMessageVisibility", "sqs:DeleteMessage", "sqs:ReceiveMessage", "sqs:GetQueueAttributes"]
+        Resource = "arn:aws:sqs:eu-west-1:111122223333:trailkeeper"
+      },
+      {
+        Sid      = "BuryPoison"
+        Effect   = "Allow"
+        Action   = "sqs:SendMessage"
+        Resource = "arn:aws:sqs:eu-west-1:111122223333:trailkeeper-dlq"
+      },
+      {
+        Sid      = "ClaimEvents"
+        Effect   = "Allow"
+        Action   = "dynamodb:UpdateItem"
+        Resource = "arn:aws:dynamodb:eu-west-1:111122223333:table/trailkeeper"
+      },
+      {
+        Sid      = "ProtectOwnTasks"
+        Effect   = "Allow"
+        Action   = "ecs:UpdateTaskProtection"
+        Resource = "arn:aws:ecs:eu-west-1:111122223333:task/trailkeeper/*"
+      },
+      {
+        Sid      = "RestartTrails"
+        Effect   = "Allow"
+        Action   = ["cloudtrail:GetTrailStatus", "cloudtrail:StartLogging"]
+        Resource = "arn:aws:cloudtrail:*:111122223333:trail/*"
+      },
+      {
+        Sid      = "FindHomeRegions"
+        Effect   = "Allow"
+        Action   = "cloudtrail:DescribeTrails"
+        Resource = "*"
+      },
+    ]
+    error_message = "The task role lets the worker do this and nothing else."
+  }
+}
+
+run "execution_role" {
+  command = plan
+
+  assert {
+    condition = jsondecode(aws_iam_role_policy.execution.policy).Statement == [
+      {
+        Sid      = "LogInToRegistry"
+        Effect   = "Allow"
+        Action   = "ecr:GetAuthorizationToken"
+        Resource = "*"
+      },
+      {
+        Sid      = "Pull"
+        Effect   = "Allow"
+        Action   = ["ecr:BatchGetImage", "ecr:GetDownloadUrlForLayer"]
+        Resource = "arn:aws:ecr:eu-west-1:111122223333:repository/team/trailkeeper"
+      },
+      {
+        Sid      = "WriteLogs"
+        Effect   = "Allow"
+        Action   = ["logs:CreateLogStream", "logs:PutLogEvents"]
+        Resource = "arn:aws:logs:eu-west-1:111122223333:log-group:/ecs/trailkeeper:log-stream:*"
+      },
+      {
+        Sid      = "ReadWebhook"
+        Effect   = "Allow"
+        Action   = "secretsmanager:GetSecretValue"
+        Resource = "arn:aws:secretsmanager:eu-west-1:111122223333:secret:trailkeeper/slack-webhook-AbCdEf"
+      },
+    ]
+    error_message = "ECS may pull one repository, write to one log group and read one secret."
+  }
+}
+
+run "who_may_take_the_roles" {
+  command = plan
+
+  assert {
+    condition = alltrue([for role in [aws_iam_role.task, aws_iam_role.execution] : jsondecode(role.assume_role_policy).Statement == [{
+      Effect    = "Allow"
+      Principal = { Service = "ecs-tasks.amazonaws.com" }
+      Action    = "sts:AssumeRole"
+      Condition = {
+        StringEquals = { "aws:SourceAccount" = "111122223333" }
+        ArnLike      = { "aws:SourceArn" = "arn:aws:ecs:eu-west-1:111122223333:*" }
+      }
+    }]])
+    error_message = "ECS alone, for tasks of this account and Region."
+  }
+}
+
+run "no_right_to_restart_unless_it_restarts" {
+  command = plan
+
+  variables {
+    mode = "notify"
+  }
+
+  assert {
+    condition     = [for statement in jsondecode(aws_iam_role_policy.task.policy).Statement : statement.Sid] == ["Consume", "BuryPoison", "ClaimEvents", "ProtectOwnTasks"]
+    error_message = "A worker that only tells needs nothing of CloudTrail."
+  }
+}
+
+run "member_accounts_when_asked_for" {
+  command = plan
+
+  variables {
+    member_role_name = "trailkeeper-member"
+  }
+
+  assert {
+    condition = [for statement in jsondecode(aws_iam_role_policy.task.policy).Statement : statement if statement.Sid == "ActInMemberAccounts"] == [{
+      Sid       = "ActInMemberAccounts"
+      Effect    = "Allow"
+      Action    = "sts:AssumeRole"
+      Resource  = "arn:aws:iam::*:role/trailkeeper-member"
+      Condition = { StringEquals = { "aws:ResourceOrgID" = "$${aws:PrincipalOrgID}" } }
+    }]
+    error_message = "One role name, in the organization's accounts alone."
+  }
+
+  assert {
+    condition     = !contains(keys(local.environment), "TRAILKEEPER_MEMBER_ROLE")
+    error_message = "The worker does not start with a variable that it does not support."
+  }
+}
+
+run "another_registry_needs_no_right" {
+  command = plan
+
+  variables {
+    image = "ghcr.io/example/trailkeeper:1.0.0"
+  }
+
+  assert {
+    condition     = [for statement in jsondecode(aws_iam_role_policy.execution.policy).Statement : statement.Sid] == ["WriteLogs", "ReadWebhook"]
+    error_message = "A public image is pulled without rights."
+  }
+}
+
+run "task" {
+  command = plan
+
+  assert {
+    condition = { for variable in jsondecode(aws_ecs_task_definition.worker.container_definitions)[0].environment : variable.name => variable.value } == {
+      AWS_REGION                  = "eu-west-1"
+      TRAILKEEPER_QUEUE_URL       = "https://sqs.eu-west-1.amazonaws.com/111122223333/trailkeeper"
+      TRAILKEEPER_STATE_TABLE     = "trailkeeper"
+      TRAILKEEPER_MODE            = "restore"
+      TRAILKEEPER_METRICS         = "emf"
+      TRAILKEEPER_TASK_PROTECTION = "on"
+    }
+    error_message = "The worker gets these variables."
+  }
+
+  assert {
+    condition = jsondecode(aws_ecs_task_definition.worker.container_definitions)[0].secrets == [{
+      name      = "TRAILKEEPER_SLACK_WEBHOOK_URL"
+      valueFrom = "arn:aws:secretsmanager:eu-west-1:111122223333:secret:trailkeeper/slack-webhook-AbCdEf"
+    }]
+    error_message = "The webhook is named, never held."
+  }
+
+  assert {
+    condition = alltrue([for container in jsondecode(aws_ecs_task_definition.worker.container_definitions) : alltrue([
+      container.readonlyRootFilesystem,
+      container.user == "nonroot",
+      container.linuxParameters.capabilities.drop == ["ALL"],
+      container.stopTimeout == 120,
+      container.healthCheck.command == ["CMD", "/trailkeeper", "healthcheck"],
+    ])])
+    error_message = "Read-only, not root, without capabilities, with time to drain and a check that needs no shell."
+  }
+
+  assert {
+    condition     = aws_ecs_task_definition.worker.runtime_platform[0].cpu_architecture == "ARM64"
+    error_message = "ARM64 unless said otherwise."
+  }
+}
+
+run "service" {
+  command = plan
+
+  assert {
+    condition = [for strategy in aws_ecs_service.worker.capacity_provider_strategy : strategy if strategy.capacity_provider == "FARGATE"][0].base == 1 && (
+      sort([for strategy in aws_ecs_service.worker.capacity_provider_strategy : "${strategy.capacity_provider} ${strategy.weight}"]) == tolist(["FARGATE 0", "FARGATE_SPOT 1"])
+    )
+    error_message = "One task on demand, the others on Spot."
+  }
+
+  assert {
+    condition = alltrue([
+      aws_ecs_service.worker.desired_count == 2,
+      !aws_ecs_service.worker.network_configuration[0].assign_public_ip,
+      aws_ecs_service.worker.deployment_circuit_breaker[0].rollback,
+      aws_ecs_service.worker.deployment_minimum_healthy_percent == 100,
+      aws_ecs_service.worker.availability_zone_rebalancing == "ENABLED",
+    ])
+    error_message = "Two tasks in private subnets, spread over zones, and deploys that undo themselves."
+  }
+
+  assert {
+    condition = alltrue([
+      aws_vpc_security_group_egress_rule.https.from_port == 443,
+      aws_vpc_security_group_egress_rule.https.to_port == 443,
+      aws_vpc_security_group_egress_rule.https.ip_protocol == "tcp",
+    ])
+    error_message = "HTTPS is the way out."
+  }
+}
+
+run "scaling" {
+  command = plan
+
+  variables {
+    acceptable_delay_seconds = 90
+    processing_seconds       = 3
+    environment              = { TRAILKEEPER_CONCURRENCY = "10" }
+    max_tasks                = 5
+  }
+
+  assert {
+    condition     = aws_appautoscaling_policy.backlog.target_tracking_scaling_policy_configuration[0].target_value == 300
+    error_message = "A task works off 90 s / 3 s × 10 messages within the delay."
+  }
+
+  assert {
+    condition     = aws_appautoscaling_target.worker.min_capacity == 2 && aws_appautoscaling_target.worker.max_capacity == 5
+    error_message = "Between the least and the most."
+  }
+
+  assert {
+    condition = {
+      for metric in aws_appautoscaling_policy.backlog.target_tracking_scaling_policy_configuration[0].customized_metric_specification[0].metrics :
+      metric.id => try("${one(metric.metric_stat).stat} ${one(one(metric.metric_stat).metric).namespace} ${one(one(metric.metric_stat).metric).metric_name}", metric.expression)
+      } == {
+      visible          = "Average AWS/SQS ApproximateNumberOfMessagesVisible"
+      hidden           = "Average AWS/SQS ApproximateNumberOfMessagesNotVisible"
+      running          = "SampleCount AWS/ECS CPUUtilization"
+      backlog_per_task = "(FILL(visible, REPEAT) + FILL(hidden, REPEAT)) / FILL(running, REPEAT)"
+    }
+    error_message = "The policy tracks the backlog of each running task."
+  }
+}
+
+run "no_repository_unless_asked_for" {
+  command = plan
+
+  assert {
+    condition     = length(aws_ecr_repository.worker) == 0 && output.repository_url == null
+    error_message = "A repository costs money: only when asked for."
+  }
+}
+
+run "repository" {
+  command = plan
+
+  variables {
+    create_repository = true
+  }
+
+  assert {
+    condition     = aws_ecr_repository.worker[0].image_tag_mutability == "IMMUTABLE" && aws_ecr_repository.worker[0].image_scanning_configuration[0].scan_on_push
+    error_message = "Tags stay, and images are scanned."
+  }
+}
+
+run "refuses_what_cannot_work" {
+  command = plan
+
+  variables {
+    name                     = "-trailkeeper"
+    slack_webhook_secret_arn = "https://hooks.slack.com/services/T000/B000/secret"
+    image                    = "trailkeeper:latest"
+    architecture             = "arm"
+    subnet_ids               = ["subnet-0123456789abcdef0", "subnet-0123456789abcdef0"]
+    mode                     = "dry"
+    environment              = { TRAILKEEPER_SLACK_WEBHOOK_URL = "https://hooks.slack.com/services/T000/B000/secret" }
+    min_tasks                = 0
+    acceptable_delay_seconds = 0
+    processing_seconds       = 0
+    log_retention_days       = 42
+  }
+
+  expect_failures = [
+    var.name, var.slack_webhook_secret_arn, var.image, var.architecture, var.subnet_ids, var.mode, var.environment,
+    var.min_tasks, var.acceptable_delay_seconds, var.processing_seconds, var.log_retention_days,
+  ]
+}
+
+run "refuses_more_tasks_at_least_than_at_most" {
+  command = plan
+
+  variables {
+    min_tasks = 7
+  }
+
+  expect_failures = [var.max_tasks]
+}

@@ -1,0 +1,169 @@
+variable "name" {
+  description = "Names everything here: cluster, service, roles, log group, security group and repository."
+  type        = string
+  default     = "trailkeeper"
+
+  validation {
+    # A role has 64 at most, and -direct-alert is added.
+    condition     = can(regex("^[a-z][a-z0-9-]{0,49}$", var.name))
+    error_message = "A name has lower-case letters, digits and hyphens, begins with a letter, and has at most 50 characters."
+  }
+}
+
+variable "queue" {
+  description = "The queue to consume: pipeline's output of this name."
+  type        = object({ name = string, arn = string, url = string })
+}
+
+variable "dead_letter_queue" {
+  description = "Where poison goes: pipeline's output of this name."
+  type        = object({ arn = string })
+}
+
+variable "state_table" {
+  description = "The table of claims: pipeline's output of this name."
+  type        = object({ name = string, arn = string })
+}
+
+variable "slack_webhook_secret_arn" {
+  description = "Secret in Secrets Manager whose whole value is the URL of Slack's incoming webhook. Only its ARN is known here. If a key of your own encrypts it, let that key's policy give kms:Decrypt to execution_role_arn."
+  type        = string
+
+  validation {
+    condition     = can(regex("^arn:[a-z-]+:secretsmanager:[a-z0-9-]+:[0-9]{12}:secret:.+$", var.slack_webhook_secret_arn))
+    error_message = "This is the ARN of a secret, not the webhook itself."
+  }
+}
+
+variable "image" {
+  description = "The worker's image, with a tag or a digest. The role that pulls it may read the one ECR repository that this names; other registries need no right."
+  type        = string
+
+  validation {
+    condition     = can(regex("(:[^:/@]+|@sha256:[0-9a-f]{64})$", var.image)) && !endswith(var.image, ":latest")
+    error_message = "Name a release or a digest: what an image without either, or latest, stands for changes under running tasks, and cannot be rolled back."
+  }
+}
+
+variable "create_repository" {
+  description = "Make an ECR repository of this name for the image. It costs $0.10 per GB and month; it keeps ten images."
+  type        = bool
+  default     = false
+}
+
+variable "architecture" {
+  description = "What the image was built for. ARM64 costs a fifth less."
+  type        = string
+  default     = "ARM64"
+
+  validation {
+    condition     = contains(["ARM64", "X86_64"], var.architecture)
+    error_message = "ARM64 or X86_64."
+  }
+}
+
+variable "vpc_id" {
+  description = "The network of the subnets."
+  type        = string
+}
+
+variable "subnet_ids" {
+  description = "Private subnets in two availability zones or more. Slack is on the internet, so they need a way out, such as a NAT gateway. The tasks get no public address."
+  type        = list(string)
+
+  validation {
+    condition     = length(distinct(var.subnet_ids)) >= 2
+    error_message = "With one subnet, the loss of an availability zone is the loss of the worker: name two at least."
+  }
+}
+
+variable "mode" {
+  description = "restore (restart logging and notify), notify (notify only), or dry-run (neither; log the decision)."
+  type        = string
+  default     = "restore"
+
+  validation {
+    condition     = contains(["restore", "notify", "dry-run"], var.mode)
+    error_message = "restore, notify or dry-run."
+  }
+}
+
+variable "environment" {
+  description = "Further variables of the worker, such as TRAILKEEPER_MAX_ATTEMPTS. They stand in the state and in the console for all to read: no secrets."
+  type        = map(string)
+  default     = {}
+
+  validation {
+    condition     = alltrue([for name in keys(var.environment) : startswith(name, "TRAILKEEPER_")])
+    error_message = "The worker's variables begin with TRAILKEEPER_."
+  }
+
+  validation {
+    condition = length(setintersection(keys(var.environment), [
+      "TRAILKEEPER_METRICS", "TRAILKEEPER_MODE", "TRAILKEEPER_QUEUE_URL", "TRAILKEEPER_SLACK_BOT_TOKEN",
+      "TRAILKEEPER_SLACK_WEBHOOK_URL", "TRAILKEEPER_STATE_TABLE", "TRAILKEEPER_TASK_PROTECTION",
+    ])) == 0
+    error_message = "Queue, table, mode, metrics and protection are set by this module; a secret never goes here."
+  }
+}
+
+variable "min_tasks" {
+  description = "Tasks that always run. Two outlive the loss of one; each costs about $7 a month on demand and $2 on Spot."
+  type        = number
+  default     = 2
+
+  validation {
+    condition     = var.min_tasks >= 1 && floor(var.min_tasks) == var.min_tasks
+    error_message = "One at least."
+  }
+}
+
+variable "max_tasks" {
+  description = "Tasks at most: what a storm may cost. Six are what a backlog of 10,000 asks for."
+  type        = number
+  default     = 6
+
+  validation {
+    condition     = var.max_tasks >= var.min_tasks && floor(var.max_tasks) == var.max_tasks
+    error_message = "Not fewer than min_tasks."
+  }
+}
+
+variable "acceptable_delay_seconds" {
+  description = "How long a backlog may take to work off before tasks are added."
+  type        = number
+  default     = 60
+
+  validation {
+    condition     = var.acceptable_delay_seconds > 0
+    error_message = "More than nothing."
+  }
+}
+
+variable "processing_seconds" {
+  description = "How long the work on one message takes: the metric trailkeeper_processing_seconds on a slow day."
+  type        = number
+  default     = 1
+
+  validation {
+    condition     = var.processing_seconds > 0
+    error_message = "More than nothing."
+  }
+}
+
+variable "log_retention_days" {
+  description = "How long logs are kept, at $0.03 per GB and month after $0.50 per GB taken in. The worker writes a line for each decision and two each ten seconds of metrics: some 0.2 GB a month for two tasks."
+  type        = number
+  default     = 90
+
+  validation {
+    condition     = contains([1, 3, 5, 7, 14, 30, 60, 90, 120, 150, 180, 365, 400, 545, 731, 1096, 1827, 2192, 2557, 2922, 3288, 3653], var.log_retention_days)
+    error_message = "CloudWatch Logs keeps for 1, 3, 5, 7, 14, 30, 60, 90, 120, 150, 180, 365, 400, 545, 731, 1096, 1827, 2192, 2557, 2922, 3288 or 3653 days."
+  }
+}
+
+variable "member_role_name" {
+  description = "Role that the worker may assume in the organization's other accounts (member-role's output role_name). This gives the right alone: this version of the worker acts in its own account only, so null for now."
+  type        = string
+  default     = null
+}
