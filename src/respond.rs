@@ -6,3 +6,5 @@ pub mod responder;
 pub mod restore;
 pub mod slack;
 mod work;
+
+pub use work::Means;

@@ -4,9 +4,8 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::restore::Restorer;
 use super::slack::Notifier;
-use super::work::{Finished, Work};
+use super::work::{Finished, Means, Work};
 use crate::consumer::disposition::decide;
 use crate::consumer::{Delivery, Disposition, Handler, Hold, Reason, RetryPolicy};
 use crate::event::{self, Event, Kind, Malformed};
@@ -15,17 +14,6 @@ use crate::telemetry::{self, Outcome};
 
 /// On top of another worker's lease, before its event is looked at again.
 const HELD_MARGIN: Duration = Duration::from_secs(1);
-
-/// What the worker may do. Each mode holds what it needs for it, and nothing else.
-#[derive(Debug)]
-pub enum Means<N> {
-    /// Restart and tell.
-    Restore(Box<Restorer>, N),
-    /// Tell.
-    Notify(N),
-    /// Neither: log what would be done.
-    DryRun,
-}
 
 /// Works on events.
 #[derive(Debug)]

@@ -3,7 +3,6 @@
 use std::time::Duration;
 
 use super::message::{Message, Report};
-use super::responder::Means;
 use super::restore::{NotYet, Restorer, Unrestored};
 use super::slack::{Notifier, PostError};
 use crate::clock;
@@ -16,6 +15,17 @@ use crate::telemetry::{self, Outcome};
 /// How long people wait to hear of a stopped trail while its restart is under way. Most restarts take less
 /// than a second; after this they are told that it takes longer, and told again how it ended.
 const PATIENCE: Duration = Duration::from_secs(5);
+
+/// What the worker may do. Each mode holds what it needs for it, and nothing else.
+#[derive(Debug)]
+pub enum Means<N> {
+    /// Restart and tell.
+    Restore(Box<Restorer>, N),
+    /// Tell.
+    Notify(N),
+    /// Neither: log what would be done.
+    DryRun,
+}
 
 /// How an execution ended: what becomes of the message, and what to call it.
 pub(super) struct Finished {

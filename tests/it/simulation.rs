@@ -28,8 +28,9 @@ use tokio::task::JoinHandle;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use trailkeeper::consumer::{self, Health, Reason, Shutdown};
+use trailkeeper::respond::Means;
 use trailkeeper::respond::accounts::Accounts;
-use trailkeeper::respond::responder::{Means, Responder};
+use trailkeeper::respond::responder::Responder;
 use trailkeeper::respond::restore::Restorer;
 
 use self::book::Sent;
