@@ -63,6 +63,8 @@ struct Story {
     /// The newest claim: whose, its fence, and until when; `None` when released or ended.
     claim: Option<(usize, u64, Instant)>,
     fence: u64,
+    /// By fence, which execution the table counted it as.
+    granted: BTreeMap<u64, u32>,
     /// Executions that count.
     executions: u32,
     /// Who works on it without a claim, because the store was not available.
@@ -307,6 +309,7 @@ impl Book {
                 faults.push(format!("w{worker} takes {event} from w{owner}, whose lease is not over"));
             }
             story.fence = item.fence;
+            story.granted.insert(item.fence, item.attempts);
             story.executions += 1;
             if let Some(Ending::Dead { reason, .. }) = story.ended.take() {
                 story.begin_anew(reason);
@@ -353,6 +356,15 @@ impl Book {
         self.count("writes");
         for fault in faults {
             self.fault(fault);
+        }
+    }
+
+    /// A worker takes its execution for the one that the table counted.
+    pub(super) fn working(&mut self, worker: usize, claim: &Claim) {
+        let granted = self.story(claim.event.as_str()).granted.get(&claim.fence).copied();
+        if granted != Some(claim.attempts) {
+            let Claim { event, attempts, .. } = claim;
+            self.fault(format!("w{worker} takes {event} for execution {attempts}, and it is {granted:?}"));
         }
     }
 

@@ -197,19 +197,23 @@ impl Store for Watched {
     }
 
     async fn extend(&self, claim: &Claim, lease: Duration) -> Result<(), StoreError> {
+        self.process.world.book().working(self.process.name, claim);
         self.store.extend(claim, lease).await
     }
 
     async fn record(&self, claim: &Claim) -> Result<(), StoreError> {
         self.process.world.book().recording(self.process.name, claim);
+        self.process.world.book().working(self.process.name, claim);
         self.store.record(claim).await
     }
 
     async fn release(&self, claim: &Claim, attempt: Attempt) -> Result<(), StoreError> {
+        self.process.world.book().working(self.process.name, claim);
         self.store.release(claim, attempt).await
     }
 
     async fn complete(&self, claim: &Claim, ending: Ending) -> Result<(), StoreError> {
+        self.process.world.book().working(self.process.name, claim);
         let completed = self.store.complete(claim, ending).await;
         if let Err(StoreError::Unavailable(_)) = completed {
             self.process.world.book().end_unwritten(self.process.name, claim);
