@@ -65,6 +65,11 @@ variable "architecture" {
 variable "vpc_id" {
   description = "The network of the subnets."
   type        = string
+
+  validation {
+    condition     = startswith(var.vpc_id, "vpc-")
+    error_message = "The id of a VPC begins with vpc-."
+  }
 }
 
 variable "subnet_ids" {
@@ -74,6 +79,11 @@ variable "subnet_ids" {
   validation {
     condition     = length(distinct(var.subnet_ids)) >= 2
     error_message = "With one subnet, the loss of an availability zone is the loss of the worker: name two at least."
+  }
+
+  validation {
+    condition     = alltrue([for id in var.subnet_ids : startswith(id, "subnet-")])
+    error_message = "The id of a subnet begins with subnet-."
   }
 }
 
@@ -166,4 +176,9 @@ variable "member_role_name" {
   description = "Role that the worker may assume in the organization's other accounts (member-role's output role_name). This gives the right alone: this version of the worker acts in its own account only, so null for now."
   type        = string
   default     = null
+
+  validation {
+    condition     = var.member_role_name == null || can(regex("^[A-Za-z0-9+=,.@_-]{1,64}$", var.member_role_name))
+    error_message = "This is the name of a role, not its ARN."
+  }
 }

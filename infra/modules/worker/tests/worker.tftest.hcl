@@ -315,7 +315,9 @@ run "refuses_what_cannot_work" {
     slack_webhook_secret_arn = "https://hooks.slack.com/services/T000/B000/secret"
     image                    = "trailkeeper:latest"
     architecture             = "arm"
+    vpc_id                   = "10.0.0.0/16"
     subnet_ids               = ["subnet-0123456789abcdef0", "subnet-0123456789abcdef0"]
+    member_role_name         = "arn:aws:iam::111122223333:role/trailkeeper-member"
     mode                     = "dry"
     environment              = { TRAILKEEPER_SLACK_WEBHOOK_URL = "https://hooks.slack.com/services/T000/B000/secret" }
     min_tasks                = 0
@@ -325,8 +327,8 @@ run "refuses_what_cannot_work" {
   }
 
   expect_failures = [
-    var.name, var.slack_webhook_secret_arn, var.image, var.architecture, var.subnet_ids, var.mode, var.environment,
-    var.min_tasks, var.acceptable_delay_seconds, var.processing_seconds, var.log_retention_days,
+    var.name, var.slack_webhook_secret_arn, var.image, var.architecture, var.vpc_id, var.subnet_ids,
+    var.member_role_name, var.mode, var.environment, var.min_tasks, var.acceptable_delay_seconds, var.processing_seconds, var.log_retention_days,
   ]
 }
 
