@@ -39,11 +39,11 @@ pub struct Claim {
 
 impl Claim {
     /// In place of a claim when the store is not available: the work goes on, and nothing of it is written
-    /// down. `receives` stand in for the executions that nobody counted.
+    /// down. `attempts` is a guess at the executions that nobody counted.
     #[must_use]
-    pub fn unclaimed(event: EventId, receives: u32) -> Self {
+    pub fn unclaimed(event: EventId, attempts: u32) -> Self {
         let first_claimed_at = clock::now();
-        Self { event, fence: 0, attempts: receives, first_claimed_at, steps: Steps::default() }
+        Self { event, fence: 0, attempts, first_claimed_at, steps: Steps::default() }
     }
 
     /// Whether nobody can have worked on the event before.

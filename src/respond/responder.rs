@@ -56,12 +56,16 @@ impl<S: Store, N: Notifier> Responder<S, N> {
             // A trail is not left stopped because the state is not available: restarting twice does no harm.
             Err(error) => {
                 tracing::warn!(%error, event_id = %event.id, "worked on without a claim: it may be done twice");
-                Claim::unclaimed(event.id.clone(), delivery.receive_count)
+                // Receives are not executions: they space the attempts, and never make one the last.
+                let attempts = delivery.receive_count.min(self.retry.max_attempts.saturating_sub(1)).max(1);
+                Claim::unclaimed(event.id.clone(), attempts)
             }
         };
         let attempts = claim.attempts;
         hold.began(attempts);
-        let lease = Lease::new(asked_at, self.lease);
+        // Without a claim there is no lease that could run out while the table was waited for.
+        let leased_at = if claim.is_unclaimed() { Instant::now() } else { asked_at };
+        let lease = Lease::new(leased_at, self.lease);
         let mut work = Work::new(&self.store, &self.retry, event, slack, &lease, claim);
         let finished = self.hold_claim(&mut work, hold).await;
         let disposition = decide(finished.verdict, attempts, &self.retry, fastrand::f64());

@@ -93,17 +93,18 @@ impl<'a, S: Store, N: Notifier> Work<'a, S, N> {
 
     /// Does what is left to be done. May be dropped at any await.
     pub(super) async fn run(&mut self, means: &Means<N>) -> Result<Finished, StoreError> {
+        // Workers began and never ended: the event itself may be what kills them.
+        let kills = self.claim.attempts > self.retry.max_attempts;
+        let detail = || "no attempt came to an end: the worker crashed or was lost each time".to_owned();
         let trails = match (means, self.event.kind) {
+            (Means::Restore(..), Kind::Stopped) if kills => return self.give_up(detail()).await,
             (Means::Restore(trails, _), Kind::Stopped) => trails,
+            // All there was to do was to tell.
+            _ if kills => return Ok(Finished::poison(Reason::AttemptsExhausted, detail())),
             (_, Kind::Stopped) => return self.tell(Report::Untouched, Outcome::Notified).await,
             (_, Kind::Attempted) => return self.tell(Report::Seen, Outcome::Attempt).await,
             (_, _) => return self.tell(Report::Seen, Outcome::Notified).await,
         };
-        if self.claim.attempts > self.retry.max_attempts {
-            // Workers began and never ended: the event itself may be what kills them.
-            let detail = "no attempt came to an end: the worker crashed or was lost each time".to_owned();
-            return self.give_up(detail).await;
-        }
         let restored = match self.claim.steps.restored.clone() {
             Some(restored) => restored,
             None => match self.restore(trails).await? {

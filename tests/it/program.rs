@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use serde_json::{Value, json};
+use wiremock::ResponseTemplate;
 
 use crate::support::aws::{Aws, Fault, REGION};
 use crate::support::events::stop;
@@ -267,6 +268,8 @@ async fn embedded_metrics_are_written_to_standard_output() {
 #[tokio::test]
 async fn a_task_at_work_is_protected_from_scale_in() {
     let (aws, slack, agent) = (Aws::start().await, Slack::start().await, Slack::start().await);
+    let protected = ResponseTemplate::new(200).set_body_json(json!({ "protection": {} }));
+    agent.next(10, protected).await;
     let protection = [("TRAILKEEPER_TASK_PROTECTION", "on"), ("ECS_AGENT_URI", &agent.uri())];
     let process = Process::start(&aws, &slack, &protection);
     for number in 0..3 {
@@ -283,15 +286,23 @@ async fn a_task_at_work_is_protected_from_scale_in() {
     assert_eq!(process.ended().await.status, Some(0));
 }
 
+/// One that does not answer, and one that answers 200 to what ECS has refused.
 #[tokio::test]
-async fn an_agent_that_does_not_answer_is_harmless() {
-    let (aws, slack) = (Aws::start().await, Slack::start().await);
-    let protection = [("TRAILKEEPER_TASK_PROTECTION", "on"), ("ECS_AGENT_URI", "http://127.0.0.1:1/agent")];
-    let process = Process::start(&aws, &slack, &protection);
-    aws.send(stop("e-1", "gone").to_string()).await;
-    eventually("the queue to be empty", async || (aws.depth("events") == 0).then_some(())).await;
-    process.terminate().await;
-    let ended = process.ended().await;
-    assert_eq!(ended.status, Some(0));
-    assert!(ended.stderr.contains("task protection could not be changed"), "{}", ended.stderr);
+async fn an_agent_that_protects_nothing_is_harmless() {
+    let (aws, slack, refusing) = (Aws::start().await, Slack::start().await, Slack::start().await);
+    let failure = json!({ "failure": { "Arn": "task", "Reason": "DEPLOYMENT_BLOCKED", "Detail": null } });
+    refusing.next(10, ResponseTemplate::new(200).set_body_json(failure)).await;
+    for (agent, told) in
+        [("http://127.0.0.1:1/agent", "error sending"), (&refusing.uri(), "DEPLOYMENT_BLOCKED")]
+    {
+        let protection = [("TRAILKEEPER_TASK_PROTECTION", "on"), ("ECS_AGENT_URI", agent)];
+        let process = Process::start(&aws, &slack, &protection);
+        aws.send(stop(&told.replace(' ', "-"), "gone").to_string()).await;
+        eventually("the queue to be empty", async || (aws.depth("events") == 0).then_some(())).await;
+        process.terminate().await;
+        let ended = process.ended().await;
+        assert_eq!(ended.status, Some(0));
+        assert!(ended.stderr.contains("task protection could not be changed"), "{}", ended.stderr);
+        assert!(ended.stderr.contains(told), "{}", ended.stderr);
+    }
 }

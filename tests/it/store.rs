@@ -320,6 +320,30 @@ async fn a_trail_is_not_left_stopped_because_the_table_is_down() {
     }
 }
 
+/// Receives are no executions: one that was received more often than it may be tried is restarted all the same,
+/// with a lease that is not over before the table has been given up on.
+#[tokio::test]
+async fn a_message_often_received_is_restarted_though_nobody_can_count() {
+    let (aws, slack, mut args) = stopped().await;
+    args.max_attempts = Some("2".to_owned());
+    args.visibility_timeout_seconds = Some("6".to_owned());
+    aws.send(stop("e-1", "audit").to_string()).await;
+    for _ in 0..3 {
+        eventually("a receive", async || {
+            let request = aws.sqs().receive_message().queue_url(aws.queue_url("events"));
+            request.visibility_timeout(1).send().await.expect("an answer").messages?.pop()
+        })
+        .await;
+    }
+    // Two probes and the claim's tries: the table takes longer than the visibility timeout to be given up on.
+    aws.break_down("UpdateItem", Fault::Delay(Duration::from_mins(1)));
+    let scene = Scene { worker: Worker::start_with(&aws, args), aws, slack };
+    scene.settled().await;
+    assert!(scene.aws.is_logging("audit", REGION).await);
+    assert_eq!(scene.aws.depth("poison"), 0);
+    scene.worker.stop().await;
+}
+
 /// The table goes away between the claim and the record of the restart.
 #[tokio::test]
 async fn a_table_that_goes_away_midway_stops_nothing() {
@@ -334,6 +358,36 @@ async fn a_table_that_goes_away_midway_stops_nothing() {
     assert!(scene.slack.texts().await[0].contains("this message may come twice"));
     assert_eq!(scene.aws.depth("poison"), 0);
     scene.worker.stop().await;
+}
+
+/// A lease that ran out during a slow call, and could not be extended: no effect follows before the event is
+/// claimed again.
+#[tokio::test]
+async fn no_effect_follows_once_the_lease_is_over() {
+    // Longer than the lease, and shorter than it takes until people are told of a slow restart.
+    let slow = Duration::from_secs(4);
+    for (slow_call, fault) in [("GetTrailStatus", Fault::Delay(slow)), ("StartLogging", Fault::Late(slow))] {
+        let (aws, slack, mut args) = stopped().await;
+        args.visibility_timeout_seconds = Some("3".to_owned());
+        aws.fault(slow_call, 1, fault);
+        let worker = Worker::start_with(&aws, args);
+        aws.send(stop("e-1", "audit").to_string()).await;
+        eventually("the slow call", async || aws.calls(slow_call).pop()).await;
+        aws.break_down("UpdateItem", Fault::Refuse(500, "InternalServerError"));
+        eventually("the event to be let go", async || {
+            let writes = aws.calls("UpdateItem");
+            writes.into_iter().find(|call| !call.body["ExpressionAttributeValues"][":counted"].is_null())
+        })
+        .await;
+        assert_eq!(aws.calls("StartLogging").len(), usize::from(slow_call == "StartLogging"));
+        assert!(slack.posts().await.is_empty());
+        aws.heal();
+        let scene = Scene { aws, slack, worker };
+        scene.settled().await;
+        assert_eq!(scene.aws.calls("StartLogging").len(), 1);
+        assert_eq!(scene.slack.posts().await.len(), 1);
+        scene.worker.stop().await;
+    }
 }
 
 #[tokio::test]

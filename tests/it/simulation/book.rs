@@ -226,7 +226,7 @@ impl Book {
             Some(Sent::Poison(expected)) if expected == reason => {}
             Some(Sent::Event(event, trail)) => {
                 let (event, trail) = (event.clone(), trail.clone());
-                self.check_letter(worker, &event, trail.as_ref(), *reason);
+                self.check_letter(&event, trail.as_ref(), *reason);
                 self.story(&event).letters.push(*reason);
             }
             sent => {
@@ -238,16 +238,13 @@ impl Book {
     }
 
     /// Only poison becomes a dead letter.
-    fn check_letter(&mut self, worker: usize, event: &str, trail: Option<&(String, Nature)>, reason: Reason) {
+    fn check_letter(&mut self, event: &str, trail: Option<&(String, Nature)>, reason: Reason) {
         let max_attempts = self.max_attempts;
         let story = self.story(event);
         let right = match reason {
             Reason::RestoreRefused => matches!(trail, Some((_, Nature::Guarded(_) | Nature::Unseen))),
             Reason::NotifyRefused => story.posts.iter().any(|post| post.refused),
-            // Without a claim nobody counts, and the receives stand in.
-            Reason::AttemptsExhausted => {
-                story.executions >= max_attempts || story.unclaimed.contains(&worker)
-            }
+            Reason::AttemptsExhausted => story.executions >= max_attempts,
             Reason::Malformed | Reason::Unsupported => false,
         } || story.past_reasons.contains(&reason)
             || matches!(&story.ended, Some(Ending::Dead { reason: ended, .. }) if *ended == reason);
