@@ -14,8 +14,11 @@ lint:
 doc:
     RUSTDOCFLAGS="-D warnings" cargo doc --no-deps
 
+# The folder says which calls the worker makes to AWS, as the tests see them: it is written anew.
+
 # Run every test.
 test:
+    @rm -rf "${CARGO_TARGET_DIR:-target}/tmp/calls"
     cargo test
 
 # Run the simulation on many seeds.

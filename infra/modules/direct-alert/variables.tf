@@ -16,7 +16,7 @@ variable "rules" {
 }
 
 variable "undelivered_queue" {
-  description = "Where alerts go that Slack did not take: pipeline's output of this name."
+  description = "Where alerts go that could not be delivered: pipeline's output of this name. A wrong channel or a revoked token is not among them, since Slack answers 200 to those: try the channel once."
   type        = object({ arn = string })
 }
 

@@ -70,7 +70,7 @@ run "targets" {
 
   assert {
     condition     = aws_cloudwatch_event_target.slack["default"].dead_letter_config[0].arn == "arn:aws:sqs:eu-west-1:111122223333:trailkeeper-undelivered"
-    error_message = "What Slack does not take is kept."
+    error_message = "What cannot be delivered is kept."
   }
 }
 
