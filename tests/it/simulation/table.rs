@@ -180,6 +180,12 @@ impl Watched {
         let store = DynamoStore::new(&process.sdk_config(), TABLE.to_owned(), owner, REMEMBER);
         Self { process: process.clone(), store }
     }
+
+    /// The adapter, for a write of this claim.
+    fn of(&self, claim: &Claim) -> &DynamoStore {
+        self.process.world.book().working(self.process.name, claim);
+        &self.store
+    }
 }
 
 impl Store for Watched {
@@ -197,24 +203,20 @@ impl Store for Watched {
     }
 
     async fn extend(&self, claim: &Claim, lease: Duration) -> Result<(), StoreError> {
-        self.process.world.book().working(self.process.name, claim);
-        self.store.extend(claim, lease).await
+        self.of(claim).extend(claim, lease).await
     }
 
     async fn record(&self, claim: &Claim) -> Result<(), StoreError> {
         self.process.world.book().recording(self.process.name, claim);
-        self.process.world.book().working(self.process.name, claim);
-        self.store.record(claim).await
+        self.of(claim).record(claim).await
     }
 
     async fn release(&self, claim: &Claim, attempt: Attempt) -> Result<(), StoreError> {
-        self.process.world.book().working(self.process.name, claim);
-        self.store.release(claim, attempt).await
+        self.of(claim).release(claim, attempt).await
     }
 
     async fn complete(&self, claim: &Claim, ending: Ending) -> Result<(), StoreError> {
-        self.process.world.book().working(self.process.name, claim);
-        let completed = self.store.complete(claim, ending).await;
+        let completed = self.of(claim).complete(claim, ending).await;
         if let Err(StoreError::Unavailable(_)) = completed {
             self.process.world.book().end_unwritten(self.process.name, claim);
         }
