@@ -212,6 +212,10 @@ def table(policy):
     return "\n".join(lines)
 
 
+def test_the_readme_shows_this_table(policy):
+    assert table(policy) in (Path(__file__).resolve().parents[1] / "README.md").read_text()
+
+
 if __name__ == "__main__":
     import tempfile
 
