@@ -18,7 +18,7 @@ use tokio::process::{Child, Command};
 use tokio::runtime::{Builder, Runtime};
 use tokio::sync::Notify;
 use tokio::time::Instant;
-use trailkeeper::args::RunArgs;
+use trailkeeper::args::{ModeArgs, QueueArgs, RunArgs};
 use trailkeeper::config::Config;
 use trailkeeper::consumer::queue::{DeadLetter, SettleError};
 use trailkeeper::consumer::sqs::{SqsClients, SqsQueue};
@@ -133,13 +133,14 @@ async fn bare(url: &str, count: usize) {
 
 /// The consumer as the program configures it by default, metrics included.
 async fn consume(url: String, count: usize) {
-    let mode = Some("dry-run".to_owned());
-    let args = RunArgs { queue_url: Some(url.clone()), mode, ..RunArgs::default() };
+    let queue = QueueArgs { queue_url: Some(url.clone()) };
+    let mode = ModeArgs { mode: Some("dry-run".to_owned()) };
+    let args = RunArgs { queue, mode, ..RunArgs::default() };
     let config = Config::read(args, |_| None).expect("a configuration that holds");
     let metrics = telemetry::init(&config.telemetry, Reason::ALL.map(Reason::as_str)).expect("metrics");
     let sdk = app::sdk_config().await.expect("AWS");
     let wait = config.queue.wait;
-    let sqs = SqsClients::new(&sdk, wait).queue(url.clone(), url, wait, config.pool.visibility);
+    let sqs = SqsClients::new(&sdk, wait).queue(url.clone(), url, config.pool.visibility);
     let queue = Arc::new(Counting { sqs, left: AtomicUsize::new(count), done: Notify::new() });
     tokio::spawn(async move { metrics.upkeep().await });
     let health = Arc::new(Health::new(wait));

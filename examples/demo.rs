@@ -22,7 +22,7 @@ use tokio::sync::mpsc::{self, UnboundedReceiver, UnboundedSender};
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, timeout, timeout_at};
 use trailkeeper::app::{self, StartError};
-use trailkeeper::args::{HttpArgs, RunArgs};
+use trailkeeper::args::{HttpArgs, QueueArgs, RunArgs};
 use trailkeeper::clock;
 use trailkeeper::config::Config;
 use trailkeeper::consumer::Shutdown;
@@ -118,7 +118,7 @@ async fn demo() -> bool {
 /// What a user sets, with waits that are short enough to watch.
 fn config(queue_url: String, slack_webhook_url: String) -> Config {
     let args = RunArgs {
-        queue_url: Some(queue_url),
+        queue: QueueArgs { queue_url: Some(queue_url) },
         slack_webhook_url: Some(slack_webhook_url),
         wait_seconds: Some("1".to_owned()),
         retry_max_seconds: Some("1".to_owned()),

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use aws_config::{AppName, BehaviorVersion, SdkConfig};
+use aws_config::{BehaviorVersion, SdkConfig};
 use secrecy::SecretString;
 
 use crate::aws;
@@ -51,9 +51,7 @@ pub async fn run(
     metrics: Metrics,
     shutdown: Shutdown,
 ) -> Result<(), StartError> {
-    let mut named = sdk.into_builder();
-    named.set_app_name(AppName::new(APP_NAME).ok());
-    let sdk = named.build();
+    let sdk = aws::named(sdk, APP_NAME);
     let (queue, means) = tokio::try_join!(queue(&config, &sdk), means(&config.respond, &sdk))?;
     let remember = config.state.remember;
     if let Some(table) = config.state.table.clone() {
@@ -144,7 +142,7 @@ async fn queue(config: &Config, sdk: &SdkConfig) -> Result<SqsQueue, StartError>
         Some(named) => named,
         None => redrive_target(&clients, &url).await?,
     };
-    Ok(clients.queue(url, dead_letter_url, config.queue.wait, config.pool.visibility))
+    Ok(clients.queue(url, dead_letter_url, config.pool.visibility))
 }
 
 async fn redrive_target(clients: &SqsClients, url: &str) -> Result<String, StartError> {

@@ -5,21 +5,20 @@
     reason = "what is documented here is printed as help, where backticks are noise"
 )]
 
+use std::path::PathBuf;
+
 use clap::Args;
 
 /// Everything `run` is configured with, as text. An empty value is an absent one.
 #[derive(Debug, Default, Clone, Args)]
+#[expect(missing_docs, reason = "a doc comment on a flattened field would become the help text of its flags")]
 pub struct RunArgs {
-    /// The queue to consume: an https URL. Required
-    #[arg(long, env = "TRAILKEEPER_QUEUE_URL", value_name = "URL")]
-    pub queue_url: Option<String>,
-    /// Where poison goes [default: the target of the queue's redrive policy]
-    #[arg(long, env = "TRAILKEEPER_DLQ_URL", value_name = "URL")]
-    pub dlq_url: Option<String>,
-    /// restore (restart logging and notify), notify (notify only), or dry-run (neither; log the decision)
-    /// [default: restore]
-    #[arg(long, env = "TRAILKEEPER_MODE", value_name = "MODE")]
-    pub mode: Option<String>,
+    #[command(flatten)]
+    pub queue: QueueArgs,
+    #[command(flatten)]
+    pub dlq: DlqArgs,
+    #[command(flatten)]
+    pub mode: ModeArgs,
     /// Slack's incoming webhook, a secret: better set in the environment. Required, unless dry-run
     #[arg(long, env = "TRAILKEEPER_SLACK_WEBHOOK_URL", value_name = "URL", hide_env_values = true)]
     pub slack_webhook_url: Option<String>,
@@ -69,8 +68,32 @@ pub struct RunArgs {
     #[arg(long, env = "TRAILKEEPER_LOG_FORMAT", value_name = "FORM")]
     pub log_format: Option<String>,
     #[command(flatten)]
-    #[expect(missing_docs, reason = "a doc comment here would become the help text of every flag below")]
     pub http: HttpArgs,
+}
+
+/// Which queue.
+#[derive(Debug, Default, Clone, Args)]
+pub struct QueueArgs {
+    /// The queue that the worker consumes: an https URL. Required
+    #[arg(long, env = "TRAILKEEPER_QUEUE_URL", value_name = "URL")]
+    pub queue_url: Option<String>,
+}
+
+/// Which dead-letter queue.
+#[derive(Debug, Default, Clone, Args)]
+pub struct DlqArgs {
+    /// Where poison goes [default: the target of the queue's redrive policy]
+    #[arg(long, env = "TRAILKEEPER_DLQ_URL", value_name = "URL")]
+    pub dlq_url: Option<String>,
+}
+
+/// How far the worker goes.
+#[derive(Debug, Default, Clone, Args)]
+pub struct ModeArgs {
+    /// restore (restart logging and notify), notify (notify only), or dry-run (neither; log the decision)
+    /// [default: restore]
+    #[arg(long, env = "TRAILKEEPER_MODE", value_name = "MODE")]
+    pub mode: Option<String>,
 }
 
 /// Where the local HTTP server is.
@@ -79,4 +102,73 @@ pub struct HttpArgs {
     /// Serves /healthz, /readyz and /metrics [default: 0.0.0.0:9090]
     #[arg(long, env = "TRAILKEEPER_HTTP_ADDR", value_name = "ADDRESS:PORT")]
     pub http_addr: Option<String>,
+}
+
+/// What `check` is told: all that `run` is.
+#[derive(Debug, Default, Clone, Args)]
+#[expect(missing_docs, reason = "a doc comment on a flattened field would become the help text of its flags")]
+pub struct CheckArgs {
+    /// Print JSON, for machines
+    #[arg(long)]
+    pub json: bool,
+    #[command(flatten)]
+    pub run: RunArgs,
+}
+
+/// What `replay` is told.
+#[derive(Debug, Default, Clone, Args)]
+#[expect(missing_docs, reason = "a doc comment on a flattened field would become the help text of its flags")]
+pub struct ReplayArgs {
+    /// Recorded events; - is standard input. Gzip is recognized
+    #[arg(required = true, value_name = "FILE")]
+    pub files: Vec<PathBuf>,
+    /// Send nothing; print for each event what would be done and what Slack would be told
+    #[arg(long)]
+    pub dry_run: bool,
+    #[command(flatten)]
+    pub queue: QueueArgs,
+    #[command(flatten)]
+    pub mode: ModeArgs,
+}
+
+/// Which dead letters.
+#[derive(Debug, Default, Clone, Args)]
+pub struct WantedArgs {
+    /// Only those with this reason: malformed, unsupported, restore-refused, notify-refused,
+    /// attempts-exhausted, or none (moved by SQS itself)
+    #[arg(long, value_name = "REASON")]
+    pub reason: Option<String>,
+    /// Only those of the event with this eventID
+    #[arg(long, value_name = "ID")]
+    pub event: Option<String>,
+}
+
+/// What `dlq list` is told.
+#[derive(Debug, Default, Clone, Args)]
+#[expect(missing_docs, reason = "a doc comment on a flattened field would become the help text of its flags")]
+pub struct DlqListArgs {
+    #[command(flatten)]
+    pub wanted: WantedArgs,
+    /// Print JSON, for machines
+    #[arg(long)]
+    pub json: bool,
+    #[command(flatten)]
+    pub queue: QueueArgs,
+    #[command(flatten)]
+    pub dlq: DlqArgs,
+}
+
+/// What `dlq redrive` is told.
+#[derive(Debug, Default, Clone, Args)]
+#[expect(missing_docs, reason = "a doc comment on a flattened field would become the help text of its flags")]
+pub struct DlqRedriveArgs {
+    #[command(flatten)]
+    pub wanted: WantedArgs,
+    /// Do not ask before all dead letters are put back
+    #[arg(long)]
+    pub yes: bool,
+    #[command(flatten)]
+    pub queue: QueueArgs,
+    #[command(flatten)]
+    pub dlq: DlqArgs,
 }

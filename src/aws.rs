@@ -4,9 +4,13 @@ use std::error::Error;
 use std::time::Duration;
 
 use aws_config::timeout::{TimeoutConfig, TimeoutConfigBuilder};
+use aws_config::{AppName, SdkConfig};
 use aws_sdk_sqs::error::{ProvideErrorMetadata, SdkError};
 use aws_smithy_http_client::tls::{Provider, rustls_provider::CryptoMode};
 use aws_smithy_runtime_api::client::http::SharedHttpClient;
+
+/// How AWS is reached: region, credentials, endpoints. Only adapters look inside.
+pub(crate) use aws_config::SdkConfig as Sdk;
 
 /// For one answer. The SDK has no read timeout of its own.
 pub(crate) const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
@@ -19,6 +23,13 @@ const MAX_CAUSES: usize = 6;
 pub(crate) fn http_client() -> SharedHttpClient {
     let tls = Provider::Rustls(CryptoMode::AwsLc);
     aws_smithy_http_client::Builder::new().tls_provider(tls).build_https()
+}
+
+/// The same with a name in the user agent of every call: whoever reads CloudTrail sees who it was.
+pub(crate) fn named(sdk: SdkConfig, name: &'static str) -> SdkConfig {
+    let mut named = sdk.into_builder();
+    named.set_app_name(AppName::new(name).ok());
+    named.build()
 }
 
 /// Timeouts that bound every attempt at a request.

@@ -1,104 +1,303 @@
 //! Commands, and what becomes of them.
 
-#![expect(
-    clippy::doc_markdown,
-    reason = "what is documented here is printed as help, where backticks are noise"
-)]
-
+use std::fmt::Display;
+use std::io::Write;
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, Parser, Subcommand};
+use clap_complete::Shell;
 
 use crate::app::{self, StartError};
-use crate::args::{HttpArgs, RunArgs};
-use crate::config::{Config, Fault, HttpAddress};
+use crate::args::{CheckArgs, DlqListArgs, DlqRedriveArgs, HttpArgs, ReplayArgs, RunArgs};
+use crate::aws::Sdk;
+use crate::config::{Config, DlqConfig, Fault, HttpAddress, ReplayConfig};
 use crate::consumer::{Reason, Shutdown};
+use crate::operate::dead_letters::{self, DeadLetters};
+use crate::operate::{check, replay, screen};
 use crate::{http, telemetry};
+
+/// Keeps AWS CloudTrail switched on: restarts a stopped trail within seconds and tells Slack who stopped it.
+#[derive(Debug, Parser)]
+#[command(
+    name = "trailkeeper",
+    version = env!("TRAILKEEPER_VERSION"),
+    propagate_version = true,
+    after_long_help = EXIT_STATUS
+)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+const EXIT_STATUS: &str = "\
+Exit status: 0 done; 1 failed while running; 2 the command line or the configuration is wrong.
+
+AWS itself is configured the SDK's way: AWS_REGION, AWS_ENDPOINT_URL, AWS_ENDPOINT_URL_CLOUDTRAIL,
+credentials and roles from the environment, a profile, or the task.";
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Consume the queue until SIGTERM or SIGINT, then drain and exit 0
+    #[command(after_long_help = "\
+Examples:
+  trailkeeper run
+  trailkeeper run --mode notify --log debug
+  trailkeeper run --mode dry-run --metrics off")]
+    Run(Box<RunArgs>),
+    /// Ask the local worker's /healthz: exit 0 healthy, 1 not. For images without a shell
+    #[command(after_long_help = "\
+Examples:
+  trailkeeper healthcheck
+  trailkeeper healthcheck --http-addr 127.0.0.1:9090")]
+    Healthcheck(HttpArgs),
+    /// Try everything that the configuration names, and print what is missing and what to do; changes nothing
+    ///
+    /// Takes the variables of run, and is best run where the worker runs and with its role. Trails are not
+    /// started and nothing is posted. Exit 1 if anything failed; warnings and what could not be seen are 0.
+    #[command(after_long_help = "\
+Examples:
+  trailkeeper check
+  trailkeeper check --json")]
+    Check(Box<CheckArgs>),
+    /// Send recorded events to the queue, or tell what would be done about them
+    ///
+    /// Reads EventBridge envelopes, CloudTrail records, and CloudTrail log files (objects with Records),
+    /// several in a file or one. Of log files only what concerns CloudTrail's being on is sent. An event that
+    /// was handled before is dropped by the worker, so that sending twice does no harm.
+    #[command(after_long_help = "\
+Examples:
+  trailkeeper replay --dry-run stop-logging.json
+  trailkeeper replay --dry-run --mode notify stop-logging.json
+  trailkeeper replay stop-logging.json 111122223333_CloudTrail_eu-west-1_20261120T0915Z_example.json.gz
+  trailkeeper replay - < stop-logging.json")]
+    Replay(ReplayArgs),
+    /// See to the dead letters
+    #[command(subcommand)]
+    Dlq(DlqCommand),
+    /// Print a shell's completions
+    #[command(after_long_help = "\
+Examples:
+  trailkeeper completions bash > /etc/bash_completion.d/trailkeeper
+  trailkeeper completions zsh > _trailkeeper")]
+    Completions {
+        /// Whose
+        shell: Shell,
+    },
+    /// Print the manual page of the program or of a command
+    #[command(after_long_help = "\
+Examples:
+  trailkeeper man > trailkeeper.1
+  trailkeeper man dlq redrive > trailkeeper-dlq-redrive.1")]
+    Man {
+        /// The command
+        command: Vec<String>,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+enum DlqCommand {
+    /// Show the dead letters by reason, with age, attempts and event
+    ///
+    /// Each is hidden for a moment while it is looked at, and then given back.
+    #[command(after_long_help = "\
+Examples:
+  trailkeeper dlq list
+  trailkeeper dlq list --reason restore-refused
+  trailkeeper dlq list --json")]
+    List(DlqListArgs),
+    /// Put dead letters back in the queue
+    ///
+    /// Each is sent first and deleted after, its reason and its attempts still on it. When this is interrupted,
+    /// nothing is lost, and nothing is done twice. Asks before all of them are put back.
+    #[command(after_long_help = "\
+Examples:
+  trailkeeper dlq redrive --reason notify-refused
+  trailkeeper dlq redrive --event 3b8f0a52-7c1d-4e7a-9a55-0c6f4f7e2d11
+  trailkeeper dlq redrive --yes")]
+    Redrive(DlqRedriveArgs),
+}
+
+/// How a command did not end well.
+enum Failed {
+    /// The command line or the configuration is wrong.
+    Misconfigured(Vec<Fault>),
+    /// It failed while running.
+    Running(String),
+    /// What there was to say has been said.
+    Told,
+}
+
+impl<E: Display> From<E> for Failed {
+    fn from(error: E) -> Self {
+        Self::Running(error.to_string())
+    }
+}
 
 /// A command failed while running.
 const FAILED: u8 = 1;
 /// The command line or the configuration is wrong; also clap's own.
 const MISCONFIGURED: u8 = 2;
 
-/// Keeps AWS CloudTrail switched on: restarts a stopped trail within seconds and tells Slack who stopped it.
-#[derive(Debug, Parser)]
-#[command(version, propagate_version = true)]
-struct Cli {
-    #[command(subcommand)]
-    command: Command,
-}
-
-#[derive(Debug, Subcommand)]
-enum Command {
-    /// Consume the queue until SIGTERM or SIGINT, then drain and exit 0.
-    ///
-    /// AWS itself is configured the SDK's way: AWS_REGION, AWS_ENDPOINT_URL, AWS_ENDPOINT_URL_CLOUDTRAIL,
-    /// credentials and roles from the environment, a profile, or the task.
-    Run(Box<RunArgs>),
-    /// Ask the local worker's /healthz: exit 0 healthy, 1 not. For images without a shell.
-    Healthcheck(HttpArgs),
-}
-
 /// Runs the command line of this process.
 #[must_use]
 pub fn main() -> ExitCode {
-    match Cli::parse().command {
+    let done = match Cli::parse().command {
         Command::Run(args) => run(*args),
         Command::Healthcheck(args) => healthcheck(&args),
-    }
-}
-
-fn run(args: RunArgs) -> ExitCode {
-    let environment = |name: &str| std::env::var(name).ok();
-    let config = match Config::read(args, environment) {
-        Ok(config) => config,
-        Err(faults) => return misconfigured(&faults),
+        Command::Check(args) => check(*args),
+        Command::Replay(args) => replay(&args),
+        Command::Dlq(DlqCommand::List(args)) => dlq_list(args),
+        Command::Dlq(DlqCommand::Redrive(args)) => dlq_redrive(args),
+        Command::Completions { shell } => completions(shell),
+        Command::Man { command } => man(&command),
     };
-    let ran = runtime().and_then(|runtime| {
-        runtime.block_on(async {
-            let metrics = telemetry::init(&config.telemetry, Reason::ALL.map(Reason::as_str))?;
-            let shutdown = Shutdown::on_signals()?;
-            let sdk = match app::sdk_config().await {
-                Ok(sdk) => sdk,
-                Err(error) => return Ok(Err(error)),
-            };
-            Ok(app::run(config, sdk, metrics, shutdown).await)
-        })
-    });
-    match ran {
-        Ok(Ok(())) => ExitCode::SUCCESS,
-        Ok(Err(StartError::Misconfigured(faults))) => misconfigured(&faults),
-        Ok(Err(error @ StartError::Failed(_))) => failed(&error),
-        Err(error) => failed(&*error),
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(Failed::Misconfigured(faults)) => {
+            faults.iter().for_each(tell);
+            ExitCode::from(MISCONFIGURED)
+        }
+        Err(Failed::Running(error)) => {
+            tell(&error);
+            ExitCode::from(FAILED)
+        }
+        Err(Failed::Told) => ExitCode::from(FAILED),
     }
 }
 
-fn healthcheck(args: &HttpArgs) -> ExitCode {
-    let address = match HttpAddress::read(args) {
-        Ok(address) => address,
-        Err(fault) => return misconfigured(&[fault]),
+fn run(args: RunArgs) -> Result<(), Failed> {
+    let config = Config::read(args, variable).map_err(Failed::Misconfigured)?;
+    runtime()?.block_on(async {
+        let metrics = telemetry::init(&config.telemetry, Reason::ALL.map(Reason::as_str))?;
+        let shutdown = Shutdown::on_signals()?;
+        let sdk = sdk().await?;
+        app::run(config, sdk, metrics, shutdown).await.map_err(start_failed)
+    })
+}
+
+fn healthcheck(args: &HttpArgs) -> Result<(), Failed> {
+    let address = HttpAddress::read(args).map_err(|fault| Failed::Misconfigured(vec![fault]))?;
+    let healthy = runtime()?.block_on(http::ask_health(address))?;
+    if healthy { Ok(()) } else { Err(Failed::Told) }
+}
+
+fn check(args: CheckArgs) -> Result<(), Failed> {
+    let config = Config::read(args.run, variable).map_err(Failed::Misconfigured)?;
+    let findings = runtime()?.block_on(async { Ok::<_, Failed>(check::run(&config, sdk().await?).await) })?;
+    print(if args.json { check::json(&findings) } else { check::table(&findings) })?;
+    if check::all_well(&findings) { Ok(()) } else { Err(Failed::Told) }
+}
+
+fn replay(args: &ReplayArgs) -> Result<(), Failed> {
+    let config = ReplayConfig::read(args, variable).map_err(Failed::Misconfigured)?;
+    let replayed = match &config.queue_url {
+        None => replay::preview(&config, &args.files, &mut std::io::stdout().lock())?,
+        Some(queue_url) => {
+            let sent = runtime()?.block_on(async {
+                Ok::<_, Failed>(replay::send(queue_url, sdk().await?, &args.files).await)
+            });
+            let sent = sent?;
+            print(format_args!("{sent} to {queue_url}"))?;
+            sent
+        }
     };
-    match runtime().and_then(|runtime| runtime.block_on(http::ask_health(address))) {
-        Ok(true) => ExitCode::SUCCESS,
-        Ok(false) => ExitCode::from(FAILED),
-        Err(error) => failed(&*error),
+    replayed.faults.iter().for_each(tell);
+    if replayed.faults.is_empty() { Ok(()) } else { Err(Failed::Told) }
+}
+
+fn dlq_list(args: DlqListArgs) -> Result<(), Failed> {
+    let config = DlqConfig::read(args.queue, args.dlq, args.wanted).map_err(Failed::Misconfigured)?;
+    let letters = runtime()?.block_on(async {
+        let shutdown = Shutdown::on_signals()?;
+        let dead_letters = DeadLetters::of(&config, sdk().await?).await?;
+        Ok::<_, Failed>(dead_letters.list(&config.wanted, &shutdown.drain).await?)
+    })?;
+    print(if args.json { serde_json::to_string_pretty(&letters)? } else { dead_letters::table(&letters) })
+}
+
+fn dlq_redrive(args: DlqRedriveArgs) -> Result<(), Failed> {
+    let config = DlqConfig::read(args.queue, args.dlq, args.wanted).map_err(Failed::Misconfigured)?;
+    let redriven = runtime()?.block_on(async {
+        let dead_letters = DeadLetters::of(&config, sdk().await?).await?;
+        if config.wanted.is_everything() && !args.yes && !confirmed(&dead_letters, &config).await? {
+            return Ok(None);
+        }
+        let shutdown = Shutdown::on_signals()?;
+        Ok::<_, Failed>(Some(dead_letters.redrive(&config.wanted, &shutdown.drain).await))
+    })?;
+    let Some(redriven) = redriven else { return print("nothing was put back") };
+    print(&redriven)?;
+    redriven.faults.iter().for_each(tell);
+    if redriven.faults.is_empty() && !redriven.interrupted { Ok(()) } else { Err(Failed::Told) }
+}
+
+/// Asks whether really every dead letter is meant.
+async fn confirmed(dead_letters: &DeadLetters, config: &DlqConfig) -> Result<bool, Failed> {
+    let count = dead_letters.about_how_many().await;
+    let count = count.map_or_else(|| "all".to_owned(), |count| format!("all of about {count}"));
+    let (from, to) = (dead_letters.url(), &config.queue_url);
+    screen::asks(&format!("Put {count} dead letters of {from} back into {to}?"))?.ok_or_else(|| {
+        let fault = "dlq redrive without --reason and --event puts every dead letter back, and there is no terminal to \
+                     ask on: add --yes if that is meant";
+        Failed::Misconfigured(vec![Fault::new(fault)])
+    })
+}
+
+fn completions(shell: Shell) -> Result<(), Failed> {
+    let mut text = Vec::new();
+    clap_complete::generate(shell, &mut Cli::command(), "trailkeeper", &mut text);
+    Ok(std::io::stdout().write_all(&text)?)
+}
+
+fn man(path: &[String]) -> Result<(), Failed> {
+    let mut command = Cli::command();
+    command.build();
+    let mut page = &command;
+    for name in path {
+        page = page.find_subcommand(name).ok_or_else(|| {
+            Failed::Misconfigured(vec![Fault::new(format!(
+                "there is no command {name:?}: see trailkeeper --help"
+            ))])
+        })?;
+    }
+    Ok(clap_mangen::Man::new(page.clone()).render(&mut std::io::stdout())?)
+}
+
+fn variable(name: &str) -> Option<String> {
+    std::env::var(name).ok()
+}
+
+async fn sdk() -> Result<Sdk, Failed> {
+    app::sdk_config().await.map_err(start_failed)
+}
+
+fn start_failed(error: StartError) -> Failed {
+    match error {
+        StartError::Misconfigured(faults) => Failed::Misconfigured(faults),
+        StartError::Failed(error) => Failed::Running(error),
     }
 }
 
-fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {
-    Ok(tokio::runtime::Builder::new_current_thread().enable_all().build()?)
+fn runtime() -> std::io::Result<tokio::runtime::Runtime> {
+    tokio::runtime::Builder::new_current_thread().enable_all().build()
+}
+
+/// To standard output, whose reader may be gone.
+fn print(text: impl Display) -> Result<(), Failed> {
+    Ok(writeln!(std::io::stdout(), "{text}")?)
 }
 
 #[expect(clippy::print_stderr, reason = "the command line's own answer to whoever typed it")]
-fn misconfigured(faults: &[Fault]) -> ExitCode {
-    for fault in faults {
-        eprintln!("trailkeeper: {fault}");
-    }
-    ExitCode::from(MISCONFIGURED)
+fn tell(what: &impl Display) {
+    eprintln!("trailkeeper: {what}");
 }
 
-#[expect(clippy::print_stderr, reason = "the command line's own answer to whoever typed it")]
-fn failed(error: &(impl std::fmt::Display + ?Sized)) -> ExitCode {
-    eprintln!("trailkeeper: {error}");
-    ExitCode::from(FAILED)
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
 }

@@ -1,5 +1,7 @@
 //! From flags and variables to a configuration that holds: parsed whole, and every fault named at once.
 
+mod commands;
+
 use std::fmt;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::num::NonZeroUsize;
@@ -11,9 +13,11 @@ use secrecy::SecretString;
 use tracing_subscriber::filter::{LevelFilter, Targets};
 use url::Url;
 
-use crate::args::{HttpArgs, RunArgs};
+use crate::args::{DlqArgs, HttpArgs, ModeArgs, QueueArgs, RunArgs};
 use crate::consumer::{PoolConfig, RetryPolicy};
 use crate::telemetry::{LogFormat, MetricsFormat, TelemetryConfig};
+
+pub use commands::{DlqConfig, ReplayConfig, Wanted};
 
 /// Variables of the interface that this version does not act on. Whoever sets one expects something of it, so
 /// it is an error rather than a surprise. Beside each stands the one value that asks for nothing.
@@ -116,20 +120,10 @@ impl Config {
     /// Every fault there is.
     pub fn read(args: RunArgs, environment: impl Fn(&str) -> Option<String>) -> Result<Self, Vec<Fault>> {
         let mut faults = Faults(Vec::new());
-        let mode = faults.one_of(
-            "TRAILKEEPER_MODE",
-            args.mode,
-            &[("restore", Mode::Restore), ("notify", Mode::Notify), ("dry-run", Mode::DryRun)],
-        );
+        let mode = faults.mode(args.mode);
         let slack_webhook = faults.webhook(args.slack_webhook_url, mode);
-        let url = faults.url("TRAILKEEPER_QUEUE_URL", args.queue_url);
-        if url.is_none() && !faults.names("TRAILKEEPER_QUEUE_URL") {
-            faults.add("TRAILKEEPER_QUEUE_URL is required: the URL of the queue to consume".to_owned());
-        }
-        let dead_letter_url = faults.url("TRAILKEEPER_DLQ_URL", args.dlq_url);
-        if url.is_some() && url == dead_letter_url {
-            faults.add("TRAILKEEPER_DLQ_URL is the queue itself: poison would go round for ever".to_owned());
-        }
+        let url = faults.queue(args.queue);
+        let dead_letter_url = faults.dead_letters(args.dlq, url.as_deref());
         let wait = faults.seconds("TRAILKEEPER_WAIT_SECONDS", args.wait_seconds, 0..=20, 20);
         let visibility = faults.seconds(
             "TRAILKEEPER_VISIBILITY_TIMEOUT_SECONDS",
@@ -264,6 +258,27 @@ impl Faults {
         let words: Vec<&str> = values.iter().map(|(word, _)| *word).collect();
         self.add(format!("{name} is {text:?}, not one of {}", words.join(", ")));
         default
+    }
+
+    fn mode(&mut self, args: ModeArgs) -> Mode {
+        let modes = [("restore", Mode::Restore), ("notify", Mode::Notify), ("dry-run", Mode::DryRun)];
+        self.one_of("TRAILKEEPER_MODE", args.mode, &modes)
+    }
+
+    fn queue(&mut self, args: QueueArgs) -> Option<String> {
+        let url = self.url("TRAILKEEPER_QUEUE_URL", args.queue_url);
+        if url.is_none() && !self.names("TRAILKEEPER_QUEUE_URL") {
+            self.add("TRAILKEEPER_QUEUE_URL is required: the URL of the queue to consume".to_owned());
+        }
+        url
+    }
+
+    fn dead_letters(&mut self, args: DlqArgs, queue: Option<&str>) -> Option<String> {
+        let url = self.url("TRAILKEEPER_DLQ_URL", args.dlq_url);
+        if url.is_some() && url.as_deref() == queue {
+            self.add("TRAILKEEPER_DLQ_URL is the queue itself: poison would go round for ever".to_owned());
+        }
+        url
     }
 
     fn url(&mut self, name: &str, text: Option<String>) -> Option<String> {

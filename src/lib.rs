@@ -19,6 +19,7 @@ pub mod config;
 pub mod consumer;
 pub mod event;
 pub mod http;
+pub mod operate;
 pub mod protection;
 pub mod respond;
 pub mod state;

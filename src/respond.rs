@@ -2,9 +2,11 @@
 
 pub mod accounts;
 pub mod message;
+pub mod preview;
 pub mod responder;
 pub mod restore;
 pub mod slack;
+pub mod trails;
 mod work;
 
 pub use work::Means;

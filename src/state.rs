@@ -6,6 +6,7 @@
 
 mod dynamodb;
 mod memory;
+mod table;
 
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
@@ -21,6 +22,7 @@ use crate::event::EventId;
 
 pub use dynamodb::DynamoStore;
 pub use memory::MemoryStore;
+pub use table::{Table, Unseen};
 
 /// The right to work on an event, until its lease runs out.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -7,6 +7,7 @@ use time::OffsetDateTime;
 use tokio::time::Instant;
 
 use super::disposition::Reason;
+use super::label::Label;
 use super::retry::Failure;
 
 /// The most messages in one receive, and the most entries in one batch; SQS's own limit.
@@ -35,8 +36,8 @@ pub struct Delivery {
     pub sent_at: Option<OffsetDateTime>,
     /// Receives so far, this one included. Not attempts: deploys and throttles raise it.
     pub receive_count: u32,
-    /// Whether it comes back from the dead-letter queue: it still carries the reason it went there with.
-    pub redriven: bool,
+    /// What it carries if it comes back from the dead-letter queue.
+    pub label: Option<Label>,
     /// When the receive that brought it was answered. It is hidden from a moment just before.
     pub received_at: Instant,
 }

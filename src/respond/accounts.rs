@@ -63,7 +63,8 @@ impl Accounts {
         }
     }
 
-    fn client_in(&self, region: &Region) -> Client {
+    /// A client for `region`, in the own account.
+    pub fn client_in(&self, region: &Region) -> Client {
         let mut clients = self.clients.lock().unwrap_or_else(PoisonError::into_inner);
         if clients.len() >= MAX_CLIENTS && !clients.contains_key(region) {
             clients.clear();

@@ -291,24 +291,25 @@ fn shown(value: &str) -> String {
     cut_shown(value, MAX_VALUE_CHARS)
 }
 
-/// A value made harmless: no control or direction marks, at most `max` characters, and Slack's three
-/// characters escaped (<https://docs.slack.dev/messaging/formatting-message-text#escaping>).
+/// A value made harmless for Slack, its three characters escaped
+/// (<https://docs.slack.dev/messaging/formatting-message-text#escaping>).
 fn cut_shown(value: &str, max: usize) -> String {
-    let mut shown = String::with_capacity(value.len().min(max) + 8);
+    harmless(value, max).replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;")
+}
+
+/// A value without control and direction marks, of at most `max` characters.
+#[must_use]
+pub fn harmless(value: &str, max: usize) -> String {
+    let mut harmless = String::with_capacity(value.len().min(max) + 8);
     for (position, char) in value.chars().enumerate() {
         if position == max {
-            shown.push('…');
+            harmless.push('…');
             break;
         }
-        match char {
-            '&' => shown.push_str("&amp;"),
-            '<' => shown.push_str("&lt;"),
-            '>' => shown.push_str("&gt;"),
-            _ if char.is_control() || is_invisible(char) => shown.push('\u{fffd}'),
-            _ => shown.push(char),
-        }
+        let hidden = char.is_control() || is_invisible(char);
+        harmless.push(if hidden { '\u{fffd}' } else { char });
     }
-    shown
+    harmless
 }
 
 /// Marks that change the direction of text, or hide in it.
@@ -323,7 +324,8 @@ fn stamp(time: OffsetDateTime) -> String {
 }
 
 /// `3 s`, `4 min 10 s`, `2 h 5 min`, `3 d 1 h`: two units say enough.
-fn duration(duration: Duration) -> String {
+#[must_use]
+pub fn duration(duration: Duration) -> String {
     let seconds = duration.as_secs();
     match (seconds / 86_400, seconds / 3_600 % 24, seconds / 60 % 60, seconds % 60) {
         (0, 0, 0, 0) => "less than 1 s".to_owned(),

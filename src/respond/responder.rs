@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+use super::preview::would;
 use super::slack::Notifier;
 use super::work::{Finished, Means, Work};
 use crate::consumer::disposition::decide;
@@ -39,7 +40,7 @@ impl<S: Store, N: Notifier> Responder<S, N> {
             (Means::Restore(_, slack) | Means::Notify(slack), _) => slack,
         };
         let asked_at = Instant::now();
-        let redriven = delivery.redriven.then_some(delivery.message_id.as_str());
+        let redriven = delivery.label.as_ref().map(|_| delivery.message_id.as_str());
         let claim = match self.store.claim(&event.id, self.lease, redriven).await {
             Ok(Claimed::Yours(claim)) => claim,
             Ok(Claimed::Held { ends_in }) => {
@@ -186,13 +187,4 @@ fn bury(delivery: &Delivery, malformed: &Malformed, hold: &Hold) -> Disposition 
     let message_id = &delivery.message_id;
     tracing::warn!(%message_id, outcome = outcome.as_str(), reason = reason.as_str(), detail = %malformed, "decided");
     Disposition::DeadLetter { reason, detail: malformed.to_string() }
-}
-
-/// What a dry run would do.
-fn would(kind: Kind) -> &'static str {
-    match kind {
-        Kind::Stopped => "restart the trail and tell",
-        Kind::Weakened | Kind::Attempted => "tell",
-        Kind::Other => "ignore",
-    }
 }

@@ -4,7 +4,7 @@ use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use reqwest::StatusCode;
-use reqwest::header::RETRY_AFTER;
+use reqwest::header::{CONTENT_TYPE, RETRY_AFTER};
 use secrecy::{ExposeSecret, SecretString};
 use tokio::time::Instant;
 
@@ -25,6 +25,10 @@ const MAX_WAIT: Duration = Duration::from_mins(15);
 /// How much of an error answer is read: Slack's are one word.
 const MAX_ERROR_BYTES: usize = 64;
 
+/// What a live webhook says of something that is not a message. Nobody documents it; those who look for leaked
+/// webhooks rely on it.
+const ALIVE: [&str; 3] = ["invalid_payload", "no_text", "missing_text_or_fallback_or_attachments"];
+
 /// Where people are told. Slack is; the simulation has one that fails in every way in which Slack can.
 pub trait Notifier: Send + Sync + 'static {
     /// Posts one message. The future may be dropped at any await; the message may then have been posted.
@@ -37,6 +41,13 @@ pub struct Slack {
     http: reqwest::Client,
     webhook: SecretString,
     turns: Mutex<Turns>,
+}
+
+/// What Slack answered.
+struct Answer {
+    status: StatusCode,
+    retry_after: Option<Duration>,
+    word: Option<String>,
 }
 
 /// Who may post when, once Slack has asked for patience.
@@ -77,25 +88,47 @@ impl Slack {
         Ok(Self { http, webhook, turns: Mutex::new(Turns { quiet_until: now, last_given: now }) })
     }
 
+    /// Whether the webhook would take a message, found out without posting: what is sent is not JSON. A live webhook
+    /// answers that, and a dead one that it is dead.
+    pub async fn check(&self) -> Result<(), PostError> {
+        let request = self.http.post(self.webhook.expose_secret()).header(CONTENT_TYPE, "application/json");
+        let answer = self.ask(request.body("trailkeeper asks, and posts nothing")).await?;
+        if answer.word.as_deref().is_some_and(|word| ALIVE.contains(&word)) {
+            return Ok(());
+        }
+        self.meaning(answer)
+    }
+
     async fn send(&self, message: &Message) -> Result<(), PostError> {
         let request = self.http.post(self.webhook.expose_secret()).json(&message.payload());
+        let answer = self.ask(request).await?;
+        self.meaning(answer)
+    }
+
+    async fn ask(&self, request: reqwest::RequestBuilder) -> Result<Answer, PostError> {
         // The URL is the secret, and reqwest's errors name it.
         let answer = request
             .send()
             .await
             .map_err(|error| PostError::Failed(format!("Slack was not reached: {}", reason(error))))?;
         let status = answer.status();
+        let retry_after = answer.headers().get(RETRY_AFTER);
+        let seconds = retry_after.and_then(|value| value.to_str().ok()).and_then(|text| text.parse().ok());
+        let retry_after = seconds.map(Duration::from_secs);
+        let word = if status.is_success() { None } else { error_word(answer).await };
+        Ok(Answer { status, retry_after, word })
+    }
+
+    fn meaning(&self, Answer { status, retry_after, word }: Answer) -> Result<(), PostError> {
         if status.is_success() {
             return Ok(());
         }
         if status == StatusCode::TOO_MANY_REQUESTS {
-            let retry_after = answer.headers().get(RETRY_AFTER);
-            let seconds =
-                retry_after.and_then(|value| value.to_str().ok()).and_then(|text| text.parse().ok());
-            let after = seconds.map_or(DEFAULT_RETRY_AFTER, Duration::from_secs).min(MAX_WAIT);
+            let after = retry_after.unwrap_or(DEFAULT_RETRY_AFTER).min(MAX_WAIT);
             return Err(PostError::NotOurTurn { after: self.turns().quiet(after) });
         }
-        let told = format!("Slack answered {}{}", status.as_u16(), error_word(answer).await);
+        let word = word.map(|word| format!(" ({word})")).unwrap_or_default();
+        let told = format!("Slack answered {}{word}", status.as_u16());
         Err(match status {
             StatusCode::REQUEST_TIMEOUT => PostError::Failed(told),
             _ if status.is_client_error() || status.is_redirection() => {
@@ -167,7 +200,7 @@ fn reason(error: reqwest::Error) -> String {
 
 /// Slack's error word (`no_service`, `channel_is_archived`), if the answer is one; anything else in an answer
 /// is not for logs.
-async fn error_word(mut answer: reqwest::Response) -> String {
+async fn error_word(mut answer: reqwest::Response) -> Option<String> {
     let mut body = Vec::new();
     while body.len() <= MAX_ERROR_BYTES
         && let Ok(Some(chunk)) = answer.chunk().await
@@ -177,5 +210,5 @@ async fn error_word(mut answer: reqwest::Response) -> String {
     let is_word = !body.is_empty()
         && body.len() <= MAX_ERROR_BYTES
         && body.iter().all(|byte| byte.is_ascii_lowercase() || *byte == b'_');
-    if is_word { format!(" ({})", String::from_utf8_lossy(&body)) } else { String::new() }
+    is_word.then(|| String::from_utf8_lossy(&body).into_owned())
 }

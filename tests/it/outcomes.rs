@@ -358,7 +358,7 @@ async fn an_event_tried_as_often_as_allowed_is_told_and_becomes_a_dead_letter() 
 
 #[tokio::test]
 async fn in_notify_mode_people_are_told_and_nothing_is_restarted() {
-    let scene = Scene::start_with(|args| args.mode = Some("notify".to_owned())).await;
+    let scene = Scene::start_with(|args| args.mode.mode = Some("notify".to_owned())).await;
     scene.aws.stopped_trail("audit", REGION).await;
     scene.handle(stop("e-1", "audit")).await;
     assert!(!scene.aws.is_logging("audit", REGION).await);
@@ -370,7 +370,7 @@ async fn in_notify_mode_people_are_told_and_nothing_is_restarted() {
 async fn in_a_dry_run_nothing_is_restarted_and_nobody_is_told() {
     let (aws, slack) = (Aws::start().await, Slack::start().await);
     let mut args = args(&aws, &slack);
-    args.mode = Some("dry-run".to_owned());
+    args.mode.mode = Some("dry-run".to_owned());
     args.slack_webhook_url = None;
     let worker = Worker::start_with(&aws, args);
     let scene = Scene { aws, slack, worker };

@@ -36,7 +36,7 @@ impl MemoryQueue {
             body: String::new(),
             sent_at: None,
             receive_count: 1,
-            redriven: false,
+            label: None,
             received_at: Instant::now(),
         };
         queue.messages.lock().expect("whole").extend((0..count).map(message));

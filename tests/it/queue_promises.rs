@@ -42,7 +42,7 @@ pub(super) async fn promises(
     // A message that was received is hidden from the next receive.
     send("one").await;
     let first = receive(queue).await;
-    assert_eq!((first.body.as_str(), first.receive_count, first.redriven), ("one", 1, false));
+    assert_eq!((first.body.as_str(), first.receive_count, first.label.is_some()), ("one", 1, false));
     assert!(first.sent_at.is_some());
     assert!(brings_nothing(queue).await);
 
@@ -107,7 +107,7 @@ pub(super) async fn promises_of_batches(queue: &impl Queue, send: impl AsyncFn(&
 async fn sqs_keeps_the_promises_of_a_queue() {
     let aws = Aws::start().await;
     let clients = SqsClients::new(&aws.sdk_config(), SHORT);
-    let queue = clients.queue(aws.queue_url("events"), aws.queue_url("poison"), SHORT, VISIBILITY);
+    let queue = clients.queue(aws.queue_url("events"), aws.queue_url("poison"), VISIBILITY);
     let buried = async || {
         let letters = aws.dead_letters().await;
         letters.iter().map(|letter| letter.body().unwrap_or_default().to_owned()).collect()

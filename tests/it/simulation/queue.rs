@@ -8,7 +8,7 @@ use time::OffsetDateTime;
 use tokio::time::Instant;
 use trailkeeper::clock;
 use trailkeeper::consumer::queue::{DeadLetter, SettleError};
-use trailkeeper::consumer::{Delivery, Failure, Queue, ReceiptHandle};
+use trailkeeper::consumer::{Delivery, Failure, Label, Queue, ReceiptHandle};
 
 use super::world::{Process, Side, World, locked};
 
@@ -119,7 +119,7 @@ impl World {
                 body: message.body.clone(),
                 sent_at: Some(message.sent_at),
                 receive_count: message.receives,
-                redriven: message.redriven,
+                label: message.redriven.then(Label::default),
                 received_at: now,
             });
         }

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use tokio::task::JoinHandle;
 use trailkeeper::app::{self, StartError};
-use trailkeeper::args::RunArgs;
+use trailkeeper::args::{QueueArgs, RunArgs};
 use trailkeeper::config::{Config, Fault};
 use trailkeeper::consumer::Shutdown;
 use trailkeeper::telemetry::Metrics;
@@ -27,7 +27,7 @@ pub struct Worker {
 pub fn args(aws: &Aws, slack: &Slack) -> RunArgs {
     let some = |text: &str| Some(text.to_owned());
     RunArgs {
-        queue_url: Some(aws.queue_url("events")),
+        queue: QueueArgs { queue_url: Some(aws.queue_url("events")) },
         slack_webhook_url: Some(slack.webhook()),
         wait_seconds: some("1"),
         visibility_timeout_seconds: some("30"),

@@ -1,0 +1,81 @@
+//! What a dead letter says of itself, in message attributes. Pure.
+
+use super::queue::DeadLetter;
+
+/// Every dead letter of ours carries this; one that comes back still does.
+pub const REASON: &str = "trailkeeper.reason";
+const DETAIL: &str = "trailkeeper.detail";
+const ATTEMPTS: &str = "trailkeeper.attempts";
+const EVENT_ID: &str = "trailkeeper.event_id";
+const SOURCE_MESSAGE_ID: &str = "trailkeeper.source_message_id";
+const FAILED_AT: &str = "trailkeeper.failed_at";
+
+/// The longest `trailkeeper.detail`, in characters: a sentence, not a report.
+const MAX_DETAIL_CHARS: usize = 512;
+
+/// Why a message is dead. It stays on the message when that is put back, so that what was tried before counts on.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Label {
+    /// A [`super::Reason`], or what another version called it.
+    pub reason: String,
+    /// What exactly.
+    pub detail: Option<String>,
+    /// Executions in all, those before the message was put back included.
+    pub attempts: u32,
+    /// The event's id, where the message has one.
+    pub event_id: Option<String>,
+    /// The message's id in the queue that it came from.
+    pub source_message_id: Option<String>,
+    /// When it was given up, as RFC 3339 has it.
+    pub failed_at: Option<String>,
+}
+
+impl Label {
+    /// The names of the attributes.
+    pub const NAMES: [&str; 6] = [REASON, DETAIL, ATTEMPTS, EVENT_ID, SOURCE_MESSAGE_ID, FAILED_AT];
+
+    /// What is written on `letter`, given up at `failed_at`.
+    #[must_use]
+    pub fn of(letter: &DeadLetter, failed_at: Option<String>) -> Self {
+        let before = letter.delivery.label.as_ref().map_or(0, |label| label.attempts);
+        Self {
+            reason: letter.reason.as_str().to_owned(),
+            detail: Some(plain(&letter.detail)),
+            attempts: before.saturating_add(letter.attempts),
+            event_id: letter.subject.clone(),
+            source_message_id: Some(letter.delivery.message_id.clone()),
+            failed_at,
+        }
+    }
+
+    /// Reads the attributes of a message; `None` if it has no reason, and so was never given up by us.
+    pub fn read(attribute: impl Fn(&str) -> Option<String>) -> Option<Self> {
+        Some(Self {
+            reason: attribute(REASON)?,
+            detail: attribute(DETAIL),
+            attempts: attribute(ATTEMPTS).and_then(|count| count.parse().ok()).unwrap_or_default(),
+            event_id: attribute(EVENT_ID),
+            source_message_id: attribute(SOURCE_MESSAGE_ID),
+            failed_at: attribute(FAILED_AT),
+        })
+    }
+
+    /// The attributes, by name. SQS takes no empty ones.
+    pub fn attributes(&self) -> impl Iterator<Item = (&'static str, String)> {
+        let Self { reason, detail, attempts, event_id, source_message_id, failed_at } = self.clone();
+        let fields = [
+            (REASON, Some(reason)),
+            (DETAIL, detail),
+            (ATTEMPTS, Some(attempts.to_string())),
+            (EVENT_ID, event_id),
+            (SOURCE_MESSAGE_ID, source_message_id),
+            (FAILED_AT, failed_at),
+        ];
+        fields.into_iter().filter_map(|(name, value)| Some((name, value.filter(|value| !value.is_empty())?)))
+    }
+}
+
+/// SQS refuses control characters in attributes.
+fn plain(text: &str) -> String {
+    text.chars().map(|char| if char.is_control() { ' ' } else { char }).take(MAX_DETAIL_CHARS).collect()
+}

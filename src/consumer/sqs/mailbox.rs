@@ -1,0 +1,166 @@
+//! Receiving from one queue, and settling what was received.
+
+use std::time::Duration;
+
+use aws_sdk_sqs::Client;
+use aws_sdk_sqs::error::{ProvideErrorMetadata, SdkError};
+use aws_sdk_sqs::types::{
+    BatchResultErrorEntry, ChangeMessageVisibilityBatchRequestEntry, DeleteMessageBatchRequestEntry, Message,
+    MessageSystemAttributeName,
+};
+use time::OffsetDateTime;
+use tokio::time::Instant;
+
+use super::{entry_error, failure, result_of};
+use crate::consumer::label::Label;
+use crate::consumer::queue::{Delivery, ReceiptHandle, SettleError};
+use crate::consumer::retry::Failure;
+use crate::telemetry::{self, SqsOperation, SqsResult};
+
+/// A queue to receive from.
+///
+/// Receiving and settling have clients of their own, and so connections of their own: however many long polls
+/// hang, a delete never waits for one of them.
+#[derive(Debug, Clone)]
+pub struct Mailbox {
+    pub(super) receiving: Client,
+    pub(super) settling: Client,
+    pub(super) url: String,
+    pub(super) wait: Duration,
+    pub(super) visibility: Duration,
+}
+
+impl Mailbox {
+    /// See [`crate::consumer::Queue::receive`].
+    pub async fn receive(&self, max: usize) -> Result<Vec<Delivery>, Failure> {
+        let answer = self
+            .receiving
+            .receive_message()
+            .queue_url(&self.url)
+            .max_number_of_messages(i32::try_from(max).unwrap_or(1))
+            .wait_time_seconds(seconds(self.wait))
+            .visibility_timeout(seconds(self.visibility))
+            .message_system_attribute_names(MessageSystemAttributeName::SentTimestamp)
+            .message_system_attribute_names(MessageSystemAttributeName::ApproximateReceiveCount)
+            .set_message_attribute_names(Some(Label::NAMES.map(str::to_owned).to_vec()))
+            .send()
+            .await;
+        let received_at = Instant::now();
+        telemetry::sqs_request(SqsOperation::Receive, result_of(&answer));
+        let answer = answer.map_err(|error| failure(&error, "receiving from the queue"))?;
+        Ok(answer
+            .messages
+            .unwrap_or_default()
+            .into_iter()
+            .filter_map(|message| delivery(message, received_at))
+            .collect())
+    }
+
+    /// See [`crate::consumer::Queue::delete`].
+    pub async fn delete(&self, receipts: &[ReceiptHandle]) -> Vec<Result<(), SettleError>> {
+        let entries = receipts.iter().enumerate().filter_map(|(position, receipt)| {
+            DeleteMessageBatchRequestEntry::builder()
+                .id(position.to_string())
+                .receipt_handle(&receipt.0)
+                .build()
+                .ok()
+        });
+        let request = self.settling.delete_message_batch().queue_url(&self.url);
+        let answer = request.set_entries(Some(entries.collect())).send().await;
+        match answer {
+            Ok(answer) => by_position(SqsOperation::Delete, receipts.len(), answer.failed()),
+            Err(error) => all_failed(SqsOperation::Delete, receipts.len(), &error),
+        }
+    }
+
+    /// See [`crate::consumer::Queue::hide`].
+    pub async fn hide(&self, entries: &[(ReceiptHandle, Duration)]) -> Vec<Result<(), SettleError>> {
+        let count = entries.len();
+        let entries = entries.iter().enumerate().filter_map(|(position, (receipt, hidden))| {
+            ChangeMessageVisibilityBatchRequestEntry::builder()
+                .id(position.to_string())
+                .receipt_handle(&receipt.0)
+                .visibility_timeout(seconds(*hidden))
+                .build()
+                .ok()
+        });
+        let request = self.settling.change_message_visibility_batch().queue_url(&self.url);
+        let answer = request.set_entries(Some(entries.collect())).send().await;
+        match answer {
+            Ok(answer) => by_position(SqsOperation::Hide, count, answer.failed()),
+            Err(error) => all_failed(SqsOperation::Hide, count, &error),
+        }
+    }
+}
+
+/// A message without a receipt handle could never be settled; SQS sends none such.
+fn delivery(message: Message, received_at: Instant) -> Option<Delivery> {
+    let attribute =
+        |name| message.attributes.as_ref().and_then(|all| all.get(&name)).and_then(|text| text.parse().ok());
+    let sent_at = attribute(MessageSystemAttributeName::SentTimestamp).and_then(|millis: i64| {
+        OffsetDateTime::from_unix_timestamp_nanos(i128::from(millis) * 1_000_000).ok()
+    });
+    let receive_count = attribute(MessageSystemAttributeName::ApproximateReceiveCount)
+        .and_then(|count: i64| u32::try_from(count).ok())
+        .unwrap_or(1);
+    let written = message.message_attributes.as_ref();
+    let label = Label::read(|name| written?.get(name)?.string_value().map(str::to_owned));
+    Some(Delivery {
+        message_id: message.message_id.unwrap_or_default(),
+        receipt: ReceiptHandle(message.receipt_handle?),
+        body: message.body.unwrap_or_default(),
+        sent_at,
+        receive_count,
+        label,
+        received_at,
+    })
+}
+
+fn seconds(duration: Duration) -> i32 {
+    // Up, so that nothing comes back before its time.
+    i32::try_from(duration.as_millis().div_ceil(1_000)).unwrap_or(i32::MAX)
+}
+
+/// One result for each position of a batch; what is not in `failed` went well.
+fn by_position(
+    operation: SqsOperation,
+    count: usize,
+    failed: &[BatchResultErrorEntry],
+) -> Vec<Result<(), SettleError>> {
+    telemetry::sqs_request(operation, if failed.is_empty() { SqsResult::Ok } else { SqsResult::Partial });
+    let mut results = vec![Ok(()); count];
+    for entry in failed {
+        let position = entry.id().parse::<usize>().ok();
+        if let Some(result) = position.and_then(|position| results.get_mut(position)) {
+            *result = Err(entry_error(entry.code(), entry.sender_fault()));
+        }
+    }
+    results
+}
+
+fn all_failed<E>(operation: SqsOperation, count: usize, error: &SdkError<E>) -> Vec<Result<(), SettleError>>
+where
+    E: ProvideErrorMetadata + std::error::Error + 'static,
+{
+    telemetry::sqs_request(operation, SqsResult::Error);
+    // A batch of one stale handle is refused as a whole by some servers.
+    let stale = matches!(error.code(), Some("ReceiptHandleIsInvalid" | "InvalidParameterValue"));
+    let error = if stale && count == 1 {
+        SettleError::Gone
+    } else {
+        failure(error, "settling a batch of messages").into()
+    };
+    vec![Err(error); count]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_wait_is_rounded_up_to_whole_seconds() {
+        assert_eq!(seconds(Duration::ZERO), 0);
+        assert_eq!(seconds(Duration::from_millis(1)), 1);
+        assert_eq!(seconds(Duration::from_mins(5)), 300);
+    }
+}

@@ -1,0 +1,168 @@
+//! Sending to one queue.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use aws_sdk_sqs::Client;
+use aws_sdk_sqs::types::{MessageAttributeValue, SendMessageBatchRequestEntry};
+
+use super::{failure, result_of};
+use crate::consumer::label::Label;
+use crate::consumer::queue::BATCH;
+use crate::consumer::retry::{Failure, RetryPolicy};
+use crate::telemetry::{self, SqsOperation};
+
+/// What SQS carries for body and attributes together, in bytes; of a batch, for all of its messages.
+const MAX_BYTES: usize = 1_048_576;
+
+const DATA_TYPE: &str = "String";
+/// Tries of one request, some seconds in all.
+const TRIES: RetryPolicy =
+    RetryPolicy { max_attempts: 6, base: Duration::from_millis(200), max: Duration::from_secs(5) };
+
+/// A queue to send to.
+#[derive(Debug, Clone)]
+pub struct Outbox {
+    pub(super) client: Client,
+    pub(super) url: String,
+}
+
+/// A message that is to be sent.
+#[derive(Clone)]
+pub struct Letter {
+    /// The body.
+    pub body: String,
+    /// What it carries from the dead-letter queue, or takes there.
+    pub label: Option<Label>,
+}
+
+impl Letter {
+    /// What SQS counts of it, in bytes.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        let attributes = self.label.iter().flat_map(Label::attributes);
+        self.body.len()
+            + attributes.map(|(name, value)| name.len() + DATA_TYPE.len() + value.len()).sum::<usize>()
+    }
+}
+
+impl Outbox {
+    /// The queue's URL.
+    #[must_use]
+    pub fn url(&self) -> &str {
+        &self.url
+    }
+
+    /// Sends one message.
+    ///
+    /// SQS counts attributes into its limit. A body that leaves no room for them goes alone: its reason is then in
+    /// the log only, but it is not lost.
+    pub async fn send(&self, letter: Letter) -> Result<(), Failure> {
+        let fits = letter.bytes() <= MAX_BYTES;
+        if !fits {
+            let reason = letter.label.as_ref().map(|label| &label.reason);
+            tracing::warn!(reason, "no room for attributes on the dead letter");
+        }
+        let attributes = letter.label.filter(|_| fits).map(|label| attributes(&label));
+        let request = self.client.send_message().queue_url(&self.url);
+        let answer = request.message_body(letter.body).set_message_attributes(attributes).send().await;
+        telemetry::sqs_request(SqsOperation::DeadLetter, result_of(&answer));
+        answer.map(drop).map_err(|error| failure(&error, "copying to the dead-letter queue"))
+    }
+
+    /// Sends a batch of [`batches`], and what SQS does not take for now again. One result for each, in order: the id
+    /// that the queue gave it.
+    pub async fn send_all(&self, letters: &[Letter]) -> Vec<Result<String, Failure>> {
+        let mut results = self.send_once(letters).await;
+        for wait in TRIES.waits() {
+            let may_pass = |result: &Result<_, _>| matches!(result, Err(Failure::Transient { .. }));
+            let again: Vec<_> = (0..letters.len()).filter(|position| may_pass(&results[*position])).collect();
+            if again.is_empty() {
+                break;
+            }
+            tokio::time::sleep(wait).await;
+            let left: Vec<_> = again.iter().map(|position| letters[*position].clone()).collect();
+            for (position, result) in again.into_iter().zip(self.send_once(&left).await) {
+                results[position] = result;
+            }
+        }
+        results
+    }
+
+    async fn send_once(&self, letters: &[Letter]) -> Vec<Result<String, Failure>> {
+        let entries = letters.iter().enumerate().filter_map(|(position, letter)| {
+            SendMessageBatchRequestEntry::builder()
+                .id(position.to_string())
+                .message_body(&letter.body)
+                .set_message_attributes(letter.label.as_ref().map(attributes))
+                .build()
+                .ok()
+        });
+        let request = self.client.send_message_batch().queue_url(&self.url);
+        let answer = match request.set_entries(Some(entries.collect())).send().await {
+            Ok(answer) => answer,
+            Err(error) => return vec![Err(failure(&error, "sending to the queue")); letters.len()],
+        };
+        let unanswered = Err(Failure::transient("SQS did not say what became of a message"));
+        let mut results = vec![unanswered; letters.len()];
+        let place = |id: &str| id.parse::<usize>().ok().filter(|position| *position < letters.len());
+        for sent in answer.successful() {
+            if let Some(position) = place(sent.id()) {
+                results[position] = Ok(sent.message_id().to_owned());
+            }
+        }
+        for entry in answer.failed() {
+            if let Some(position) = place(entry.id()) {
+                let refused = format!("SQS refused a message: {}", entry.code());
+                let may_pass = !entry.sender_fault();
+                results[position] =
+                    Err(if may_pass { Failure::transient(refused) } else { Failure::permanent(refused) });
+            }
+        }
+        results
+    }
+}
+
+/// As many messages in a request as SQS takes: ten, of a mebibyte together.
+#[must_use]
+pub fn batches(letters: impl IntoIterator<Item = Letter>) -> Vec<Vec<Letter>> {
+    let mut batches: Vec<Vec<Letter>> = Vec::new();
+    let mut bytes = 0;
+    for letter in letters {
+        bytes += letter.bytes();
+        match batches.last_mut() {
+            Some(batch) if batch.len() < BATCH && bytes <= MAX_BYTES => batch.push(letter),
+            _ => {
+                bytes = letter.bytes();
+                batches.push(vec![letter]);
+            }
+        }
+    }
+    batches
+}
+
+fn attributes(label: &Label) -> HashMap<String, MessageAttributeValue> {
+    label
+        .attributes()
+        .filter_map(|(name, value)| {
+            let built = MessageAttributeValue::builder().data_type(DATA_TYPE).string_value(value).build();
+            Some((name.to_owned(), built.ok()?))
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_batch_is_ten_messages_or_a_mebibyte() {
+        let sizes = |lengths: &[usize]| -> Vec<usize> {
+            let letters = lengths.iter().map(|length| Letter { body: "x".repeat(*length), label: None });
+            batches(letters).iter().map(Vec::len).collect()
+        };
+        assert!(sizes(&[]).is_empty());
+        assert_eq!(sizes(&[1; 21]), [10, 10, 1]);
+        assert_eq!(sizes(&[MAX_BYTES, 1, MAX_BYTES - 1, 1]), [1, 2, 1]);
+    }
+}

@@ -1,0 +1,342 @@
+//! Tries everything that the configuration names, and changes nothing.
+
+use indicatif::ProgressBar;
+use serde_json::json;
+
+use super::finding::{Check, Finding, Status};
+use super::judge::{self, Attributes};
+use super::{identity, screen};
+use crate::aws::{self, Sdk};
+use crate::config::{Config, Mode};
+use crate::consumer::redrive::RedrivePolicy;
+use crate::consumer::sqs::SqsClients;
+use crate::consumer::{Failure, RetryPolicy};
+use crate::event::{Region, TrailArn};
+use crate::respond::accounts::Accounts;
+use crate::respond::slack::{PostError, Slack};
+use crate::respond::trails::{Meaning, Refusal, Trails, another_region};
+use crate::state::{DynamoStore, Table, Unseen};
+
+/// Stands in the user agent of the calls.
+const APP_NAME: &str = "trailkeeper-check";
+/// For what fails for now: a check that throttling makes fail would be believed.
+const TRIES: RetryPolicy = RetryPolicy {
+    max_attempts: 4,
+    base: std::time::Duration::from_millis(500),
+    max: std::time::Duration::from_secs(3),
+};
+
+/// Makes every check, one after the other, and returns what was found in that order.
+pub async fn run(config: &Config, sdk: Sdk) -> Vec<Finding> {
+    let mut checks =
+        Checks { config, sdk: aws::named(sdk, APP_NAME), progress: screen::spinner(), findings: Vec::new() };
+    checks.progress.enable_steady_tick(std::time::Duration::from_millis(100));
+    checks.identity().await;
+    checks.queues().await;
+    checks.state_table().await;
+    checks.trails().await;
+    checks.slack().await;
+    checks.progress.finish_and_clear();
+    checks.findings
+}
+
+/// Whether nothing failed.
+#[must_use]
+pub fn all_well(findings: &[Finding]) -> bool {
+    findings.iter().all(|finding| finding.status != Status::Failed)
+}
+
+/// The findings for people.
+#[must_use]
+pub fn table(findings: &[Finding]) -> String {
+    let mut table = screen::table(&["", "check", "found, and what to do"]);
+    for finding in findings {
+        let subject = finding.subject.iter().map(|subject| format!("{subject}: "));
+        let todo = finding.todo.iter().map(|todo| format!("\n→ {todo}"));
+        let text: String = subject.chain([finding.found.clone()]).chain(todo).collect();
+        table.add_row([finding.status.as_str(), finding.check.as_str(), &text]);
+    }
+    let count = |status| findings.iter().filter(|finding| finding.status == status).count();
+    let (failed, warnings, unknown) = (count(Status::Failed), count(Status::Warning), count(Status::Unknown));
+    let good = findings.len() - failed - warnings - unknown;
+    format!("{table}\n{good} ok, {warnings} warnings, {unknown} unknown, {failed} failed")
+}
+
+/// The findings for machines.
+#[must_use]
+pub fn json(findings: &[Finding]) -> String {
+    format!("{:#}", json!({ "ok": all_well(findings), "checks": findings }))
+}
+
+struct Checks<'a> {
+    config: &'a Config,
+    sdk: Sdk,
+    progress: ProgressBar,
+    findings: Vec<Finding>,
+}
+
+impl Checks<'_> {
+    fn found(&mut self, finding: Finding) {
+        self.findings.push(finding);
+    }
+
+    fn looks_at(&self, what: &str) {
+        self.progress.set_message(format!("looks at {what}"));
+    }
+
+    async fn identity(&mut self) {
+        self.looks_at("the credentials");
+        let (identity, offset) = identity::ask(&self.sdk).await;
+        self.found(match identity {
+            Ok(who) => Finding::ok(Check::Credentials, format!("{} in account {}", who.arn, who.account)),
+            Err(error) => Finding::failed(
+                Check::Credentials,
+                format!("AWS does not know who this is: {error}"),
+                "look at the role, the profile or the variables that the credentials come from",
+            ),
+        });
+        self.found(match offset {
+            Some(offset) => judge::clock(offset),
+            None => Finding::new(
+                Check::Clock,
+                Status::Unknown,
+                "AWS did not say the time",
+                "see why STS does not answer",
+            ),
+        });
+    }
+
+    async fn queues(&mut self) {
+        self.looks_at("the queue");
+        let clients = SqsClients::new(&self.sdk, self.config.queue.wait);
+        let url = self.config.queue.url.clone();
+        let queue = match attributes(&clients, &url).await {
+            Ok(queue) => queue,
+            Err(failure) => {
+                let todo = "check TRAILKEEPER_QUEUE_URL, and allow sqs:GetQueueAttributes on the queue";
+                self.found(Finding::failed(Check::Queue, format!("{url}: {failure}"), todo));
+                return;
+            }
+        };
+        self.found(Finding::ok(Check::Queue, url.clone()));
+        let named = self.config.queue.dead_letter_url.as_deref();
+        let redrive = judge::redrive(&queue, &url, named, self.config.pool.retry.max_attempts);
+        self.found(redrive);
+        self.found(judge::visibility(&queue, self.config.pool.visibility));
+        self.found(judge::policy(&queue));
+        self.dead_letters(&clients, &queue).await;
+    }
+
+    async fn dead_letters(&mut self, clients: &SqsClients, queue: &Attributes) {
+        self.looks_at("the dead-letter queue");
+        let target = queue.get("RedrivePolicy").and_then(|policy| RedrivePolicy::parse(policy));
+        let target = target.and_then(|policy| policy.dead_letter_url(&self.config.queue.url));
+        let Some(url) = self.config.queue.dead_letter_url.clone().or(target) else {
+            let todo = "set TRAILKEEPER_DLQ_URL, or give the queue a redrive policy";
+            self.found(Finding::failed(Check::DeadLetters, "there is no dead-letter queue", todo));
+            return;
+        };
+        match attributes(clients, &url).await {
+            Ok(dead_letters) => {
+                self.found(Finding::ok(Check::DeadLetters, url));
+                self.found(judge::retention(queue, &dead_letters));
+            }
+            // The right to send there is what the worker needs, and it cannot be tried without sending.
+            Err(Failure::Permanent { detail }) if detail.contains("AccessDenied") => {
+                let todo = "allow sqs:GetQueueAttributes on the dead-letter queue to see it";
+                self.found(Finding::new(
+                    Check::DeadLetters,
+                    Status::Unknown,
+                    format!("{url}: {detail}"),
+                    todo,
+                ));
+            }
+            Err(failure) => {
+                let todo = "create it, or name another";
+                self.found(Finding::failed(Check::DeadLetters, format!("{url}: {failure}"), todo));
+            }
+        }
+    }
+
+    async fn state_table(&mut self) {
+        let Some(name) = self.config.state.table.clone() else {
+            let todo = "set TRAILKEEPER_STATE_TABLE before there is more than one worker";
+            let found = "the state is in memory: right for one worker only";
+            self.found(Finding::new(Check::StateTable, Status::Warning, found, todo));
+            return;
+        };
+        self.looks_at("the state table");
+        let table = Table::new(&self.sdk, name.clone());
+        let missing = |name: &str| {
+            Finding::failed(
+                Check::StateTable,
+                format!("there is no table {name} in this account and region"),
+                "create it, or correct TRAILKEEPER_STATE_TABLE",
+            )
+        };
+        match table.has_our_key().await {
+            Err(Unseen::Missing) => return self.found(missing(&name)),
+            Ok(false) => {
+                let found = format!("the key of {name} is not a partition key `pk` of type string alone");
+                let todo = "create the table anew with that key: a table's key cannot be changed";
+                return self.found(Finding::failed(Check::StateTable, found, todo));
+            }
+            // A worker need not be allowed to describe the table; the write that follows tells the same.
+            Ok(true) | Err(Unseen::MayNotLook | Unseen::Failed(_)) => {}
+        }
+        let store =
+            DynamoStore::new(&self.sdk, name.clone(), APP_NAME.to_owned(), self.config.state.remember);
+        self.found(match patiently(|| store.probe()).await {
+            Ok(()) => Finding::ok(Check::StateTable, name),
+            Err(failure) => Finding::failed(
+                Check::StateTable,
+                failure.to_string(),
+                "without the table, duplicates that reach two workers are handled twice",
+            ),
+        });
+        self.found(ttl(table.ttl_attribute().await));
+    }
+
+    async fn trails(&mut self) {
+        self.looks_at("the trails");
+        let Some(region) = self.sdk.region().and_then(|region| Region::parse(region.as_ref())) else {
+            return;
+        };
+        let trails = Trails::new(Accounts::discover(&self.sdk).await);
+        let all = match patiently(|| async { trails.all(&region).await.map_err(failure) }).await {
+            Ok(all) if all.is_empty() => {
+                let found = format!("no trail is seen in {region}");
+                let todo = "create one: without a trail there is nothing to keep on, and EventBridge hears of no calls";
+                return self.found(Finding::failed(Check::Trails, found, todo));
+            }
+            Ok(all) => all,
+            Err(failure) => {
+                let todo = "allow cloudtrail:DescribeTrails";
+                return self.found(Finding::failed(Check::Trails, failure.to_string(), todo));
+            }
+        };
+        self.found(Finding::ok(Check::Trails, format!("{} in {region}", all.len())));
+        for trail in all {
+            self.trail(&trails, &trail, &region).await;
+        }
+    }
+
+    async fn trail(&mut self, trails: &Trails, trail: &TrailArn, here: &Region) {
+        self.looks_at(trail.name());
+        let status =
+            patiently(|| async { trails.status(trail, trail.region()).await.map_err(failure) }).await;
+        match status {
+            Ok(status) => {
+                self.found(Finding::ok(Check::TrailStatusRight, "GetTrailStatus is allowed").about(trail));
+                self.found(logging(status.logging, status.delivery_error).about(trail));
+            }
+            Err(failure) => {
+                let todo = "allow cloudtrail:GetTrailStatus on this trail to the worker's role";
+                let found = failure.to_string();
+                self.found(Finding::failed(Check::TrailStatusRight, found, todo).about(trail));
+            }
+        }
+        if self.config.respond.mode == Mode::Restore {
+            self.found(start_right(trails, trail).await.about(trail));
+        }
+        if trail.region() != here {
+            let home = trail.region();
+            let found = format!("its home region is {home}: it is stopped there, and the event arises there");
+            let todo = format!("let a rule in {home} forward to this queue, or run a worker there");
+            self.found(Finding::new(Check::TrailHomeRegion, Status::Warning, found, todo).about(trail));
+        }
+    }
+
+    async fn slack(&mut self) {
+        let Some(webhook) = self.config.respond.slack_webhook.clone() else { return };
+        self.looks_at("Slack");
+        let asked = match Slack::new(webhook) {
+            Ok(slack) => patiently(|| async { slack.check().await.map_err(post_failure) }).await,
+            Err(error) => Err(Failure::permanent(format!("setting up TLS for Slack: {error}"))),
+        };
+        self.found(match asked {
+            Ok(()) => Finding::ok(Check::Slack, "the webhook is alive; nothing was posted"),
+            Err(failure) => Finding::failed(
+                Check::Slack,
+                failure.to_string(),
+                "make a new webhook for the channel, and set TRAILKEEPER_SLACK_WEBHOOK_URL to it",
+            ),
+        });
+    }
+}
+
+fn ttl(attribute: Result<Option<String>, Unseen>) -> Finding {
+    let check = Check::StateTableTtl;
+    let todo = "switch the table's TTL on, with the attribute expires_at";
+    match attribute {
+        Ok(Some(name)) if name == "expires_at" => Finding::ok(check, "by expires_at"),
+        Ok(Some(name)) => Finding::failed(check, format!("TTL goes by {name}, not expires_at"), todo),
+        Ok(None) => Finding::failed(check, "TTL is off: the table grows for ever", todo),
+        Err(Unseen::MayNotLook) => {
+            let todo = "allow dynamodb:DescribeTimeToLive on the table to see it";
+            Finding::new(check, Status::Unknown, "DescribeTimeToLive is denied", todo)
+        }
+        Err(Unseen::Missing) => Finding::failed(check, "there is no such table", "create it"),
+        Err(Unseen::Failed(failure)) => {
+            Finding::new(check, Status::Unknown, failure.to_string(), "try again")
+        }
+    }
+}
+
+fn logging(on: bool, delivery_error: Option<String>) -> Finding {
+    let check = Check::TrailLogging;
+    match delivery_error {
+        _ if !on => Finding::failed(check, "it is off", "find out who stopped it, and start it"),
+        Some(error) => Finding::failed(
+            check,
+            format!("it is on, and its logs cannot be delivered: {error}"),
+            "look at the log bucket's policy and its key",
+        ),
+        None => Finding::ok(check, "it is on"),
+    }
+}
+
+async fn start_right(trails: &Trails, trail: &TrailArn) -> Finding {
+    let check = Check::TrailStartRight;
+    let Some(elsewhere) = another_region(trail.region()) else {
+        let found = "there is no other region to ask in without starting it";
+        let todo = "look at the role's policy for cloudtrail:StartLogging";
+        return Finding::new(check, Status::Unknown, found, todo);
+    };
+    match patiently(|| async { trails.may_start(trail, &elsewhere).await.map_err(failure) }).await {
+        Ok(()) => Finding::ok(check, "StartLogging is allowed; it was not started"),
+        Err(Failure::Transient { detail, .. }) => Finding::new(check, Status::Unknown, detail, "try again"),
+        Err(Failure::Permanent { detail }) => Finding::failed(
+            check,
+            format!("{detail} (asked in {elsewhere}, where nothing can be started)"),
+            format!(
+                "allow it; if a policy denies {elsewhere} and not the trail's own region, this is no fault"
+            ),
+        ),
+    }
+}
+
+async fn attributes(clients: &SqsClients, url: &str) -> Result<Attributes, Failure> {
+    patiently(|| clients.attributes(url)).await
+}
+
+/// Asks again while an answer fails for now.
+async fn patiently<T, F: Future<Output = Result<T, Failure>>>(ask: impl FnMut() -> F) -> Result<T, Failure> {
+    backon::Retryable::retry(ask, TRIES.waits())
+        .when(|failure| matches!(failure, Failure::Transient { .. }))
+        .await
+}
+
+fn failure(refusal: Refusal) -> Failure {
+    match refusal.meaning {
+        Meaning::Passing => Failure::transient(refusal.detail),
+        _ => Failure::permanent(refusal.detail),
+    }
+}
+
+fn post_failure(error: PostError) -> Failure {
+    match error {
+        PostError::Refused(detail) => Failure::permanent(detail),
+        error => Failure::transient(error.to_string()),
+    }
+}

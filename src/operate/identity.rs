@@ -1,0 +1,74 @@
+//! Whose credentials these are, and what AWS's clock says.
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use aws_config::SdkConfig;
+use aws_config::retry::RetryConfig;
+use aws_smithy_runtime_api::box_error::BoxError;
+use aws_smithy_runtime_api::client::interceptors::context::BeforeDeserializationInterceptorContextRef;
+use aws_smithy_runtime_api::client::interceptors::{Intercept, dyn_dispatch_hint};
+use aws_smithy_runtime_api::client::runtime_components::RuntimeComponents;
+use aws_smithy_types::DateTime;
+use aws_smithy_types::config_bag::ConfigBag;
+use aws_smithy_types::date_time::Format;
+use time::OffsetDateTime;
+
+use crate::aws;
+use crate::clock;
+
+/// Who asks.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Identity {
+    /// The role or user.
+    pub(super) arn: String,
+    /// The account.
+    pub(super) account: String,
+}
+
+/// Asks STS who we are; in the second place, how far this machine's clock is from its, where there was an answer
+/// that says the time, whether or not it was a good one.
+pub(super) async fn ask(sdk: &SdkConfig) -> (Result<Identity, String>, Option<Duration>) {
+    let offset = ClockOffset::default();
+    let config = aws_sdk_sts::config::Builder::from(sdk)
+        .retry_config(RetryConfig::standard())
+        .timeout_config(aws::timeouts(aws::ANSWER_TIMEOUT))
+        .interceptor(offset.clone());
+    let answer = aws_sdk_sts::Client::from_conf(config.build()).get_caller_identity().send().await;
+    let identity = answer.map_err(|error| aws::describe(&error)).map(|answer| Identity {
+        arn: answer.arn.unwrap_or_default(),
+        account: answer.account.unwrap_or_default(),
+    });
+    (identity, offset.seen())
+}
+
+/// Looks at the `Date` of each answer.
+#[derive(Debug, Default, Clone)]
+struct ClockOffset(Arc<Mutex<Option<Duration>>>);
+
+impl ClockOffset {
+    fn seen(&self) -> Option<Duration> {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[dyn_dispatch_hint]
+impl Intercept for ClockOffset {
+    fn name(&self) -> &'static str {
+        "ClockOffset"
+    }
+
+    fn read_before_deserialization(
+        &self,
+        context: &BeforeDeserializationInterceptorContextRef<'_>,
+        _components: &RuntimeComponents,
+        _settings: &mut ConfigBag,
+    ) -> Result<(), BoxError> {
+        let date = context.response().headers().get("date");
+        let date = date.and_then(|text| DateTime::from_str(text, Format::HttpDate).ok());
+        let theirs = date.and_then(|date| OffsetDateTime::from_unix_timestamp(date.secs()).ok());
+        let offset = theirs.map(|theirs| (clock::now() - theirs).unsigned_abs());
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = offset;
+        Ok(())
+    }
+}

@@ -1,0 +1,201 @@
+//! From a file of recorded events to messages for the queue. Pure.
+
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+
+use crate::event::{self, Event, Kind, Malformed};
+
+/// One event of a file.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Recorded {
+    /// The message: an EventBridge envelope.
+    pub(super) body: String,
+    /// What it says.
+    pub(super) event: Event,
+    /// Whether it stands in a log file, among all else that happened in the account.
+    pub(super) logged: bool,
+}
+
+impl Recorded {
+    /// Whether it is worth sending. A log file holds everything; an event that was given by itself was meant.
+    pub(super) fn is_meant(&self) -> bool {
+        !self.logged || self.event.kind != Kind::Other
+    }
+}
+
+/// Why a file is no recording. The texts hold nothing of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub(super) enum NotARecording {
+    /// Nothing but white space.
+    #[error("it is empty")]
+    Empty,
+    /// Not JSON, or broken off.
+    #[error("it is not readable JSON, at line {0}, column {1}")]
+    NotJson(usize, usize),
+    /// JSON of another kind.
+    #[error(
+        "it holds something that is neither an EventBridge envelope, nor a CloudTrail record or log file"
+    )]
+    Foreign,
+}
+
+/// What tells the three forms apart, and what an envelope takes over from its record. Nothing of the rest is
+/// looked at.
+#[derive(Deserialize)]
+struct Document<'a> {
+    #[serde(rename = "Records", borrow)]
+    records: Option<Vec<&'a RawValue>>,
+    #[serde(borrow)]
+    detail: Option<&'a RawValue>,
+    #[serde(rename = "eventID", borrow)]
+    event_id: Option<&'a RawValue>,
+    #[serde(rename = "eventName", borrow)]
+    event_name: Option<&'a RawValue>,
+    #[serde(rename = "eventSource", borrow)]
+    event_source: Option<&'a RawValue>,
+    #[serde(rename = "eventTime", borrow)]
+    event_time: Option<&'a RawValue>,
+    #[serde(rename = "awsRegion", borrow)]
+    region: Option<&'a RawValue>,
+    #[serde(rename = "recipientAccountId", borrow)]
+    account: Option<&'a RawValue>,
+}
+
+#[derive(Serialize)]
+struct Envelope<'a> {
+    version: &'static str,
+    id: Option<&'a RawValue>,
+    #[serde(rename = "detail-type")]
+    detail_type: &'static str,
+    source: String,
+    account: Option<&'a RawValue>,
+    time: Option<&'a RawValue>,
+    region: Option<&'a RawValue>,
+    resources: [(); 0],
+    detail: &'a RawValue,
+}
+
+/// Reads a file: one JSON value or several, each an envelope, a record or a log file. Each event is handed to `take`,
+/// in order, or what is wrong with it.
+///
+/// # Errors
+/// When the file is no recording; what was taken until then is worth nothing.
+pub(super) fn read(
+    text: &str,
+    mut take: impl FnMut(Result<Recorded, Malformed>),
+) -> Result<(), NotARecording> {
+    if text.trim().is_empty() {
+        return Err(NotARecording::Empty);
+    }
+    for value in serde_json::Deserializer::from_str(text).into_iter::<&RawValue>() {
+        let value = value.map_err(|error| NotARecording::NotJson(error.line(), error.column()))?;
+        let document = document(value)?;
+        match document.records {
+            Some(records) => {
+                for record in records {
+                    take(recorded(record, true)?);
+                }
+            }
+            None => take(recorded(value, false)?),
+        }
+    }
+    Ok(())
+}
+
+fn document(value: &RawValue) -> Result<Document<'_>, NotARecording> {
+    serde_json::from_str(value.get()).map_err(|_| NotARecording::Foreign)
+}
+
+fn recorded(value: &RawValue, logged: bool) -> Result<Result<Recorded, Malformed>, NotARecording> {
+    let document = document(value)?;
+    let body = if document.detail.is_some() {
+        value.get().to_owned()
+    } else if document.event_id.is_some() || document.event_name.is_some() {
+        in_envelope(value, &document)
+    } else {
+        return Err(NotARecording::Foreign);
+    };
+    Ok(event::parse(&body).map(|event| Recorded { body, event, logged }))
+}
+
+/// As EventBridge wraps it.
+fn in_envelope(record: &RawValue, document: &Document) -> String {
+    let service = document.event_source.map_or("", RawValue::get).trim_matches('"');
+    let envelope = Envelope {
+        version: "0",
+        id: document.event_id,
+        detail_type: "AWS API Call via CloudTrail",
+        source: format!("aws.{}", service.split('.').next().unwrap_or_default()),
+        account: document.account,
+        time: document.event_time,
+        region: document.region,
+        resources: [],
+        detail: record,
+    };
+    // Nothing in it can fail to be written as JSON.
+    serde_json::to_string(&envelope).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    fn record(id: &str, name: &str) -> Value {
+        json!({
+            "eventID": id, "eventName": name, "eventSource": "cloudtrail.amazonaws.com",
+            "eventTime": "2026-11-20T09:15:02Z", "awsRegion": "eu-west-1",
+            "recipientAccountId": "111122223333", "requestParameters": { "name": "audit" },
+        })
+    }
+
+    fn read(text: &str) -> Result<Vec<Result<Recorded, Malformed>>, NotARecording> {
+        let mut all = Vec::new();
+        super::read(text, |event| all.push(event)).map(|()| all)
+    }
+
+    fn ids(text: &str) -> Vec<String> {
+        let events = read(text).expect("a recording");
+        events.iter().map(|event| event.as_ref().expect("an event").event.id.to_string()).collect()
+    }
+
+    #[test]
+    fn a_record_is_put_into_an_envelope_as_eventbridge_does() {
+        let record = record("e-1", "StopLogging");
+        let events = read(&record.to_string()).expect("a recording");
+        let body = &events[0].as_ref().expect("an event").body;
+        let envelope: Value = serde_json::from_str(body).expect("JSON");
+        assert_eq!(envelope["detail"], record);
+        assert_eq!(envelope["source"], "aws.cloudtrail");
+        assert_eq!(envelope["account"], "111122223333");
+        assert_eq!(envelope["region"], "eu-west-1");
+        assert_eq!(envelope["time"], "2026-11-20T09:15:02Z");
+        assert_eq!(read(body).expect("a recording")[0].as_ref().expect("an event").body, *body, "as it is");
+    }
+
+    #[test]
+    fn all_forms_may_follow_each_other() {
+        let envelope = json!({ "detail": record("e-1", "StopLogging") });
+        let file = json!({ "Records": [record("e-2", "StopLogging"), record("e-3", "DescribeTrails")] });
+        let text = format!("{envelope}\n{:#}\n{file}\n", record("e-4", "StartLogging"));
+        assert_eq!(ids(&text), ["e-1", "e-4", "e-2", "e-3"]);
+        let events = read(&text).expect("a recording");
+        let meant: Vec<_> = events.iter().map(|event| event.as_ref().expect("an event").is_meant()).collect();
+        assert_eq!(meant, [true, true, true, false], "of a log file only what concerns us");
+    }
+
+    #[test]
+    fn what_is_no_recording_is_told_from_an_event_that_is_malformed() {
+        assert_eq!(read(" \n"), Err(NotARecording::Empty));
+        assert_eq!(read("{\"detail\": {"), Err(NotARecording::NotJson(1, 12)));
+        for text in ["[]", "1", "{}", "{\"Records\": [1]}", "{\"Records\": {}}"] {
+            assert_eq!(read(text), Err(NotARecording::Foreign), "{text}");
+        }
+        let nameless = json!({ "Records": [{ "eventID": "e-1" }, record("e-2", "StopLogging")] });
+        let events = read(&nameless.to_string()).expect("a recording");
+        assert!(matches!(events[0], Err(Malformed::NoName(_))));
+        assert!(events[1].is_ok());
+        assert_eq!(read("{\"Records\": []}"), Ok(Vec::new()));
+    }
+}

@@ -1,0 +1,51 @@
+//! What people see on a terminal: tables, progress, questions. Progress goes to standard error, and nowhere
+//! unless that is a terminal.
+
+use std::io::{BufRead, IsTerminal, Write};
+
+use comfy_table::presets::NOTHING;
+use comfy_table::{ContentArrangement, Table};
+use console::Term;
+use indicatif::{ProgressBar, ProgressStyle};
+
+/// The width of a table that is not on a terminal: a wide window's.
+const PAPER_WIDTH: u16 = 140;
+
+/// A table as wide as the terminal, its cells broken where they must be.
+pub(super) fn table(columns: &[&str]) -> Table {
+    let mut table = Table::new();
+    let width = Term::stdout().size_checked().map_or(PAPER_WIDTH, |(_rows, columns)| columns);
+    table.load_style(NOTHING).set_content_arrangement(ContentArrangement::Dynamic).set_width(width);
+    table.set_header(columns.iter().copied());
+    table
+}
+
+/// A spinner beside what is being done.
+pub(super) fn spinner() -> ProgressBar {
+    ProgressBar::new_spinner().with_style(style("{spinner} {msg}"))
+}
+
+/// A bar that fills.
+pub(super) fn bar() -> ProgressBar {
+    ProgressBar::new(0).with_style(style("{bar:30} {pos}/{len} {wide_msg}"))
+}
+
+fn style(template: &str) -> ProgressStyle {
+    ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar())
+}
+
+/// Asks a question that is answered with yes or anything else; `None` if there is nobody to ask.
+///
+/// # Errors
+/// When the terminal cannot be written to or read from.
+pub fn asks(question: &str) -> std::io::Result<Option<bool>> {
+    let (input, mut output) = (std::io::stdin(), std::io::stderr());
+    if !input.is_terminal() || !output.is_terminal() {
+        return Ok(None);
+    }
+    write!(output, "{question} [y/N] ")?;
+    output.flush()?;
+    let mut answer = String::new();
+    input.lock().read_line(&mut answer)?;
+    Ok(Some(matches!(answer.trim().to_ascii_lowercase().as_str(), "y" | "yes")))
+}
