@@ -59,7 +59,7 @@ pub fn table(findings: &[Finding]) -> String {
     let count = |status| findings.iter().filter(|finding| finding.status == status).count();
     let (failed, warnings, unknown) = (count(Status::Failed), count(Status::Warning), count(Status::Unknown));
     let good = findings.len() - failed - warnings - unknown;
-    format!("{table}\n{good} ok, {warnings} warnings, {unknown} unknown, {failed} failed")
+    format!("{}\n{good} ok, {warnings} warnings, {unknown} unknown, {failed} failed", table.trim_fmt())
 }
 
 /// The findings for machines.

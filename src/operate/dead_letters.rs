@@ -352,7 +352,7 @@ pub fn table(letters: &[Summary]) -> String {
     // Writing to a string cannot fail.
     let mut text = String::new();
     for (reason, mut letters) in groups {
-        letters.sort_by_key(|letter| letter.sent_at);
+        letters.sort_by_key(|letter| (letter.sent_at, letter.event_id.clone()));
         let _ = writeln!(text, "{}: {}", harmless(reason, MAX_SHOWN_CHARS), letters.len());
         let mut table = screen::table(&["age", "attempts", "event", "id", "detail"]);
         for letter in letters {
@@ -366,7 +366,7 @@ pub fn table(letters: &[Summary]) -> String {
                 shown(&letter.detail).unwrap_or_default(),
             ]);
         }
-        let _ = writeln!(text, "{table}\n");
+        let _ = writeln!(text, "{}\n", table.trim_fmt());
     }
     text.trim_end().to_owned()
 }

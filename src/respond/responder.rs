@@ -7,7 +7,7 @@ use tokio::time::Instant;
 use super::preview::would;
 use super::slack::Notifier;
 use super::work::{Finished, Means, Work};
-use crate::consumer::disposition::decide;
+use crate::consumer::disposition::{Verdict, decide};
 use crate::consumer::{Delivery, Disposition, Handler, Hold, Reason, RetryPolicy};
 use crate::event::{self, Event, Kind, Malformed};
 use crate::state::{Attempt, Claim, Claimed, Ending, Lease, Store, StoreError};
@@ -25,6 +25,21 @@ pub struct Responder<S, N> {
     lease: Duration,
 }
 
+/// What was decided about a message.
+struct Decided {
+    disposition: Disposition,
+    outcome: Outcome,
+    attempt: u32,
+    /// What failed for now.
+    failure: Option<String>,
+}
+
+impl Decided {
+    fn new(disposition: Disposition, outcome: Outcome, attempt: u32) -> Self {
+        Self { disposition, outcome, attempt, failure: None }
+    }
+}
+
 impl<S: Store, N: Notifier> Responder<S, N> {
     /// `lease` is how long a claim lasts between two heartbeats: the visibility timeout.
     #[must_use]
@@ -32,10 +47,10 @@ impl<S: Store, N: Notifier> Responder<S, N> {
         Self { store, means, retry, lease }
     }
 
-    async fn respond(&self, event: &Event, delivery: &Delivery, hold: &Hold) -> (Disposition, Outcome, u32) {
+    async fn respond(&self, event: &Event, delivery: &Delivery, hold: &Hold) -> Decided {
         let slack = match (&self.means, event.kind) {
             (_, Kind::Other) | (Means::DryRun, _) => {
-                return (Disposition::Delete, Outcome::Ignored, 0);
+                return Decided::new(Disposition::Delete, Outcome::Ignored, 0);
             }
             (Means::Restore(_, slack) | Means::Notify(slack), _) => slack,
         };
@@ -45,14 +60,15 @@ impl<S: Store, N: Notifier> Responder<S, N> {
             Ok(Claimed::Yours(claim)) => claim,
             Ok(Claimed::Held { ends_in }) => {
                 let after = ends_in + HELD_MARGIN;
-                return (Disposition::Retry { after }, Outcome::Released, 0);
+                return Decided::new(Disposition::Retry { after }, Outcome::Released, 0);
             }
             Ok(Claimed::Ended { ending: Ending::Done, attempts }) => {
-                return (Disposition::Delete, Outcome::Duplicate, attempts);
+                return Decided::new(Disposition::Delete, Outcome::Duplicate, attempts);
             }
             Ok(Claimed::Ended { ending: Ending::Dead { reason, detail }, attempts }) => {
                 hold.began(attempts);
-                return (Disposition::DeadLetter { reason, detail }, Outcome::DeadLettered, attempts);
+                let dead = Disposition::DeadLetter { reason, detail };
+                return Decided::new(dead, Outcome::DeadLettered, attempts);
             }
             // A trail is not left stopped because the state is not available: restarting twice does no harm.
             Err(error) => {
@@ -69,10 +85,14 @@ impl<S: Store, N: Notifier> Responder<S, N> {
         let lease = Lease::new(leased_at, self.lease);
         let mut work = Work::new(&self.store, &self.retry, event, slack, &lease, claim);
         let finished = self.hold_claim(&mut work, hold).await;
+        let failure = match &finished.verdict {
+            Verdict::Failed { detail, .. } => Some(detail.clone()),
+            _ => None,
+        };
         let disposition = decide(finished.verdict, attempts, &self.retry, fastrand::f64());
         let (disposition, outcome) =
             self.close(work.claim(), disposition, finished.outcome, finished.attempt).await;
-        (disposition, outcome, attempts)
+        Decided { failure, ..Decided::new(disposition, outcome, attempts) }
     }
 
     /// Works while the claim is kept alive, and stops when the message is lost or goes back.
@@ -152,11 +172,11 @@ impl<S: Store, N: Notifier> Handler for Responder<S, N> {
             Err(malformed) => return bury(delivery, &malformed, hold),
         };
         hold.names(event.id.as_str());
-        let (disposition, outcome, attempt) = self.respond(&event, delivery, hold).await;
+        let Decided { disposition, outcome, attempt, failure } = self.respond(&event, delivery, hold).await;
         telemetry::message(outcome);
         let (reason, detail) = match &disposition {
             Disposition::DeadLetter { reason, detail } => (Some(reason.as_str()), Some(detail.as_str())),
-            Disposition::Delete | Disposition::Retry { .. } => (None, None),
+            Disposition::Delete | Disposition::Retry { .. } => (None, failure.as_deref()),
         };
         tracing::info!(
             event_id = %event.id,

@@ -126,6 +126,10 @@ impl<'a, S: Store, N: Notifier> Work<'a, S, N> {
             (Restoration::Refused { detail }, Verdict::Done) => {
                 Finished::poison(Reason::RestoreRefused, detail)
             }
+            // That the trail is off weighs more than that nobody was told.
+            (Restoration::Refused { detail }, Verdict::Poison { detail: untold, .. }) => {
+                Finished::poison(Reason::RestoreRefused, format!("{detail}; and nobody was told: {untold}"))
+            }
             _ => told,
         })
     }

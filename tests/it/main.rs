@@ -2,12 +2,15 @@
 
 mod bad_input;
 mod chaos;
+mod check;
+mod dead_letters;
 mod layering;
 mod outcomes;
 mod pool;
 mod program;
 mod queue_faults;
 mod queue_promises;
+mod replay;
 mod simulation;
 mod slack_faults;
 mod store;

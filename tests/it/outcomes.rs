@@ -19,7 +19,7 @@ async fn a_stopped_trail_is_restarted_verified_and_told() {
     scene.handle(stop("e-1", "audit")).await;
     assert!(scene.aws.is_logging("audit", REGION).await);
     // Whoever reads CloudTrail sees who did it.
-    assert!(scene.aws.calls("StartLogging")[0].by_worker);
+    assert_eq!(scene.aws.calls("StartLogging")[0].by.as_deref(), Some("trailkeeper"));
     let posts = scene.slack.posts().await;
     assert_eq!(posts.len(), 1);
     let text = posts[0]["text"].as_str().expect("text");

@@ -91,7 +91,7 @@ async fn a_queue_that_is_not_there_is_named() {
     let ended = Process::start(&aws, &slack, &[("TRAILKEEPER_QUEUE_URL", &url)]).ended().await;
     assert_eq!(ended.status, Some(1));
     assert!(
-        ended.stderr.contains(&format!("{url}: reading the queue's redrive policy: there is no such queue")),
+        ended.stderr.contains(&format!("{url}: reading the queue's attributes: there is no such queue")),
         "{}",
         ended.stderr
     );
@@ -158,6 +158,22 @@ async fn the_main_job_by_the_real_program_with_logs_metrics_and_a_clean_end() {
     assert_eq!(restored["account"], "123456789012");
     assert_eq!(restored["attempt"], 1);
     assert!(restored["ms"].is_number());
+}
+
+/// Whoever is paged for retries reads in the log what failed.
+#[tokio::test]
+async fn the_line_of_a_retry_says_what_failed() {
+    let (aws, slack) = (Aws::start().await, Slack::start().await);
+    aws.stopped_trail("audit", REGION).await;
+    aws.fault("StartLogging", 1, Fault::Refuse(400, "ThrottlingException"));
+    let process = Process::start(&aws, &slack, &[]);
+    aws.send(stop("e-1", "audit").to_string()).await;
+    eventually("the queue to be empty", async || (aws.depth("events") == 0).then_some(())).await;
+    process.terminate().await;
+    let log = process.ended().await.stderr;
+    let lines = log.lines().map(|line| serde_json::from_str::<Value>(line).expect("JSON"));
+    let retried = lines.into_iter().find(|line| line["outcome"] == "retried").expect("a retry");
+    assert_eq!(retried["detail"], "StartLogging: ThrottlingException");
 }
 
 async fn ended_with(command: &str, address: &str) -> Option<i32> {

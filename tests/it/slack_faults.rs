@@ -2,7 +2,7 @@
 
 use wiremock::ResponseTemplate;
 
-use crate::support::aws::{REGION, attribute};
+use crate::support::aws::{Fault, REGION, attribute};
 use crate::support::events::stop;
 use crate::support::eventually;
 use crate::support::worker::Scene;
@@ -84,6 +84,24 @@ async fn a_refusal_for_good_is_a_dead_letter_at_once() {
 }
 
 /// What a stranger answers in Slack's place is not repeated.
+/// A trail that is off weighs more than a webhook that is dead.
+#[tokio::test]
+async fn refused_by_both_a_dead_letter_says_first_that_the_trail_is_off() {
+    let scene = Scene::start().await;
+    scene.aws.stopped_trail("audit", REGION).await;
+    scene.aws.break_down("StartLogging", Fault::Refuse(400, "AccessDeniedException"));
+    scene.slack.otherwise(ResponseTemplate::new(404).set_body_string("no_service")).await;
+    scene.handle(stop("e-1", "audit")).await;
+    let letters = scene.aws.dead_letters().await;
+    assert_eq!(attribute(&letters[0], "reason"), Some("restore-refused"));
+    let detail = attribute(&letters[0], "detail").expect("a detail");
+    assert!(
+        detail.contains("AccessDeniedException") && detail.contains("nobody was told: Slack answered 404"),
+        "{detail}"
+    );
+    scene.worker.stop().await;
+}
+
 #[tokio::test]
 async fn an_answer_that_is_not_slacks_word_is_not_told() {
     let scene = Scene::start().await;

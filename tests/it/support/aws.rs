@@ -9,6 +9,7 @@
 
 use std::collections::HashMap;
 use std::path::Path;
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
@@ -20,6 +21,7 @@ use axum::extract::State;
 use axum::http::{HeaderMap, Response, StatusCode};
 use serde_json::{Value, json};
 use tokio::sync::Notify;
+use trailkeeper::clock;
 use winterbaume_core::{MockAws, MockRequest, MockResponse, MockService};
 
 /// The one account that winterbaume knows.
@@ -32,8 +34,8 @@ pub const REGION: &str = "eu-west-1";
 pub struct Call {
     pub operation: String,
     pub region: String,
-    /// Whether the user agent says that it was trailkeeper.
-    pub by_worker: bool,
+    /// The program's name in the user agent: the worker's is `trailkeeper`.
+    pub by: Option<String>,
     pub body: Value,
 }
 
@@ -102,6 +104,8 @@ struct Inner {
     rules: Mutex<Vec<Rule>>,
     watch: OnceLock<Arc<dyn Watch>>,
     books: Mutex<Books>,
+    /// How far this AWS's clock is ahead.
+    clock_offset_seconds: AtomicI64,
 }
 
 /// Which messages are in which queue, from the answers seen: winterbaume counts a message that was hidden and
@@ -119,9 +123,13 @@ impl Books {
         let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
         let list = |value: &Value| value.as_array().cloned().unwrap_or_default();
         match operation {
-            "SendMessage" => {
+            "SendMessage" | "SendMessageBatch" => {
                 let queue = text(&request["QueueUrl"]).rsplit('/').next().unwrap_or_default().to_owned();
-                self.queued.insert(text(&answer["MessageId"]), queue);
+                for sent in list(&answer["Successful"]).iter().chain([answer]) {
+                    if sent["MessageId"].is_string() {
+                        self.queued.insert(text(&sent["MessageId"]), queue.clone());
+                    }
+                }
             }
             "ReceiveMessage" => {
                 for message in list(&answer["Messages"]) {
@@ -177,6 +185,7 @@ impl Aws {
             rules: Mutex::default(),
             watch: OnceLock::new(),
             books: Mutex::default(),
+            clock_offset_seconds: AtomicI64::new(0),
         });
         let listener = tokio::net::TcpListener::bind(address).await.expect("a free port");
         let endpoint = format!("http://{}", listener.local_addr().expect("bound"));
@@ -242,6 +251,27 @@ impl Aws {
         self.rules().clear();
     }
 
+    /// Sets this AWS's clock ahead, or back.
+    pub fn set_clock(&self, offset_seconds: i64) {
+        self.inner.clock_offset_seconds.store(offset_seconds, Ordering::Relaxed);
+    }
+
+    /// Sets attributes of a queue.
+    pub async fn set_queue(&self, name: &str, attributes: &[(&str, &str)]) {
+        let mut request = self.sqs().set_queue_attributes().queue_url(self.queue_url(name));
+        for (name, value) in attributes {
+            request = request.attributes(QueueAttributeName::from(*name), *value);
+        }
+        request.send().await.expect("set");
+    }
+
+    /// Switches the state table's TTL on.
+    pub async fn expire(&self, table: &str, attribute: &str) {
+        let specification = json!({ "AttributeName": attribute, "Enabled": true });
+        let body = json!({ "TableName": table, "TimeToLiveSpecification": specification });
+        self.dynamodb("UpdateTimeToLive", &body).await;
+    }
+
     /// From now on `watch` sees every call. There is one at most.
     pub fn watch(&self, watch: Arc<dyn Watch>) {
         assert!(self.inner.watch.set(watch).is_ok(), "somebody watches already");
@@ -257,13 +287,29 @@ impl Aws {
         calls.iter().filter(|call| call.operation == operation).cloned().collect()
     }
 
+    /// Every call so far.
+    pub fn all_calls(&self) -> Vec<Call> {
+        self.inner.calls.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Forgets the calls so far.
+    pub fn forget(&self) {
+        self.inner.calls.lock().unwrap_or_else(PoisonError::into_inner).clear();
+    }
+
+    /// Carries out an operation of DynamoDB.
+    pub async fn dynamodb(&self, operation: &str, body: &Value) {
+        let done = self.inner.dynamodb.call(REGION, operation, body).await;
+        assert_eq!(done.status, 200, "{:?}", done.body);
+    }
+
     /// Creates a trail that logs, and stops it.
     pub async fn stopped_trail(&self, name: &str, region: &str) {
         let cloudtrail = self.cloudtrail(region);
         cloudtrail.create_trail().name(name).s3_bucket_name("logs").send().await.expect("a trail");
         cloudtrail.start_logging().name(name).send().await.expect("started");
         cloudtrail.stop_logging().name(name).send().await.expect("stopped");
-        self.inner.calls.lock().unwrap_or_else(PoisonError::into_inner).clear();
+        self.forget();
     }
 
     pub async fn is_logging(&self, name: &str, region: &str) -> bool {
@@ -292,9 +338,38 @@ impl Aws {
 
     /// Takes every dead letter there is.
     pub async fn dead_letters(&self) -> Vec<Message> {
+        self.take("poison").await
+    }
+
+    /// Looks at every message of a queue that is not hidden, and leaves it as it was.
+    pub async fn messages(&self, queue: &str) -> Vec<Message> {
+        let messages = self.take(queue).await;
+        self.show(queue, &messages).await;
+        messages
+    }
+
+    /// Makes every message that was ever received from a queue visible again.
+    pub async fn show_all(&self, queue: &str) {
+        let receipts: Vec<_> = {
+            let books = self.inner.books.lock().unwrap_or_else(PoisonError::into_inner);
+            let there = |message: &String| books.queued.get(message).is_some_and(|name| name == queue);
+            books
+                .received
+                .iter()
+                .filter(|(_, message)| there(message))
+                .map(|(receipt, _)| receipt.clone())
+                .collect()
+        };
+        for receipt in receipts {
+            // Only the newest receipt of a message is good.
+            let _ = self.hide(queue, receipt, 0).await;
+        }
+    }
+
+    async fn take(&self, queue: &str) -> Vec<Message> {
         let mut all = Vec::new();
         loop {
-            let request = self.sqs().receive_message().queue_url(self.queue_url("poison"));
+            let request = self.sqs().receive_message().queue_url(self.queue_url(queue));
             let request =
                 request.max_number_of_messages(10).message_attribute_names("All").wait_time_seconds(0);
             let messages = request.send().await.expect("received").messages.unwrap_or_default();
@@ -303,6 +378,19 @@ impl Aws {
             }
             all.extend(messages);
         }
+    }
+
+    async fn show(&self, queue: &str, messages: &[Message]) {
+        for message in messages {
+            let receipt = message.receipt_handle().expect("a receipt").to_owned();
+            self.hide(queue, receipt, 0).await.expect("shown");
+        }
+    }
+
+    async fn hide(&self, queue: &str, receipt: String, seconds: i32) -> Result<(), aws_sdk_sqs::Error> {
+        let request = self.sqs().change_message_visibility().queue_url(self.queue_url(queue));
+        request.receipt_handle(receipt).visibility_timeout(seconds).send().await?;
+        Ok(())
     }
 }
 
@@ -317,21 +405,23 @@ async fn answer(State(inner): State<Arc<Inner>>, headers: HeaderMap, body: Bytes
     let mut scope = header("authorization").split('/').skip(2);
     let region = scope.next().unwrap_or(REGION).to_owned();
     let prefix = scope.next().unwrap_or_default();
-    let by_worker = header("x-amz-user-agent").contains("app/trailkeeper");
-    if body.starts_with(b"Action=GetCallerIdentity") {
-        note_call(by_worker, prefix, "GetCallerIdentity");
-        return identity(&inner.account);
-    }
-    let target = header("x-amz-target").to_owned();
+    let mut agent = header("x-amz-user-agent").split(' ');
+    let by = agent.find_map(|part| part.strip_prefix("app/")).map(str::to_owned);
+    // STS speaks another protocol, and names the operation in the body.
+    let asks_who = body.starts_with(b"Action=GetCallerIdentity");
+    let target = if asks_who { "STS.GetCallerIdentity" } else { header("x-amz-target") }.to_owned();
     let (service, operation) = target.rsplit_once('.').unwrap_or_default();
-    note_call(by_worker, prefix, operation);
+    note_call(by.as_deref(), prefix, operation);
     let call = Call {
         operation: operation.to_owned(),
         region: region.clone(),
-        by_worker,
+        by,
         body: serde_json::from_slice(&body).unwrap_or_default(),
     };
     inner.calls.lock().unwrap_or_else(PoisonError::into_inner).push(call.clone());
+    if asks_who {
+        return inner.identity(&call);
+    }
     let mut request = MockRequest { method: "POST".to_owned(), uri: String::new(), headers, body };
     let mut failed = Vec::new();
     let fault = inner.next_fault(&call);
@@ -447,11 +537,11 @@ impl DynamoDb {
     }
 }
 
-/// Writes down that the worker makes this call: an empty file for each, from the whole suite. The task role in
-/// infra/ is held to them.
-fn note_call(by_worker: bool, prefix: &str, operation: &str) {
-    if let (true, Some(folder)) = (by_worker, option_env!("CARGO_TARGET_TMPDIR")) {
-        let calls = Path::new(folder).join("calls");
+/// Writes down who makes this call: an empty file for each, from the whole suite. The task role in infra/ and the
+/// tables of docs/permissions.md are held to them.
+fn note_call(by: Option<&str>, prefix: &str, operation: &str) {
+    if let (Some(by), Some(folder)) = (by, option_env!("CARGO_TARGET_TMPDIR")) {
+        let calls = Path::new(folder).join("calls").join(by);
         std::fs::create_dir_all(&calls).expect("a folder");
         std::fs::write(calls.join(format!("{prefix}:{operation}")), "").expect("written");
     }
@@ -481,6 +571,32 @@ impl Inner {
         }
         let body = json!({ "Successful": successful, "Failed": failed }).to_string();
         MockResponse { status: 200, body: body.into(), ..answered }
+    }
+
+    /// As STS says who asks, by this AWS's clock.
+    fn identity(&self, call: &Call) -> Response<Body> {
+        let account = &self.account;
+        let (status, body) = match self.next_fault(call) {
+            Some(Fault::Refuse(status, code)) => (
+                status,
+                format!(
+                    "<ErrorResponse><Error><Code>{code}</Code><Message>as the test asked for</Message></Error></ErrorResponse>"
+                ),
+            ),
+            _ => (
+                200,
+                format!(
+                    "<GetCallerIdentityResponse xmlns=\"https://sts.amazonaws.com/doc/2011-06-15/\"><GetCallerIdentityResult>\
+                     <Arn>arn:aws:sts::{account}:assumed-role/worker/1</Arn><UserId>AROA:1</UserId>\
+                     <Account>{account}</Account></GetCallerIdentityResult></GetCallerIdentityResponse>"
+                ),
+            ),
+        };
+        let offset = time::Duration::seconds(self.clock_offset_seconds.load(Ordering::Relaxed));
+        let now = aws_smithy_types::DateTime::from_secs((clock::now() + offset).unix_timestamp());
+        let date = now.fmt(aws_smithy_types::date_time::Format::HttpDate).expect("a date");
+        let response = Response::builder().status(status).header("content-type", "text/xml");
+        response.header("date", date).body(Body::from(body)).expect("a response")
     }
 
     fn next_fault(&self, call: &Call) -> Option<Fault> {
@@ -515,14 +631,4 @@ pub fn lost() -> Response<Body> {
 
 fn refusal(status: u16, code: &str) -> Response<Body> {
     respond(status, &json!({ "__type": code, "message": "as the test asked for" }))
-}
-
-fn identity(account: &str) -> Response<Body> {
-    let body = format!(
-        "<GetCallerIdentityResponse xmlns=\"https://sts.amazonaws.com/doc/2011-06-15/\"><GetCallerIdentityResult>\
-         <Arn>arn:aws:sts::{account}:assumed-role/worker/1</Arn><UserId>AROA:1</UserId>\
-         <Account>{account}</Account></GetCallerIdentityResult></GetCallerIdentityResponse>"
-    );
-    let response = Response::builder().status(200).header("content-type", "text/xml");
-    response.body(Body::from(body)).expect("a response")
 }

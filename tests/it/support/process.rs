@@ -36,6 +36,19 @@ pub fn trailkeeper(args: &[&str]) -> Command {
     command
 }
 
+/// `trailkeeper` with these arguments, configured for this AWS and this Slack.
+pub fn configured(aws: &Aws, slack: &Slack, args: &[&str]) -> Command {
+    let mut command = trailkeeper(args);
+    command
+        .env("AWS_REGION", REGION)
+        .env("AWS_ENDPOINT_URL", aws.endpoint())
+        .env("AWS_ACCESS_KEY_ID", "AKIAEXAMPLE")
+        .env("AWS_SECRET_ACCESS_KEY", "example")
+        .env("TRAILKEEPER_QUEUE_URL", aws.queue_url("events"))
+        .env("TRAILKEEPER_SLACK_WEBHOOK_URL", slack.webhook());
+    command
+}
+
 /// Runs a command to its end.
 pub async fn ended(mut command: Command) -> Ended {
     let output = tokio::time::timeout(Duration::from_secs(30), command.output()).await;
@@ -51,14 +64,8 @@ impl Process {
     /// Starts a worker with short waits, and these variables beside.
     pub fn start(aws: &Aws, slack: &Slack, variables: &[(&str, &str)]) -> Self {
         let http = free_address();
-        let mut command = trailkeeper(&["run"]);
+        let mut command = configured(aws, slack, &["run"]);
         command
-            .env("AWS_REGION", REGION)
-            .env("AWS_ENDPOINT_URL", aws.endpoint())
-            .env("AWS_ACCESS_KEY_ID", "AKIAEXAMPLE")
-            .env("AWS_SECRET_ACCESS_KEY", "example")
-            .env("TRAILKEEPER_QUEUE_URL", aws.queue_url("events"))
-            .env("TRAILKEEPER_SLACK_WEBHOOK_URL", slack.webhook())
             .env("TRAILKEEPER_HTTP_ADDR", &http)
             .env("TRAILKEEPER_WAIT_SECONDS", "1")
             .env("TRAILKEEPER_RETRY_MAX_SECONDS", "1")

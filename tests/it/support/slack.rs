@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicU8, Ordering};
 
 use serde_json::Value;
 use wiremock::matchers::any;
-use wiremock::{Mock, MockServer, ResponseTemplate};
+use wiremock::{Mock, MockServer, Request, Respond, ResponseTemplate};
 
 pub struct Slack {
     server: MockServer,
@@ -22,7 +22,11 @@ impl Slack {
     /// A Slack that takes everything.
     pub async fn start() -> Self {
         let slack = Self { server: MockServer::start().await, priority: AtomicU8::new(u8::MAX) };
-        slack.otherwise(ResponseTemplate::new(200).set_body_string("ok")).await;
+        let takes_messages = |request: &Request| match request.body_json::<Value>() {
+            Ok(_) => ResponseTemplate::new(200).set_body_string("ok"),
+            Err(_) => ResponseTemplate::new(400).set_body_string("invalid_payload"),
+        };
+        slack.otherwise(takes_messages).await;
         slack
     }
 
@@ -37,7 +41,7 @@ impl Slack {
     }
 
     /// From now on every post is answered like this.
-    pub async fn otherwise(&self, answer: ResponseTemplate) {
+    pub async fn otherwise(&self, answer: impl Respond + 'static) {
         let priority = self.priority.fetch_sub(1, Ordering::Relaxed);
         Mock::given(any()).respond_with(answer).with_priority(priority).mount(&self.server).await;
     }
@@ -57,10 +61,10 @@ impl Slack {
         requests.iter().map(|request| request.url.path().to_owned()).collect()
     }
 
-    /// Every post so far, refused ones included.
+    /// Every message posted so far, refused ones included.
     pub async fn posts(&self) -> Vec<Value> {
         let requests = self.server.received_requests().await.unwrap_or_default();
-        requests.iter().map(|request| request.body_json().expect("JSON")).collect()
+        requests.iter().filter_map(|request| request.body_json().ok()).collect()
     }
 
     /// The texts of the posts.

@@ -1,0 +1,291 @@
+//! `trailkeeper dlq`: the dead letters are shown and left alone, and put back without losing any.
+
+use std::time::Duration;
+
+use aws_sdk_sqs::types::{Message, MessageAttributeValue};
+use serde_json::Value;
+use tokio::process::Command;
+
+use crate::support::aws::{Aws, Fault, REGION, attribute};
+use crate::support::events::stop;
+use crate::support::eventually;
+use crate::support::process::{Ended, configured, ended};
+use crate::support::slack::Slack;
+use crate::support::worker::{Scene, Worker, args};
+
+/// Puts a dead letter where the worker puts them.
+async fn bury(aws: &Aws, body: impl ToString, label: &[(&str, &str)]) {
+    let mut request =
+        aws.sqs().send_message().queue_url(aws.queue_url("poison")).message_body(body.to_string());
+    for (name, value) in label {
+        let value = MessageAttributeValue::builder().data_type("String").string_value(*value).build();
+        request = request.message_attributes(format!("trailkeeper.{name}"), value.expect("whole"));
+    }
+    request.send().await.expect("sent");
+}
+
+/// Five dead letters of three reasons, and one that SQS moved.
+async fn graveyard() -> (Aws, Slack) {
+    let (aws, slack) = (Aws::start().await, Slack::start().await);
+    for number in 1..=2 {
+        let id = format!("e-{number}");
+        let label = [
+            ("reason", "restore-refused"),
+            (
+                "detail",
+                "StartLogging: AccessDeniedException; allow cloudtrail:StartLogging on this trail to the worker's role",
+            ),
+            ("attempts", "1"),
+            ("event_id", &id),
+            ("source_message_id", "m-1"),
+            ("failed_at", "2026-11-20T09:15:10Z"),
+        ];
+        bury(&aws, stop(&id, "audit"), &label).await;
+    }
+    let label =
+        [("reason", "attempts-exhausted"), ("detail", "StartLogging: \u{7f}Throttling"), ("attempts", "10")];
+    bury(&aws, stop("e-3", "audit"), &label).await;
+    bury(
+        &aws,
+        "{\"very\":\"private\"}",
+        &[("reason", "malformed"), ("detail", "no detail"), ("attempts", "1")],
+    )
+    .await;
+    bury(&aws, stop("e-4", "audit"), &[]).await;
+    (aws, slack)
+}
+
+async fn dlq(aws: &Aws, slack: &Slack, args: &[&str]) -> Ended {
+    ended(configured(aws, slack, &[&["dlq"], args].concat())).await
+}
+
+/// The events of what is in a queue, in order; a body that names none is told as it is.
+async fn events(aws: &Aws, queue: &str) -> Vec<String> {
+    let event = |message: &Message| {
+        let body: Value = serde_json::from_str(message.body().expect("a body")).expect("JSON");
+        body["detail"]["eventID"].as_str().unwrap_or("malformed").to_owned()
+    };
+    let mut all: Vec<_> = aws.messages(queue).await.iter().map(event).collect();
+    all.sort();
+    all
+}
+
+#[tokio::test]
+async fn dead_letters_are_shown_by_reason_and_stay_where_they_are() {
+    let (aws, slack) = graveyard().await;
+    let listed = dlq(&aws, &slack, &["list"]).await;
+    assert_eq!((listed.status, listed.stderr.as_str()), (Some(0), ""));
+    let shown: Vec<_> = listed.stdout.lines().map(without_age).collect();
+    insta::assert_snapshot!(shown.join("\n"));
+    assert!(!listed.stdout.contains("private"), "a body is shown");
+    // They were given back, for the next who looks.
+    assert_eq!(aws.messages("poison").await.len(), 5);
+    assert_eq!(aws.depth("events"), 0);
+}
+
+/// A table's row without what differs from run to run: the age in its first column, and message ids.
+fn without_age(line: &str) -> String {
+    let words: Vec<_> = line.split_whitespace().collect();
+    let row = words.iter().position(|word| *word == "s").filter(|at| *at <= 3).map_or(0, |at| at + 1);
+    let is_id = |at: &usize| *at > 0 && words[at - 1] == "message";
+    (row..words.len()).filter(|at| !is_id(at)).map(|at| words[at]).collect::<Vec<_>>().join(" ")
+}
+
+#[tokio::test]
+async fn machines_get_json_and_a_reason_or_an_event_narrows_the_list() {
+    let (aws, slack) = graveyard().await;
+    let list = async |args: &[&str]| {
+        let listed = dlq(&aws, &slack, &[&["list", "--json"], args].concat()).await;
+        assert_eq!(listed.status, Some(0), "{}", listed.stderr);
+        let letters: Vec<Value> = serde_json::from_str(&listed.stdout).expect("JSON");
+        letters
+    };
+    assert_eq!(list(&[]).await.len(), 5);
+    let refused = list(&["--reason", "restore-refused"]).await;
+    assert_eq!(refused.len(), 2);
+    assert_eq!(refused[0]["attempts"], 1);
+    assert_eq!(refused[0]["event_name"], "StopLogging");
+    assert_eq!(refused[0]["resource"], "audit");
+    assert_eq!(refused[0]["account"], "123456789012");
+    assert!(refused[0]["age_seconds"].is_u64() && refused[0]["sent_at"].is_string());
+    let moved = list(&["--reason", "none"]).await;
+    assert_eq!(
+        (moved.len(), &moved[0]["event_id"], &moved[0]["reason"]),
+        (1, &Value::from("e-4"), &Value::Null)
+    );
+    assert_eq!(list(&["--event", "e-3"]).await.len(), 1);
+    assert_eq!(list(&["--event", "e-3", "--reason", "malformed"]).await.len(), 0);
+    // A script whose variable is not set must not mean everything.
+    for nothing in [["--reason", ""], ["--event", ""], ["--reason", "bad"]] {
+        assert_eq!(dlq(&aws, &slack, &[&["redrive"], nothing.as_slice()].concat()).await.status, Some(2));
+    }
+}
+
+#[tokio::test]
+async fn a_redrive_puts_back_what_is_wanted_with_its_label_and_leaves_the_rest() {
+    let (aws, slack) = graveyard().await;
+    let done = dlq(&aws, &slack, &["redrive", "--reason", "restore-refused"]).await;
+    assert_eq!((done.status, done.stderr.as_str()), (Some(0), ""));
+    assert_eq!(done.stdout, "put 2 dead letters back; left 3 others\n");
+    let back = aws.messages("events").await;
+    assert_eq!(back.len(), 2);
+    for message in &back {
+        assert_eq!(attribute(message, "reason"), Some("restore-refused"));
+        assert_eq!(attribute(message, "attempts"), Some("1"));
+        assert_eq!(attribute(message, "failed_at"), Some("2026-11-20T09:15:10Z"));
+    }
+    let done = dlq(&aws, &slack, &["redrive", "--event", "e-4"]).await;
+    assert_eq!(done.stdout, "put 1 dead letters back; left 2 others\n");
+    assert_eq!(events(&aws, "poison").await, ["e-3", "malformed"]);
+}
+
+#[tokio::test]
+async fn everything_is_put_back_only_if_that_is_meant() {
+    let (aws, slack) = graveyard().await;
+    let refused = dlq(&aws, &slack, &["redrive"]).await;
+    assert_eq!(refused.status, Some(2));
+    assert!(refused.stderr.contains("add --yes if that is meant"), "{}", refused.stderr);
+    assert_eq!(aws.depth("poison"), 5);
+    let done = dlq(&aws, &slack, &["redrive", "--yes"]).await;
+    assert_eq!((done.status, done.stdout.as_str()), (Some(0), "put 5 dead letters back\n"));
+    assert_eq!((aws.depth("poison"), aws.depth("events")), (0, 5));
+}
+
+/// The same on a terminal, where there is somebody to ask.
+#[tokio::test(flavor = "multi_thread")]
+async fn on_a_terminal_it_asks_first() {
+    let (aws, slack) = graveyard().await;
+    for (answer, told, left) in [("n", "nothing was put back", 5), ("y", "put 5 dead letters back", 0)] {
+        let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_trailkeeper"));
+        command.args(["dlq", "redrive"]).envs(
+            configured(&aws, &slack, &[])
+                .as_std()
+                .get_envs()
+                .filter_map(|(name, value)| Some((name, value?))),
+        );
+        tokio::task::spawn_blocking(move || {
+            let mut terminal = rexpect::session::spawn_command(command, Some(30_000)).expect("a terminal");
+            terminal.exp_string("Put all of about 5 dead letters of ").expect("a question");
+            terminal.exp_string("[y/N]").expect("a question");
+            terminal.send_line(answer).expect("answered");
+            terminal.exp_string(told).expect("an end");
+            terminal.exp_eof().expect("an end");
+        })
+        .await
+        .expect("no panic");
+        assert_eq!(aws.depth("poison"), left, "after {answer}");
+    }
+}
+
+/// What was tried before it was put back counts on.
+#[tokio::test]
+async fn attempts_are_counted_on_over_the_rounds() {
+    let scene = Scene::start_with(|args| args.max_attempts = Some("2".to_owned())).await;
+    scene.aws.stopped_trail("audit", REGION).await;
+    scene.aws.break_down("StartLogging", Fault::Refuse(400, "ThrottlingException"));
+    scene.handle(stop("e-1", "audit")).await;
+    for expected in ["2", "4"] {
+        let dead = scene.aws.messages("poison").await;
+        assert_eq!(dead.len(), 1);
+        assert_eq!(attribute(&dead[0], "attempts"), Some(expected));
+        let one = dlq(&scene.aws, &scene.slack, &["redrive", "--event", "e-1"]).await;
+        assert_eq!(one.status, Some(0), "{}", one.stderr);
+        let dead_again =
+            async || (scene.aws.depth("events") == 0 && scene.aws.depth("poison") == 1).then_some(());
+        eventually("the event to be dead again", dead_again).await;
+    }
+    // Put back once more, now that CloudTrail takes it.
+    scene.aws.heal();
+    dlq(&scene.aws, &scene.slack, &["redrive", "--yes"]).await;
+    let restored = async || scene.aws.is_logging("audit", REGION).await.then_some(());
+    eventually("the trail to be restarted", restored).await;
+    scene.settled().await;
+    assert_eq!(scene.aws.depth("poison"), 0);
+    scene.worker.stop().await;
+}
+
+/// A worker that refuses it again at once does not make it go round.
+#[tokio::test]
+async fn what_comes_back_while_it_runs_is_left() {
+    let (aws, slack) = (Aws::start().await, Slack::start().await);
+    bury(&aws, "nonsense", &[("reason", "malformed")]).await;
+    let worker = Worker::start_with(&aws, args(&aws, &slack));
+    let done = dlq(&aws, &slack, &["redrive", "--yes"]).await;
+    assert_eq!(done.status, Some(0), "{}", done.stderr);
+    assert!(done.stdout.starts_with("put 1 dead letters back"), "{}", done.stdout);
+    assert_eq!(aws.calls("SendMessageBatch").len(), 1);
+    worker.stop().await;
+    assert_eq!(aws.messages("poison").await.len(), 1);
+}
+
+async fn signal(id: Option<u32>, name: &str) {
+    let id = id.expect("running").to_string();
+    let sent = Command::new("kill").args([&format!("-{name}"), &id]).status().await.expect("kill runs");
+    assert!(sent.success());
+}
+
+/// Told to stop, it ends with what it has in hand; killed between the two requests, a letter is in both queues.
+#[tokio::test]
+async fn an_interrupted_redrive_loses_nothing() {
+    let (aws, slack) = (Aws::start().await, Slack::start().await);
+    let all: Vec<_> = (10..35).map(|number| format!("e-{number}")).collect();
+    for id in &all {
+        bury(&aws, stop(id, "gone"), &[("reason", "attempts-exhausted"), ("event_id", id)]).await;
+    }
+    aws.fault("SendMessageBatch", 1, Fault::Late(Duration::from_secs(1)));
+    let child = configured(&aws, &slack, &["dlq", "redrive", "--yes"]).spawn().expect("it starts");
+    eventually("the first request", async || aws.calls("SendMessageBatch").pop()).await;
+    signal(child.id(), "INT").await;
+    let output = child.wait_with_output().await.expect("an end");
+    assert_eq!(output.status.code(), Some(1));
+    let told = String::from_utf8(output.stdout).expect("UTF-8");
+    assert!(told.contains("put 10 dead letters back, and was interrupted"), "{told}");
+    assert_eq!((aws.depth("poison"), aws.depth("events")), (15, 10));
+
+    aws.fault("DeleteMessageBatch", 1, Fault::Delay(Duration::from_mins(1)));
+    let mut child = configured(&aws, &slack, &["dlq", "redrive", "--yes"]).spawn().expect("it starts");
+    eventually("the delete", async || aws.calls("DeleteMessageBatch").get(1).cloned()).await;
+    child.kill().await.expect("killed");
+    assert_eq!((aws.depth("poison"), aws.depth("events")), (15, 20), "ten are in both");
+    aws.heal();
+    aws.show_all("poison").await;
+
+    let last = dlq(&aws, &slack, &["redrive", "--yes"]).await;
+    assert_eq!(last.status, Some(0), "{}", last.stderr);
+    assert_eq!((aws.depth("poison"), aws.depth("events")), (0, 35));
+    // The ten that came twice are handled once.
+    let mut args = args(&aws, &slack);
+    args.visibility_timeout_seconds = Some("3".to_owned());
+    let worker = Worker::start_with(&aws, args);
+    eventually("the queue to be empty", async || (aws.depth("events") == 0).then_some(())).await;
+    worker.stop().await;
+    assert_eq!(slack.posts().await.len(), all.len());
+}
+
+#[tokio::test]
+async fn queues_that_fail_are_told_and_nothing_is_lost() {
+    let (aws, slack) = graveyard().await;
+    aws.fault("SendMessageBatch", 1, Fault::Refuse(403, "AccessDeniedException"));
+    let refused = dlq(&aws, &slack, &["redrive", "--yes"]).await;
+    assert_eq!(refused.status, Some(1));
+    assert!(refused.stderr.contains("AccessDeniedException"), "{}", refused.stderr);
+    assert_eq!(aws.messages("poison").await.len(), 5);
+    aws.show_all("poison").await;
+    // A message that SQS takes at the second try is put back too.
+    aws.fault("SendMessageBatch", 1, Fault::FailEntries(&[0], "InternalError"));
+    let done = dlq(&aws, &slack, &["redrive", "--yes"]).await;
+    assert_eq!(
+        (done.status, done.stdout.as_str()),
+        (Some(0), "put 5 dead letters back\n"),
+        "{}",
+        done.stderr
+    );
+    aws.create_queue("bare", None).await;
+    let mut command = configured(&aws, &slack, &["dlq", "list"]);
+    command.env("TRAILKEEPER_QUEUE_URL", aws.queue_url("bare"));
+    let bare = ended(command).await;
+    assert_eq!(bare.status, Some(1));
+    assert!(bare.stderr.contains("set TRAILKEEPER_DLQ_URL"), "{}", bare.stderr);
+    let empty = dlq(&aws, &slack, &["list"]).await;
+    assert_eq!(empty.stdout, "no dead letters\n");
+}

@@ -1,0 +1,195 @@
+//! `trailkeeper replay`: what is read, what is sent, and what is told without sending.
+
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+
+use flate2::Compression;
+use flate2::write::GzEncoder;
+use serde_json::{Value, json};
+use tokio::io::AsyncWriteExt;
+
+use crate::support::aws::{Aws, Fault};
+use crate::support::events::{fixture, stop};
+use crate::support::process::{Ended, configured, ended, trailkeeper};
+use crate::support::slack::Slack;
+
+/// A folder of this test's own.
+fn folder(name: &str) -> PathBuf {
+    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("replay").join(name);
+    let _ = std::fs::remove_dir_all(&folder);
+    std::fs::create_dir_all(&folder).expect("a folder");
+    folder
+}
+
+fn file(folder: &Path, name: &str, content: impl AsRef<[u8]>) -> String {
+    let path = folder.join(name);
+    std::fs::write(&path, content).expect("written");
+    path.to_str().expect("UTF-8").to_owned()
+}
+
+fn gzip(text: &str) -> Vec<u8> {
+    let mut packed = GzEncoder::new(Vec::new(), Compression::fast());
+    packed.write_all(text.as_bytes()).expect("packed");
+    packed.finish().expect("packed")
+}
+
+/// A CloudTrail record as a log file has it.
+fn record(id: &str, name: &str) -> Value {
+    let mut record = stop(id, "audit")["detail"].clone();
+    record["eventName"] = json!(name);
+    record
+}
+
+async fn replay(aws: &Aws, slack: &Slack, args: &[&str]) -> Ended {
+    ended(configured(aws, slack, &[&["replay"], args].concat())).await
+}
+
+/// The bodies in the queue, by event.
+async fn sent(aws: &Aws) -> Vec<Value> {
+    let mut all = Vec::new();
+    while aws.depth("events") > all.len() {
+        let received = aws.sqs().receive_message().queue_url(aws.queue_url("events"));
+        let received = received.max_number_of_messages(10).send().await.expect("received");
+        all.extend(
+            received
+                .messages()
+                .iter()
+                .map(|message| serde_json::from_str::<Value>(message.body().expect("a body")).expect("JSON")),
+        );
+    }
+    all.sort_by_key(|body| body["detail"]["eventID"].to_string());
+    all
+}
+
+#[tokio::test]
+async fn envelopes_records_and_log_files_are_sent_packed_or_not() {
+    let (aws, slack) = (Aws::start().await, Slack::start().await);
+    let here = folder("forms");
+    let envelope = stop("e-1", "audit");
+    let log = json!({ "Records": [
+        record("e-3", "StopLogging"), record("e-4", "DescribeTrails"), record("e-5", "DeleteTrail"),
+    ] });
+    let files = [
+        file(&here, "envelope.json", envelope.to_string()),
+        file(&here, "record.json", format!("{:#}", record("e-2", "StartLogging"))),
+        file(&here, "log.json.gz", gzip(&log.to_string())),
+    ];
+    let done = replay(&aws, &slack, &files.each_ref().map(String::as_str)).await;
+    assert_eq!((done.status, done.stderr.as_str()), (Some(0), ""), "{}", done.stdout);
+    let queue = aws.queue_url("events");
+    let told = format!(
+        "left 1 events out that have nothing to do with switching CloudTrail off; sent 4 events of 3 files to {queue}\n"
+    );
+    assert_eq!(done.stdout, told);
+    let sent = sent(&aws).await;
+    let ids: Vec<_> = sent.iter().map(|body| body["detail"]["eventID"].as_str().expect("an id")).collect();
+    assert_eq!(ids, ["e-1", "e-2", "e-3", "e-5"]);
+    assert_eq!(sent[0], envelope, "an envelope is sent as it is");
+    assert_eq!(sent[2]["detail"], log["Records"][0], "a record is put into one");
+    assert_eq!(sent[2]["detail-type"], "AWS API Call via CloudTrail");
+    assert!(
+        aws.calls("SendMessageBatch").iter().all(|call| call.by.as_deref() == Some("trailkeeper-replay"))
+    );
+}
+
+#[tokio::test]
+async fn standard_input_is_read_and_a_worker_then_does_the_rest() {
+    let scene = crate::support::worker::Scene::start().await;
+    scene.aws.stopped_trail("audit", crate::support::aws::REGION).await;
+    let mut command = configured(&scene.aws, &scene.slack, &["replay", "-"]);
+    let mut child = command.stdin(Stdio::piped()).spawn().expect("it starts");
+    let mut input = child.stdin.take().expect("piped");
+    input.write_all(stop("e-1", "audit").to_string().as_bytes()).await.expect("written");
+    drop(input);
+    assert!(child.wait().await.expect("an end").success());
+    scene.settled().await;
+    assert!(scene.aws.is_logging("audit", crate::support::aws::REGION).await);
+    assert_eq!(scene.slack.posts().await.len(), 1);
+    scene.worker.stop().await;
+}
+
+#[tokio::test]
+async fn many_events_go_ten_to_a_request_and_what_fails_is_sent_again() {
+    let (aws, slack) = (Aws::start().await, Slack::start().await);
+    let records: Vec<_> = (0..95).map(|number| record(&format!("e-{number:02}"), "StopLogging")).collect();
+    let log = file(&folder("many"), "log.json", json!({ "Records": records }).to_string());
+    aws.fault("SendMessageBatch", 1, Fault::FailEntries(&[0, 9], "InternalError"));
+    aws.fault("SendMessageBatch", 1, Fault::Refuse(503, "ServiceUnavailable"));
+    let done = replay(&aws, &slack, &[&log]).await;
+    assert_eq!((done.status, done.stderr.as_str()), (Some(0), ""));
+    assert_eq!(sent(&aws).await.len(), 95);
+    assert_eq!(aws.calls("SendMessageBatch").len(), 12, "ten, and two again");
+}
+
+#[tokio::test]
+async fn what_cannot_be_read_is_named_and_the_rest_is_sent() {
+    let (aws, slack) = (Aws::start().await, Slack::start().await);
+    let here = folder("faults");
+    let good = file(&here, "good.json", stop("e-1", "audit").to_string());
+    let broken_off = json!({ "Records": [record("e-8", "StopLogging")] }).to_string();
+    let nameless = json!({ "Records": [record("e-2", "StopLogging"), { "eventID": "e-3", "secret": 1 }] });
+    let files = [
+        file(&here, "broken-off.json", &broken_off[..broken_off.len() - 2]),
+        file(&here, "broken-off.gz", &gzip(&broken_off)[..20]),
+        file(&here, "empty.json", ""),
+        file(&here, "foreign.json", "{\"private\": \"very\"}"),
+        file(&here, "picture.json", [0xff, 0xd8, 0xff]),
+        file(&here, "nameless.json", nameless.to_string()),
+        here.join("missing.json").to_str().expect("UTF-8").to_owned(),
+        good,
+    ];
+    let done = replay(&aws, &slack, &files.each_ref().map(String::as_str)).await;
+    assert_eq!(done.status, Some(1));
+    insta::assert_snapshot!(done.stderr.replace(here.to_str().expect("UTF-8"), "."));
+    let ids: Vec<_> = sent(&aws).await.iter().map(|body| body["detail"]["eventID"].to_string()).collect();
+    assert_eq!(ids, ["\"e-1\"", "\"e-2\""], "nothing of a file that broke off");
+}
+
+#[tokio::test]
+async fn a_queue_that_is_not_there_is_told() {
+    let (aws, slack) = (Aws::start().await, Slack::start().await);
+    let good = file(&folder("no-queue"), "good.json", stop("e-1", "audit").to_string());
+    let mut command = configured(&aws, &slack, &["replay", &good]);
+    command.env("TRAILKEEPER_QUEUE_URL", aws.queue_url("missing"));
+    let done = ended(command).await;
+    assert_eq!(done.status, Some(1));
+    assert!(done.stderr.contains("sending to the queue: there is no such queue"), "{}", done.stderr);
+    assert!(done.stdout.starts_with("sent 0 events of 1 files"), "{}", done.stdout);
+    let unnamed = ended(trailkeeper(&["replay", &good])).await;
+    assert_eq!(unnamed.status, Some(2));
+    assert!(unnamed.stderr.contains("TRAILKEEPER_QUEUE_URL is required"), "{}", unnamed.stderr);
+}
+
+/// No AWS, no Slack, no configuration: all that a dry run takes is the file.
+#[tokio::test]
+async fn a_dry_run_prints_decision_and_message_of_each_event() {
+    let here = folder("dry-run");
+    let mut denied = fixture("stop_logging");
+    denied["detail"]["eventID"] = json!("e-3");
+    denied["detail"]["errorCode"] = json!("AccessDenied");
+    let mut untargeted = stop("e-4", "audit");
+    untargeted["detail"]["requestParameters"] = json!(null);
+    let mut old = stop("e-1", "audit");
+    old["detail"]["eventTime"] = json!("2020-01-01T00:00:00Z");
+    let mut renamed = stop("e-5", "audit");
+    renamed["detail"]["userIdentity"]["userName"] = json!("eve\u{1b}[2J<!channel>");
+    renamed["detail"]["eventTime"] = json!("2020-01-01T00:00:00Z");
+    let events = [
+        &old,
+        &record("e-2", "DeleteTrail"),
+        &denied,
+        &untargeted,
+        &old,
+        &record("e-6", "StartLogging"),
+        &renamed,
+    ];
+    let lines = events.map(|event| format!("{event}\n")).concat();
+    let events = file(&here, "events.json", lines);
+    let dry = ended(trailkeeper(&["replay", "--dry-run", &events])).await;
+    assert_eq!((dry.status, dry.stderr.as_str()), (Some(0), ""));
+    insta::assert_snapshot!("dry_run", dry.stdout.replace(here.to_str().expect("UTF-8"), "."));
+    let tells = ended(trailkeeper(&["replay", "--dry-run", "--mode", "notify", &events])).await;
+    assert!(tells.stdout.contains("decision  tell, since TRAILKEEPER_MODE is notify"), "{}", tells.stdout);
+    assert!(!tells.stdout.contains("restarted and verified"), "{}", tells.stdout);
+}
