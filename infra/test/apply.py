@@ -183,6 +183,7 @@ def left_over():
         + boto3.client("dynamodb").list_tables()["TableNames"]
         + [rule["Name"] for rule in boto3.client("events").list_rules()["Rules"]]
         + [role["RoleName"] for role in boto3.client("iam").list_roles()["Roles"] if role["RoleName"].startswith("trailkeeper")]
+        + [policy["PolicyName"] for policy in boto3.client("iam").list_policies(Scope="Local")["Policies"]]
         + [group["logGroupName"] for group in boto3.client("logs").describe_log_groups()["logGroups"]]
         + [alarm["AlarmName"] for alarm in boto3.client("cloudwatch").describe_alarms()["MetricAlarms"]]
     )

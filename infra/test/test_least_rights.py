@@ -1,12 +1,13 @@
-"""The worker's role gives what the worker calls, and nothing else.
+"""The policies for the worker and for people give what trailkeeper calls, and nothing else.
 
-`cargo test` writes down every call that the worker makes to AWS over the whole suite.
+`cargo test` writes down every call that each of its programs makes to AWS over the whole suite.
 """
 
 import json
 import os
 from pathlib import Path
 
+import pytest
 from conftest import planned
 
 TARGET = Path(os.environ.get("CARGO_TARGET_DIR", Path(__file__).resolve().parents[2] / "target"))
@@ -21,15 +22,38 @@ def right_for(call):
     return call.removesuffix("Batch") if call.startswith("sqs:") else call
 
 
-def test_the_role_gives_what_the_worker_calls_and_nothing_else(tmp_path):
-    calls = {path.name for path in (TARGET / "tmp" / "calls" / "trailkeeper").glob("*")}
-    assert calls, "nothing is written down: run `cargo test` first"
-    needed = {right_for(call) for call in calls - WITHOUT_RIGHT} | BY_THE_AGENT
-    role = planned("worker", "defaults.tftest.hcl", "defaults", tmp_path)["aws_iam_role_policy.task"]
-    statements = json.loads(role["policy"])["Statement"]
+def needed_by(*programs):
+    needed = set()
+    for program in programs:
+        calls = {path.name for path in (TARGET / "tmp" / "calls" / program).glob("*")}
+        assert calls, f"nothing is written down of {program}: run `cargo test` first"
+        needed |= {right_for(call) for call in calls - WITHOUT_RIGHT}
+    return needed
+
+
+def given_by(policy):
     given = set()
-    for statement in statements:
+    for statement in json.loads(policy["policy"])["Statement"]:
         assert statement["Effect"] == "Allow"
         actions = statement["Action"]
         given.update([actions] if isinstance(actions, str) else actions)
-    assert given == needed
+    return given
+
+
+@pytest.fixture(scope="module")
+def worker(tmp_path_factory):
+    return planned("worker", "defaults.tftest.hcl", "defaults", tmp_path_factory.mktemp("worker"))
+
+
+def test_the_role_gives_what_the_worker_and_its_check_call_and_nothing_else(worker):
+    needed = needed_by("trailkeeper", "trailkeeper-check") | BY_THE_AGENT
+    assert given_by(worker["aws_iam_role_policy.task"]) == needed
+
+
+def test_the_policy_for_people_gives_what_their_commands_call_and_nothing_else(worker):
+    needed = needed_by("trailkeeper-check", "trailkeeper-replay", "trailkeeper-dlq")
+    assert given_by(worker["aws_iam_policy.operators"]) == needed
+
+
+def test_the_policy_for_people_is_attached_to_nobody(worker):
+    assert not [address for address in worker if "attachment" in address]

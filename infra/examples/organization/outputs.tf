@@ -28,6 +28,11 @@ output "log_group_name" {
   value       = module.worker.log_group_name
 }
 
+output "operators_policy_arn" {
+  description = "What the commands check, replay and dlq need: attach it to the people who operate trailkeeper."
+  value       = module.worker.operators_policy_arn
+}
+
 output "alarm_topic_arn" {
   description = "The topic that the alarms tell."
   value       = module.observability.alarm_topic_arn

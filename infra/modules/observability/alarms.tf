@@ -1,4 +1,5 @@
 # Eight alarms, and one more for each further bus, at $0.10 a month for each metric that they look at: $0.90 in all.
+# Each description ends with its place in the runbook, whose headings begin with trailkeeper, whatever var.name is.
 
 locals {
   topic_arn = coalesce(var.alarm_topic_arn, one(aws_sns_topic.alarms[*].arn))
@@ -8,13 +9,13 @@ locals {
       queue       = var.dead_letter_queue.name
       metric      = "ApproximateNumberOfMessagesVisible"
       above       = 0
-      description = "trailkeeper gave up on an event. Its attributes say why: trailkeeper.reason and trailkeeper.detail. Mend the cause, then start the queue's redrive."
+      description = "trailkeeper gave up on an event. `trailkeeper dlq list` says why. Mend the cause, then put it back with `trailkeeper dlq redrive`."
     }
     undelivered = {
       queue       = var.undelivered_queue.name
       metric      = "ApproximateNumberOfMessagesVisible"
       above       = 0
-      description = "EventBridge could not bring an event to the queue. Its attributes ERROR_CODE and ERROR_MESSAGE say why. Mend the cause, then send it to the queue again."
+      description = "EventBridge could not bring an event to the queue, or to Slack as a direct alert. Its attributes TARGET_ARN, ERROR_CODE and ERROR_MESSAGE say where and why. Mend the cause; send what was for the queue there again with `trailkeeper replay`."
     }
     backlog = {
       queue       = var.queue.name
@@ -29,7 +30,7 @@ locals {
     restore-refused = {
       metric      = "trailkeeper_restore_total"
       dimensions  = { result = "refused" }
-      description = "A trail could not be restarted for good: it is still off, or a right is missing. Slack has the details."
+      description = "A trail could not be restarted for good: it is still off, or a right is missing. Slack names the trail, and `trailkeeper dlq list` says why."
     }
     leases-lost = {
       metric      = "trailkeeper_leases_lost_total"
@@ -43,7 +44,7 @@ resource "aws_cloudwatch_metric_alarm" "queue" {
   for_each = local.queue_alarms
 
   alarm_name          = "${var.name}-${each.key}"
-  alarm_description   = each.value.description
+  alarm_description   = "${each.value.description} See docs/runbook.md, trailkeeper-${each.key}."
   namespace           = "AWS/SQS"
   metric_name         = each.value.metric
   dimensions          = { QueueName = each.value.queue }
@@ -62,7 +63,7 @@ resource "aws_cloudwatch_metric_alarm" "queue" {
 # reason that there is none: no task, no network, no right. Silence is the alarm.
 resource "aws_cloudwatch_metric_alarm" "heartbeat" {
   alarm_name          = "${var.name}-heartbeat"
-  alarm_description   = "Nobody has asked the queue for messages for three minutes: no trail is being restarted. Look at the service's events and the log group."
+  alarm_description   = "Nobody has asked the queue for messages for three minutes: no trail is being restarted. Look at the service's events and the log group. See docs/runbook.md, trailkeeper-heartbeat."
   evaluation_periods  = 3
   comparison_operator = "LessThanThreshold"
   threshold           = 1
@@ -97,7 +98,7 @@ resource "aws_cloudwatch_metric_alarm" "heartbeat" {
 # Each running task reports its CPU once a minute: the number of samples is the number of tasks.
 resource "aws_cloudwatch_metric_alarm" "tasks" {
   alarm_name          = "${var.name}-tasks"
-  alarm_description   = "Fewer tasks are running than should be at least. Look at the service's events."
+  alarm_description   = "Fewer tasks are running than should be at least. Look at the service's events. See docs/runbook.md, trailkeeper-tasks."
   namespace           = "AWS/ECS"
   metric_name         = "CPUUtilization"
   dimensions          = { ClusterName = var.cluster_name, ServiceName = var.service_name }
@@ -115,7 +116,7 @@ resource "aws_cloudwatch_metric_alarm" "rule" {
   for_each = var.rules
 
   alarm_name        = "${var.name}-rule-${each.key}"
-  alarm_description = "The rule on the bus ${each.key} could not reach a target: the queue's policy, or its encryption."
+  alarm_description = "The rule on the bus ${each.key} could not reach a target: the queue's policy or its encryption, or, with the direct alert, Slack. See docs/runbook.md, trailkeeper-rule-default."
   namespace         = "AWS/Events"
   metric_name       = "FailedInvocations"
   # The default bus is not named in its metrics.
@@ -134,7 +135,7 @@ resource "aws_cloudwatch_metric_alarm" "worker" {
   for_each = local.worker_alarms
 
   alarm_name          = "${var.name}-${each.key}"
-  alarm_description   = each.value.description
+  alarm_description   = "${each.value.description} See docs/runbook.md, trailkeeper-${each.key}."
   namespace           = "trailkeeper"
   metric_name         = each.value.metric
   dimensions          = each.value.dimensions

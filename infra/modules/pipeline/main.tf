@@ -40,7 +40,7 @@ resource "aws_sqs_queue_redrive_allow_policy" "dead_letters" {
 }
 
 # Not the same as the dead letters: what lies here never reached the queue. SQS's redrive does not serve it, since no
-# queue is its source: send its messages to the queue again.
+# queue is its source: `trailkeeper replay` sends its messages to the queue again.
 resource "aws_sqs_queue" "undelivered" {
   name                      = "${var.name}-undelivered"
   sqs_managed_sse_enabled   = true

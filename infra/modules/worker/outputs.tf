@@ -23,6 +23,11 @@ output "execution_role_arn" {
   value       = aws_iam_role.execution.arn
 }
 
+output "operators_policy_arn" {
+  description = "What the commands check, replay and dlq need: attach it to the people who operate trailkeeper."
+  value       = aws_iam_policy.operators.arn
+}
+
 output "log_group_name" {
   description = "Where the worker's lines are."
   value       = aws_cloudwatch_log_group.worker.name

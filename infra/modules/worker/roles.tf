@@ -32,7 +32,7 @@ locals {
     },
   ]])
 
-  restore = [for statement in [
+  trails = [
     {
       Sid      = "RestartTrails"
       Effect   = "Allow"
@@ -45,7 +45,8 @@ locals {
       Action   = "cloudtrail:DescribeTrails"
       Resource = "*" # It can be given on nothing less.
     },
-  ] : statement if var.mode == "restore"]
+  ]
+  restore = [for statement in local.trails : statement if var.mode == "restore"]
 
   member_accounts = [for name in var.member_role_name[*] : {
     Sid      = "ActInMemberAccounts"
@@ -91,7 +92,8 @@ resource "aws_iam_role" "task" {
   assume_role_policy = local.ecs_tasks
 }
 
-# What the worker calls and nothing else. Putting dead letters back (sqs:StartMessageMoveTask) is for people.
+# What the worker calls, and `trailkeeper check` when it is run as a task with this role, and nothing else. Reading dead
+# letters and putting them back is for people: see operators.tf.
 resource "aws_iam_role_policy" "task" {
   name = "work"
   role = aws_iam_role.task.id
@@ -117,6 +119,18 @@ resource "aws_iam_role_policy" "task" {
         Sid      = "ClaimEvents"
         Effect   = "Allow"
         Action   = "dynamodb:UpdateItem"
+        Resource = var.state_table.arn
+      },
+      {
+        Sid      = "CheckDeadLetterQueue"
+        Effect   = "Allow"
+        Action   = "sqs:GetQueueAttributes"
+        Resource = var.dead_letter_queue.arn
+      },
+      {
+        Sid      = "CheckStateTable"
+        Effect   = "Allow"
+        Action   = ["dynamodb:DescribeTable", "dynamodb:DescribeTimeToLive"]
         Resource = var.state_table.arn
       },
       {

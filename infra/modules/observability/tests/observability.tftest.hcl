@@ -71,6 +71,16 @@ run "alarms" {
     ])
     error_message = "Each alarm tells the topic, and tells when it is over."
   }
+
+  assert {
+    condition = alltrue([
+      for alarm in concat(
+        values(aws_cloudwatch_metric_alarm.queue), values(aws_cloudwatch_metric_alarm.rule), values(aws_cloudwatch_metric_alarm.worker),
+        [aws_cloudwatch_metric_alarm.heartbeat, aws_cloudwatch_metric_alarm.tasks],
+      ) : endswith(alarm.alarm_description, " See docs/runbook.md, ${replace(alarm.alarm_name, "rule-central", "rule-default")}.")
+    ])
+    error_message = "Each alarm names its place in the runbook, where all rules have one."
+  }
 }
 
 run "topic" {

@@ -57,6 +57,18 @@ run "task_role" {
         Resource = "arn:aws:dynamodb:eu-west-1:111122223333:table/trailkeeper"
       },
       {
+        Sid      = "CheckDeadLetterQueue"
+        Effect   = "Allow"
+        Action   = "sqs:GetQueueAttributes"
+        Resource = "arn:aws:sqs:eu-west-1:111122223333:trailkeeper-dlq"
+      },
+      {
+        Sid      = "CheckStateTable"
+        Effect   = "Allow"
+        Action   = ["dynamodb:DescribeTable", "dynamodb:DescribeTimeToLive"]
+        Resource = "arn:aws:dynamodb:eu-west-1:111122223333:table/trailkeeper"
+      },
+      {
         Sid      = "ProtectOwnTasks"
         Effect   = "Allow"
         Action   = "ecs:UpdateTaskProtection"
@@ -76,6 +88,50 @@ run "task_role" {
       },
     ]
     error_message = "The task role lets the worker do this and nothing else."
+  }
+}
+
+run "operators" {
+  command = plan
+
+  variables {
+    mode = "notify" # People start trails by hand in each mode.
+  }
+
+  assert {
+    condition = jsondecode(aws_iam_policy.operators.policy).Statement == [
+      {
+        Sid      = "ReadDeadLetters"
+        Effect   = "Allow"
+        Action   = ["sqs:ChangeMessageVisibility", "sqs:DeleteMessage", "sqs:GetQueueAttributes", "sqs:ReceiveMessage"]
+        Resource = "arn:aws:sqs:eu-west-1:111122223333:trailkeeper-dlq"
+      },
+      {
+        Sid      = "SendEvents"
+        Effect   = "Allow"
+        Action   = ["sqs:GetQueueAttributes", "sqs:SendMessage"]
+        Resource = "arn:aws:sqs:eu-west-1:111122223333:trailkeeper"
+      },
+      {
+        Sid      = "CheckStateTable"
+        Effect   = "Allow"
+        Action   = ["dynamodb:DescribeTable", "dynamodb:DescribeTimeToLive", "dynamodb:UpdateItem"]
+        Resource = "arn:aws:dynamodb:eu-west-1:111122223333:table/trailkeeper"
+      },
+      {
+        Sid      = "RestartTrails"
+        Effect   = "Allow"
+        Action   = ["cloudtrail:GetTrailStatus", "cloudtrail:StartLogging"]
+        Resource = "arn:aws:cloudtrail:*:111122223333:trail/*"
+      },
+      {
+        Sid      = "FindHomeRegions"
+        Effect   = "Allow"
+        Action   = "cloudtrail:DescribeTrails"
+        Resource = "*"
+      },
+    ]
+    error_message = "The policy for people lets them run trailkeeper's commands and start trails, and nothing else."
   }
 }
 
@@ -138,7 +194,9 @@ run "no_right_to_restart_unless_it_restarts" {
   }
 
   assert {
-    condition     = [for statement in jsondecode(aws_iam_role_policy.task.policy).Statement : statement.Sid] == ["Consume", "BuryPoison", "ClaimEvents", "ProtectOwnTasks"]
+    condition = [for statement in jsondecode(aws_iam_role_policy.task.policy).Statement : statement.Sid] == [
+      "Consume", "BuryPoison", "ClaimEvents", "CheckDeadLetterQueue", "CheckStateTable", "ProtectOwnTasks",
+    ]
     error_message = "A worker that only tells needs nothing of CloudTrail."
   }
 }
