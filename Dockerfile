@@ -7,12 +7,15 @@ WORKDIR /build
 
 # The dependencies alone, in a layer that outlives changes of the sources. Cargo wants every declared target to
 # be there, so empty ones stand in.
-COPY Cargo.toml Cargo.lock ./
+COPY Cargo.toml Cargo.lock build.rs ./
 RUN mkdir src benches \
     && echo '//! Empty.' >src/lib.rs \
     && echo 'fn main() {}' | tee src/main.rs >benches/throughput.rs \
     && cargo build --release --locked --bin trailkeeper
 
+# What `--version` says beside the number, since there is no repository in here:
+#   --build-arg TRAILKEEPER_COMMIT="$(git log -1 --format='%h %cs')"
+ARG TRAILKEEPER_COMMIT
 # Cargo goes by the time of change, and the real files are older than the empty ones.
 COPY src src
 RUN touch src/lib.rs src/main.rs \

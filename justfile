@@ -21,6 +21,10 @@ test:
     @rm -rf "${CARGO_TARGET_DIR:-target}/tmp/calls"
     cargo test
 
+# Run the `aws` commands of README.md and docs/ against an emulated AWS. Needs Python.
+docs-test:
+    tests/docs/run
+
 # Run the simulation on many seeds.
 simulate:
     TRAILKEEPER_SEEDS=2000 cargo test --test it simulation
@@ -45,7 +49,7 @@ bench:
 compose-test:
     @docker info >/dev/null 2>&1 || { echo "compose-test needs Docker, and none answers: see \`docker info\`" >&2; exit 1; }
     @docker compose version >/dev/null 2>&1 || docker-compose version >/dev/null 2>&1 || { echo "compose-test needs Docker's compose" >&2; exit 1; }
-    docker build --tag trailkeeper .
+    docker build --build-arg TRAILKEEPER_COMMIT="$(git log -1 --format='%h %cs')" --tag trailkeeper .
     cargo test --test compose -- --ignored --test-threads=1 --nocapture
 
 # Test infra/, with a real apply to an emulated AWS. Needs Terraform and Python.
@@ -53,4 +57,4 @@ infra-test: test
     infra/test/run target/debug/trailkeeper
 
 # Run all that CI runs.
-ci: fmt lint doc test simulate demo deny audit compose-test
+ci: fmt lint doc test docs-test simulate demo deny audit compose-test

@@ -119,7 +119,7 @@ async fn demo() -> bool {
 fn config(queue_url: String, slack_webhook_url: String) -> Config {
     let args = RunArgs {
         queue: QueueArgs { queue_url: Some(queue_url) },
-        slack_webhook_url: Some(slack_webhook_url),
+        slack_webhook_url: Some(slack_webhook_url.into()),
         wait_seconds: Some("1".to_owned()),
         retry_max_seconds: Some("1".to_owned()),
         shutdown_grace_seconds: Some("3".to_owned()),

@@ -8,6 +8,7 @@
 use std::path::PathBuf;
 
 use clap::Args;
+use secrecy::SecretString;
 
 /// Everything `run` is configured with, as text. An empty value is an absent one.
 #[derive(Debug, Default, Clone, Args)]
@@ -21,7 +22,7 @@ pub struct RunArgs {
     pub mode: ModeArgs,
     /// Slack's incoming webhook, a secret: better set in the environment. Required, unless dry-run
     #[arg(long, env = "TRAILKEEPER_SLACK_WEBHOOK_URL", value_name = "URL", hide_env_values = true)]
-    pub slack_webhook_url: Option<String>,
+    pub slack_webhook_url: Option<SecretString>,
     /// The DynamoDB table shared by all workers: partition key `pk` (string), TTL attribute `expires_at`
     /// [default: none; the state is in memory, right for one worker only]
     #[arg(long, env = "TRAILKEEPER_STATE_TABLE", value_name = "NAME")]

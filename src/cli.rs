@@ -47,8 +47,7 @@ Examples:
     /// Ask the local worker's /healthz: exit 0 healthy, 1 not. For images without a shell
     #[command(after_long_help = "\
 Examples:
-  trailkeeper healthcheck
-  trailkeeper healthcheck --http-addr 127.0.0.1:9090")]
+  trailkeeper healthcheck")]
     Healthcheck(HttpArgs),
     /// Try everything that the configuration names, and print what is missing and what to do; changes nothing
     ///
@@ -77,7 +76,7 @@ Examples:
     /// Print a shell's completions
     #[command(after_long_help = "\
 Examples:
-  trailkeeper completions bash > /etc/bash_completion.d/trailkeeper
+  trailkeeper completions bash > trailkeeper.bash
   trailkeeper completions zsh > _trailkeeper")]
     Completions {
         /// Whose
@@ -112,7 +111,7 @@ Examples:
     #[command(after_long_help = "\
 Examples:
   trailkeeper dlq redrive --reason notify-refused
-  trailkeeper dlq redrive --event 3b8f0a52-7c1d-4e7a-9a55-0c6f4f7e2d11
+  trailkeeper dlq redrive --event 3b8f0a52-0000-4000-8000-000000000001
   trailkeeper dlq redrive --yes")]
     Redrive(DlqRedriveArgs),
 }
@@ -245,14 +244,14 @@ async fn confirmed(dead_letters: &DeadLetters, config: &DlqConfig) -> Result<boo
 
 fn completions(shell: Shell) -> Result<(), Failed> {
     let mut text = Vec::new();
-    clap_complete::generate(shell, &mut Cli::command(), "trailkeeper", &mut text);
+    clap_complete::generate(shell, &mut command(), "trailkeeper", &mut text);
     Ok(std::io::stdout().write_all(&text)?)
 }
 
 fn man(path: &[String]) -> Result<(), Failed> {
-    let mut command = Cli::command();
-    command.build();
-    let mut page = &command;
+    let mut whole = command();
+    whole.build();
+    let mut page = &whole;
     for name in path {
         page = page.find_subcommand(name).ok_or_else(|| {
             Failed::Misconfigured(vec![Fault::new(format!(
@@ -278,6 +277,12 @@ fn start_failed(error: StartError) -> Failed {
     }
 }
 
+/// The whole command line, for who documents it.
+#[must_use]
+pub fn command() -> clap::Command {
+    Cli::command()
+}
+
 fn runtime() -> std::io::Result<tokio::runtime::Runtime> {
     tokio::runtime::Builder::new_current_thread().enable_all().build()
 }
@@ -298,6 +303,6 @@ mod tests {
 
     #[test]
     fn the_command_line_is_consistent() {
-        Cli::command().debug_assert();
+        command().debug_assert();
     }
 }

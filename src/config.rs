@@ -9,7 +9,7 @@ use std::ops::RangeInclusive;
 use std::str::FromStr;
 use std::time::Duration;
 
-use secrecy::SecretString;
+use secrecy::{ExposeSecret, SecretString};
 use tracing_subscriber::filter::{LevelFilter, Targets};
 use url::Url;
 
@@ -292,7 +292,8 @@ impl Faults {
         None
     }
 
-    fn webhook(&mut self, text: Option<String>, mode: Mode) -> Option<SecretString> {
+    fn webhook(&mut self, secret: Option<SecretString>, mode: Mode) -> Option<SecretString> {
+        let text = secret.map(|secret| secret.expose_secret().to_owned());
         let Some(text) = present(text) else {
             if mode != Mode::DryRun {
                 self.add(

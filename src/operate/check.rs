@@ -1,5 +1,7 @@
 //! Tries everything that the configuration names, and changes nothing.
 
+use std::time::Duration;
+
 use indicatif::ProgressBar;
 use serde_json::json;
 
@@ -20,17 +22,13 @@ use crate::state::{DynamoStore, Table, Unseen};
 /// Stands in the user agent of the calls.
 const APP_NAME: &str = "trailkeeper-check";
 /// For what fails for now: a check that throttling makes fail would be believed.
-const TRIES: RetryPolicy = RetryPolicy {
-    max_attempts: 4,
-    base: std::time::Duration::from_millis(500),
-    max: std::time::Duration::from_secs(3),
-};
+const TRIES: RetryPolicy =
+    RetryPolicy { max_attempts: 4, base: Duration::from_millis(500), max: Duration::from_secs(3) };
 
 /// Makes every check, one after the other, and returns what was found in that order.
 pub async fn run(config: &Config, sdk: Sdk) -> Vec<Finding> {
     let mut checks =
         Checks { config, sdk: aws::named(sdk, APP_NAME), progress: screen::spinner(), findings: Vec::new() };
-    checks.progress.enable_steady_tick(std::time::Duration::from_millis(100));
     checks.identity().await;
     checks.queues().await;
     checks.state_table().await;
@@ -211,8 +209,8 @@ impl Checks<'_> {
             }
             Ok(all) => all,
             Err(failure) => {
-                let todo = "allow cloudtrail:DescribeTrails";
-                return self.found(Finding::failed(Check::Trails, failure.to_string(), todo));
+                let (found, todo) = (failure.to_string(), "allow cloudtrail:DescribeTrails");
+                return self.found(Finding::new(Check::Trails, self.blind(), found, todo));
             }
         };
         self.found(Finding::ok(Check::Trails, format!("{} in {region}", all.len())));
@@ -232,8 +230,8 @@ impl Checks<'_> {
             }
             Err(failure) => {
                 let todo = "allow cloudtrail:GetTrailStatus on this trail to the worker's role";
-                let found = failure.to_string();
-                self.found(Finding::failed(Check::TrailStatusRight, found, todo).about(trail));
+                let found = Finding::new(Check::TrailStatusRight, self.blind(), failure.to_string(), todo);
+                self.found(found.about(trail));
             }
         }
         if self.config.respond.mode == Mode::Restore {
@@ -245,6 +243,11 @@ impl Checks<'_> {
             let todo = format!("let a rule in {home} forward to this queue, or run a worker there");
             self.found(Finding::new(Check::TrailHomeRegion, Status::Warning, found, todo).about(trail));
         }
+    }
+
+    /// What it is to be refused a look at trails. A worker that only tells needs none.
+    fn blind(&self) -> Status {
+        if self.config.respond.mode == Mode::Restore { Status::Failed } else { Status::Unknown }
     }
 
     async fn slack(&mut self) {

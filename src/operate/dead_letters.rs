@@ -7,7 +7,6 @@ use std::collections::{BTreeMap, HashSet};
 use std::fmt::{self, Write};
 use std::time::Duration;
 
-use indicatif::ProgressBar;
 use serde::Serialize;
 use time::OffsetDateTime;
 use time::serde::rfc3339;
@@ -48,7 +47,6 @@ pub struct DeadLetters {
     mailbox: Mailbox,
     queue: Outbox,
     url: String,
-    progress: ProgressBar,
 }
 
 /// One dead letter, as far as people need to know it.
@@ -128,7 +126,7 @@ impl DeadLetters {
             })?,
         };
         let (mailbox, queue) = (clients.mailbox(url.clone(), HELD), clients.outbox(config.queue_url.clone()));
-        Ok(Self { clients, mailbox, queue, url, progress: screen::spinner() })
+        Ok(Self { clients, mailbox, queue, url })
     }
 
     /// The dead-letter queue.
@@ -148,6 +146,7 @@ impl DeadLetters {
     /// # Errors
     /// When the dead-letter queue cannot be received from.
     pub async fn list(&self, wanted: &Wanted, stop: &CancellationToken) -> Result<Vec<Summary>, Failure> {
+        let progress = screen::spinner();
         let mut held = Held::default();
         let mut all = Vec::new();
         let seen = loop {
@@ -156,19 +155,20 @@ impl DeadLetters {
                 Ok(Some(letters)) => {
                     all.extend(letters.iter().filter(|letter| wants(wanted, letter)).map(summary));
                     held.keep(letters);
-                    self.progress.set_message(format!("{} dead letters", all.len()));
+                    progress.set_message(format!("{} dead letters", all.len()));
                 }
                 Err(failure) => break Err(failure),
             }
         };
         self.give_back(held).await;
-        self.progress.finish_and_clear();
+        progress.finish_and_clear();
         seen.map(|()| all)
     }
 
     /// Puts those back that are wanted: sends each to the queue, its label still on it, and deletes it here after. If
     /// this is interrupted in between, it is in both, and the worker knows the event when it comes again.
     pub async fn redrive(&self, wanted: &Wanted, stop: &CancellationToken) -> Redriven {
+        let progress = screen::spinner();
         let mut held = Held::default();
         let mut redriven = Redriven::default();
         let mut sent = HashSet::new();
@@ -193,7 +193,7 @@ impl DeadLetters {
             redriven.came_back += ours.len();
             held.keep(ours);
             let failed = self.put_back(wanted, &mut held, &mut sent, &mut redriven).await;
-            self.progress.set_message(format!("{} put back", redriven.put_back));
+            progress.set_message(format!("{} put back", redriven.put_back));
             if let Some(failure) = failed {
                 redriven.faults.push(failure.to_string());
                 break;
@@ -201,7 +201,7 @@ impl DeadLetters {
         }
         redriven.interrupted = stop.is_cancelled();
         self.give_back(held).await;
-        self.progress.finish_and_clear();
+        progress.finish_and_clear();
         redriven
     }
 

@@ -2,6 +2,7 @@
 //! unless that is a terminal.
 
 use std::io::{BufRead, IsTerminal, Write};
+use std::time::Duration;
 
 use comfy_table::presets::NOTHING;
 use comfy_table::{ContentArrangement, Table};
@@ -20,9 +21,14 @@ pub(super) fn table(columns: &[&str]) -> Table {
     table
 }
 
-/// A spinner beside what is being done.
+/// Between two looks of a spinner.
+const TICK: Duration = Duration::from_millis(100);
+
+/// A spinner beside what is being done, until it is told to finish.
 pub(super) fn spinner() -> ProgressBar {
-    ProgressBar::new_spinner().with_style(style("{spinner} {msg}"))
+    let spinner = ProgressBar::new_spinner().with_style(style("{spinner} {msg}"));
+    spinner.enable_steady_tick(TICK);
+    spinner
 }
 
 /// A bar that fills.

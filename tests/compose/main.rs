@@ -284,6 +284,41 @@ async fn poison_is_kept_with_its_reason() {
     assert_eq!(stack.slack.messages().await.len(), 1, "nobody is told of what nobody can read");
 }
 
+/// What people run beside the worker, in its own image and on queues that are not winterbaume's.
+#[tokio::test]
+#[ignore = "needs Docker: just compose-test"]
+async fn the_commands_work_in_the_image() {
+    let stack = Stack::up(1).await;
+    let run = |args: &[&str]| stack.compose(&[&["run", "--rm", "--no-deps", "-T", "worker"], args].concat());
+    let version = docker(&["run", "--rm", "trailkeeper", "--version"]);
+    assert!(!version.contains("unknown"), "{version}");
+    let checked: Value = serde_json::from_str(&run(&["check", "--json"])).expect("JSON");
+    let bad: Vec<_> = checked["checks"]
+        .as_array()
+        .expect("checks")
+        .iter()
+        .filter(|check| check["status"] != "ok")
+        .collect();
+    assert!(bad.is_empty(), "{bad:#?}");
+    assert!(stack.slack.messages().await.is_empty(), "the check posted");
+
+    // An event that nobody may act on becomes a dead letter, and is one again after it was put back.
+    let elsewhere = "arn:aws:cloudtrail:eu-west-1:999999999999:trail/theirs";
+    stack.aws.publish(&[stop("of-another-account", elsewhere)]).await;
+    let dead = async |attempts: u64| {
+        eventually("a dead letter", async || {
+            let letters: Value = serde_json::from_str(&run(&["dlq", "list", "--json"])).expect("JSON");
+            let letter = letters.get(0)?;
+            (letter["attempts"] == attempts && letter["event_id"] == "of-another-account").then_some(())
+        })
+        .await;
+    };
+    dead(1).await;
+    let told = run(&["dlq", "redrive", "--reason", "restore-refused"]);
+    assert_eq!(told, "put 1 dead letters back\n");
+    dead(2).await;
+}
+
 #[tokio::test]
 #[ignore = "needs Docker: just compose-test"]
 async fn docker_stop_drains_within_its_grace() {

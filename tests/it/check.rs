@@ -1,5 +1,8 @@
 //! `trailkeeper check`: what it finds, and that it changes nothing.
 
+use std::path::Path;
+use std::time::Duration;
+
 use serde_json::{Value, json};
 use trailkeeper::args::RunArgs;
 use trailkeeper::operate::check;
@@ -9,6 +12,7 @@ use wiremock::ResponseTemplate;
 use crate::support::aws::{ACCOUNT, Aws, Fault, REGION};
 use crate::support::process::{configured, ended};
 use crate::support::slack::Slack;
+use crate::support::terminal::on_a_terminal;
 use crate::support::worker;
 
 /// What the queue's policy should be.
@@ -22,7 +26,7 @@ fn policy(principal: &Value) -> String {
 }
 
 /// An AWS in which everything is as it should be, with the trail `audit` on.
-async fn proper() -> (Aws, Slack) {
+pub(crate) async fn proper() -> (Aws, Slack) {
     let (aws, slack) = (Aws::start().await, Slack::start().await);
     let eventbridge = policy(&json!({ "Service": "events.amazonaws.com" }));
     aws.set_queue("events", &[("Policy", &eventbridge), ("VisibilityTimeout", "120")]).await;
@@ -206,9 +210,15 @@ async fn what_is_wrong_with_trails_is_told_without_starting_any() {
     let expected = [(Check::TrailStatusRight, Status::Failed), (Check::TrailStartRight, Status::Failed)];
     assert_eq!(checked, expected);
     assert!(faults[1].found.contains("AccessDeniedException"), "{faults:?}");
-    // Who only tells needs no right to start.
-    let found = findings(&aws, &slack, |args| args.mode.mode = Some("notify".to_owned())).await;
-    assert_eq!(only_fault(&found).0, Check::TrailStatusRight);
+    // Who only tells needs no right to start, nor to look.
+    let tells = |args: &mut RunArgs| args.mode.mode = Some("notify".to_owned());
+    let found = findings(&aws, &slack, tells).await;
+    let (checked, status, _) = only_fault(&found);
+    assert_eq!((checked, status), (Check::TrailStatusRight, Status::Unknown));
+    aws.break_down("DescribeTrails", Fault::Refuse(400, "AccessDeniedException"));
+    let found = findings(&aws, &slack, tells).await;
+    let (checked, status, _) = only_fault(&found);
+    assert_eq!((checked, status), (Check::Trails, Status::Unknown));
 
     aws.heal();
     aws.fault("DescribeTrails", 1, Fault::Answer(json!({ "trailList": [] })));
@@ -264,6 +274,38 @@ async fn credentials_and_a_clock_that_aws_does_not_take_are_told() {
     let (checked, status, text) = only_fault(&found);
     assert_eq!((checked, status), (Check::Credentials, Status::Failed));
     assert!(text.contains("ExpiredToken"), "{text}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn on_a_terminal_it_shows_what_it_is_at() {
+    let (aws, slack) = proper().await;
+    aws.fault("DescribeTrails", 1, Fault::Late(Duration::from_secs(1)));
+    on_a_terminal(&aws, &slack, &["check"], |terminal| {
+        terminal.exp_string("looks at the trails")?;
+        terminal.exp_string("15 ok, 0 warnings, 0 unknown, 0 failed")?;
+        terminal.exp_eof().map(drop)
+    })
+    .await;
+}
+
+/// A role that cannot be assumed is told where the credentials are.
+#[tokio::test]
+async fn a_role_that_cannot_be_assumed_is_told() {
+    let (aws, slack) = proper().await;
+    let token = Path::new(env!("CARGO_TARGET_TMPDIR")).join("web-identity-token");
+    std::fs::write(&token, "token").expect("written");
+    let mut command = configured(&aws, &slack, &["check", "--json"]);
+    command
+        .env_remove("AWS_ACCESS_KEY_ID")
+        .env_remove("AWS_SECRET_ACCESS_KEY")
+        .env("AWS_ROLE_ARN", "arn:aws:iam::123456789012:role/gone")
+        .env("AWS_WEB_IDENTITY_TOKEN_FILE", token);
+    let done = ended(command).await;
+    assert_eq!(done.status, Some(1));
+    let told: Value = serde_json::from_str(&done.stdout).expect("JSON");
+    let first = &told["checks"][0];
+    assert_eq!((&first["check"], &first["status"]), (&json!("credentials"), &json!("failed")));
+    assert!(first["found"].as_str().expect("text").contains("AccessDenied"), "{first}");
 }
 
 #[tokio::test]

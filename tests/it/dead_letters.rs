@@ -11,10 +11,11 @@ use crate::support::events::stop;
 use crate::support::eventually;
 use crate::support::process::{Ended, configured, ended};
 use crate::support::slack::Slack;
+use crate::support::terminal::on_a_terminal;
 use crate::support::worker::{Scene, Worker, args};
 
 /// Puts a dead letter where the worker puts them.
-async fn bury(aws: &Aws, body: impl ToString, label: &[(&str, &str)]) {
+pub(crate) async fn bury(aws: &Aws, body: impl ToString, label: &[(&str, &str)]) {
     let mut request =
         aws.sqs().send_message().queue_url(aws.queue_url("poison")).message_body(body.to_string());
     for (name, value) in label {
@@ -156,23 +157,14 @@ async fn everything_is_put_back_only_if_that_is_meant() {
 async fn on_a_terminal_it_asks_first() {
     let (aws, slack) = graveyard().await;
     for (answer, told, left) in [("n", "nothing was put back", 5), ("y", "put 5 dead letters back", 0)] {
-        let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_trailkeeper"));
-        command.args(["dlq", "redrive"]).envs(
-            configured(&aws, &slack, &[])
-                .as_std()
-                .get_envs()
-                .filter_map(|(name, value)| Some((name, value?))),
-        );
-        tokio::task::spawn_blocking(move || {
-            let mut terminal = rexpect::session::spawn_command(command, Some(30_000)).expect("a terminal");
-            terminal.exp_string("Put all of about 5 dead letters of ").expect("a question");
-            terminal.exp_string("[y/N]").expect("a question");
-            terminal.send_line(answer).expect("answered");
-            terminal.exp_string(told).expect("an end");
-            terminal.exp_eof().expect("an end");
+        on_a_terminal(&aws, &slack, &["dlq", "redrive"], move |terminal| {
+            terminal.exp_string("Put all of about 5 dead letters of ")?;
+            terminal.exp_string("[y/N]")?;
+            terminal.send_line(answer)?;
+            terminal.exp_string(told)?;
+            terminal.exp_eof().map(drop)
         })
-        .await
-        .expect("no panic");
+        .await;
         assert_eq!(aws.depth("poison"), left, "after {answer}");
     }
 }

@@ -4,6 +4,7 @@ mod bad_input;
 mod chaos;
 mod check;
 mod dead_letters;
+mod documents;
 mod layering;
 mod outcomes;
 mod pool;

@@ -3,6 +3,7 @@
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
+use std::time::Duration;
 
 use flate2::Compression;
 use flate2::write::GzEncoder;
@@ -13,6 +14,7 @@ use crate::support::aws::{Aws, Fault};
 use crate::support::events::{fixture, stop};
 use crate::support::process::{Ended, configured, ended, trailkeeper};
 use crate::support::slack::Slack;
+use crate::support::terminal::on_a_terminal;
 
 /// A folder of this test's own.
 fn folder(name: &str) -> PathBuf {
@@ -120,6 +122,20 @@ async fn many_events_go_ten_to_a_request_and_what_fails_is_sent_again() {
     assert_eq!((done.status, done.stderr.as_str()), (Some(0), ""));
     assert_eq!(sent(&aws).await.len(), 95);
     assert_eq!(aws.calls("SendMessageBatch").len(), 12, "ten, and two again");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn on_a_terminal_a_bar_fills() {
+    let (aws, slack) = (Aws::start().await, Slack::start().await);
+    let records: Vec<_> = (0..95).map(|number| record(&format!("e-{number:02}"), "StopLogging")).collect();
+    let log = file(&folder("bar"), "log.json", json!({ "Records": records }).to_string());
+    aws.fault("SendMessageBatch", 4, Fault::Late(Duration::from_secs(1)));
+    on_a_terminal(&aws, &slack, &["replay", &log], |terminal| {
+        terminal.exp_string("/95")?;
+        terminal.exp_string("sent 95 events of 1 files")?;
+        terminal.exp_eof().map(drop)
+    })
+    .await;
 }
 
 #[tokio::test]

@@ -408,8 +408,11 @@ async fn answer(State(inner): State<Arc<Inner>>, headers: HeaderMap, body: Bytes
     let mut agent = header("x-amz-user-agent").split(' ');
     let by = agent.find_map(|part| part.strip_prefix("app/")).map(str::to_owned);
     // STS speaks another protocol, and names the operation in the body.
-    let asks_who = body.starts_with(b"Action=GetCallerIdentity");
-    let target = if asks_who { "STS.GetCallerIdentity" } else { header("x-amz-target") }.to_owned();
+    let to_sts = String::from_utf8_lossy(body.strip_prefix(b"Action=").unwrap_or_default()).into_owned();
+    let target = match to_sts.split('&').next() {
+        Some(operation) if !operation.is_empty() => format!("STS.{operation}"),
+        _ => header("x-amz-target").to_owned(),
+    };
     let (service, operation) = target.rsplit_once('.').unwrap_or_default();
     note_call(by.as_deref(), prefix, operation);
     let call = Call {
@@ -419,8 +422,8 @@ async fn answer(State(inner): State<Arc<Inner>>, headers: HeaderMap, body: Bytes
         body: serde_json::from_slice(&body).unwrap_or_default(),
     };
     inner.calls.lock().unwrap_or_else(PoisonError::into_inner).push(call.clone());
-    if asks_who {
-        return inner.identity(&call);
+    if service == "STS" {
+        return inner.sts(&call);
     }
     let mut request = MockRequest { method: "POST".to_owned(), uri: String::new(), headers, body };
     let mut failed = Vec::new();
@@ -573,10 +576,12 @@ impl Inner {
         MockResponse { status: 200, body: body.into(), ..answered }
     }
 
-    /// As STS says who asks, by this AWS's clock.
-    fn identity(&self, call: &Call) -> Response<Body> {
+    /// As STS says who asks, by this AWS's clock. There is no role that anybody could assume.
+    fn sts(&self, call: &Call) -> Response<Body> {
         let account = &self.account;
-        let (status, body) = match self.next_fault(call) {
+        let no_role = call.operation != "GetCallerIdentity";
+        let fault = self.next_fault(call).or_else(|| no_role.then_some(Fault::Refuse(403, "AccessDenied")));
+        let (status, body) = match fault {
             Some(Fault::Refuse(status, code)) => (
                 status,
                 format!(

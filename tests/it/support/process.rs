@@ -100,7 +100,7 @@ impl Process {
 }
 
 /// A port that was free a moment ago.
-fn free_address() -> String {
+pub fn free_address() -> String {
     let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
     listener.local_addr().expect("bound").to_string()
 }

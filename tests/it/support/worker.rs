@@ -28,7 +28,7 @@ pub fn args(aws: &Aws, slack: &Slack) -> RunArgs {
     let some = |text: &str| Some(text.to_owned());
     RunArgs {
         queue: QueueArgs { queue_url: Some(aws.queue_url("events")) },
-        slack_webhook_url: Some(slack.webhook()),
+        slack_webhook_url: Some(slack.webhook().into()),
         wait_seconds: some("1"),
         visibility_timeout_seconds: some("30"),
         retry_base_seconds: some("1"),
