@@ -137,7 +137,8 @@ async fn consume(url: String, count: usize) {
     let mode = ModeArgs { mode: Some("dry-run".to_owned()) };
     let args = RunArgs { queue, mode, ..RunArgs::default() };
     let config = Config::read(args, |_| None).expect("a configuration that holds");
-    let metrics = telemetry::init(&config.telemetry, Reason::ALL.map(Reason::as_str)).expect("metrics");
+    let telemetry = telemetry::init(&config.telemetry, Reason::ALL.map(Reason::as_str)).expect("telemetry");
+    let metrics = telemetry.metrics;
     let sdk = app::sdk_config().await.expect("AWS");
     let wait = config.queue.wait;
     let sqs = SqsClients::new(&sdk, wait).queue(url.clone(), url, config.pool.visibility);

@@ -68,6 +68,10 @@ pub struct RunArgs {
     /// json or text, on standard error [default: json unless a terminal]
     #[arg(long, env = "TRAILKEEPER_LOG_FORMAT", value_name = "FORM")]
     pub log_format: Option<String>,
+    /// Where traces go: the base endpoint of a collector that takes OTLP over HTTP, like http://localhost:4318
+    /// [default: nowhere]
+    #[arg(long, env = "TRAILKEEPER_OTLP_ENDPOINT", value_name = "URL")]
+    pub otlp_endpoint: Option<String>,
     #[command(flatten)]
     pub http: HttpArgs,
 }

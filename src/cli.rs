@@ -14,6 +14,7 @@ use crate::config::{Config, DlqConfig, Fault, HttpAddress, ReplayConfig};
 use crate::consumer::{Reason, Shutdown};
 use crate::operate::dead_letters::{self, DeadLetters};
 use crate::operate::{check, replay, screen};
+use crate::telemetry::Telemetry;
 use crate::{http, telemetry};
 
 /// Keeps AWS CloudTrail switched on: restarts a stopped trail within seconds and tells Slack who stopped it.
@@ -167,10 +168,16 @@ pub fn main() -> ExitCode {
 fn run(args: RunArgs) -> Result<(), Failed> {
     let config = Config::read(args, variable).map_err(Failed::Misconfigured)?;
     runtime()?.block_on(async {
-        let metrics = telemetry::init(&config.telemetry, Reason::ALL.map(Reason::as_str))?;
+        let Telemetry { metrics, traces } =
+            telemetry::init(&config.telemetry, Reason::ALL.map(Reason::as_str))?;
         let shutdown = Shutdown::on_signals()?;
-        let sdk = sdk().await?;
-        app::run(config, sdk, metrics, shutdown).await.map_err(start_failed)
+        let ran = match app::sdk_config().await {
+            Ok(sdk) => app::run(config, sdk, metrics, shutdown).await,
+            Err(error) => Err(error),
+        };
+        // Also of a start that failed: its calls say why.
+        traces.flush().await;
+        ran.map_err(start_failed)
     })
 }
 

@@ -21,7 +21,7 @@ pub use commands::{DlqConfig, ReplayConfig, Wanted};
 
 /// Variables of the interface that this version does not act on. Whoever sets one expects something of it, so
 /// it is an error rather than a surprise. Beside each stands the one value that asks for nothing.
-const NOT_YET: [(&str, Option<&str>); 8] = [
+const NOT_YET: [(&str, Option<&str>); 7] = [
     ("TRAILKEEPER_SLACK_BOT_TOKEN", None),
     ("TRAILKEEPER_SLACK_CHANNEL", None),
     ("TRAILKEEPER_SLACK_API_URL", None),
@@ -29,7 +29,6 @@ const NOT_YET: [(&str, Option<&str>); 8] = [
     ("TRAILKEEPER_MEMBER_ROLE", None),
     ("TRAILKEEPER_EXTERNAL_ID", None),
     ("TRAILKEEPER_SWEEP_INTERVAL_SECONDS", Some("0")),
-    ("TRAILKEEPER_OTLP_ENDPOINT", None),
 ];
 
 /// One thing that is wrong with the configuration. Names the variable; holds no secret.
@@ -65,7 +64,7 @@ pub struct Config {
     pub ecs_agent: Option<String>,
     /// Where health and metrics are served.
     pub http: HttpAddress,
-    /// Logs and metrics.
+    /// Logs, metrics and traces.
     pub telemetry: TelemetryConfig,
 }
 
@@ -146,7 +145,7 @@ impl Config {
             faults.0.push(fault);
             HttpAddress::DEFAULT
         });
-        let telemetry = faults.telemetry(args.log, args.log_format, args.metrics);
+        let telemetry = faults.telemetry(args.log, args.log_format, args.metrics, args.otlp_endpoint);
         let protected = faults.one_of(
             "TRAILKEEPER_TASK_PROTECTION",
             args.task_protection,
@@ -317,6 +316,7 @@ impl Faults {
         log: Option<String>,
         log_format: Option<String>,
         metrics: Option<String>,
+        otlp_endpoint: Option<String>,
     ) -> TelemetryConfig {
         let text = present(log).unwrap_or_else(|| "info".to_owned());
         let log = log_filter(&text).unwrap_or_else(|| {
@@ -336,7 +336,23 @@ impl Faults {
             ("off", MetricsFormat::Off),
         ];
         let metrics = self.one_of("TRAILKEEPER_METRICS", metrics, &forms);
-        TelemetryConfig { log, log_format, metrics }
+        let otlp_endpoint = self.otlp_endpoint(otlp_endpoint);
+        TelemetryConfig { log, log_format, metrics, otlp_endpoint }
+    }
+
+    fn otlp_endpoint(&mut self, text: Option<String>) -> Option<Url> {
+        let text = present(text)?;
+        let url = Url::parse(&text).ok().filter(is_web);
+        let wrong = match &url {
+            None => "is not a URL like http://localhost:4318",
+            Some(url) if url.path().trim_end_matches('/').ends_with("/v1/traces") => {
+                "ends in /v1/traces, which is appended to it: leave that out"
+            }
+            Some(_) => return url,
+        };
+        // A token may stand in it: it is not repeated.
+        self.add(format!("TRAILKEEPER_OTLP_ENDPOINT {wrong}"));
+        None
     }
 
     fn not_yet(&mut self, environment: impl Fn(&str) -> Option<String>) {
@@ -368,5 +384,9 @@ fn log_filter(text: &str) -> Option<Targets> {
 }
 
 fn is_web_address(text: &str) -> bool {
-    Url::parse(text).is_ok_and(|url| matches!(url.scheme(), "http" | "https") && url.has_host())
+    Url::parse(text).is_ok_and(|url| is_web(&url))
+}
+
+fn is_web(url: &Url) -> bool {
+    matches!(url.scheme(), "http" | "https") && url.has_host()
 }

@@ -5,7 +5,7 @@
 //! - [`consumer`]: a worker pool on an SQS queue, which knows nothing of CloudTrail
 //! - [`state`]: claims and steps, so that an event is handled to its end and its effects are not repeated
 //! - [`respond`]: what is done about an event
-//! - [`args`], [`config`], [`telemetry`], [`http`], [`protection`], [`clock`]: what surrounds them
+//! - [`args`], [`config`], [`telemetry`], [`otlp`], [`http`], [`protection`], [`clock`]: what surrounds them
 //! - [`app`]: builds all of it, runs it, and drains it
 //!
 //! The program is the interface, and this library is its inside: it may change with any release.
@@ -20,7 +20,9 @@ pub mod consumer;
 pub mod event;
 pub mod http;
 pub mod operate;
+pub mod otlp;
 pub mod protection;
 pub mod respond;
+mod spans;
 pub mod state;
 pub mod telemetry;

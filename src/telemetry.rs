@@ -1,4 +1,5 @@
-//! Logs and metrics: every metric's name, and every value of every label, in one place.
+//! Logs and metrics: every metric's name, and every value of every label, in one place. Traces have `spans.rs` for
+//! their names and [`crate::otlp`] for their way out.
 //!
 //! A log line never holds a message body or a secret. Lines of other crates are kept at `warn` and above,
 //! whatever the filter says: the SDK's finer ones can print what it sends.
@@ -10,6 +11,10 @@ use metrics::{Unit, counter, describe_counter, describe_gauge, describe_histogra
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
 use tracing_subscriber::filter::{FilterExt, LevelFilter, Targets, filter_fn};
 use tracing_subscriber::prelude::*;
+use url::Url;
+
+use crate::otlp::{SpanLayer, Traces};
+use crate::spans;
 
 const MESSAGES_RECEIVED: &str = "trailkeeper_messages_received_total";
 const MESSAGES_DELETED: &str = "trailkeeper_messages_deleted_total";
@@ -40,7 +45,7 @@ const EMF_FLUSH: Duration = Duration::from_secs(10);
 /// Prometheus histograms keep raw samples until they are put into buckets.
 const UPKEEP: Duration = Duration::from_secs(5);
 
-/// Logs and metrics.
+/// Logs, metrics and traces.
 #[derive(Debug, Clone)]
 pub struct TelemetryConfig {
     /// Which lines are written.
@@ -49,6 +54,8 @@ pub struct TelemetryConfig {
     pub log_format: Option<LogFormat>,
     /// Where metrics go.
     pub metrics: MetricsFormat,
+    /// The base endpoint of the collector that traces go to; none without one.
+    pub otlp_endpoint: Option<Url>,
 }
 
 /// The form of a log line.
@@ -173,6 +180,7 @@ label! {
 /// A message became `outcome`.
 pub fn message(outcome: Outcome) {
     counter!(MESSAGES, "outcome" => outcome.as_str()).increment(1);
+    spans::outcome(outcome.as_str());
 }
 
 pub(crate) fn messages_received(count: usize) {
@@ -278,15 +286,28 @@ impl Metrics {
     }
 }
 
-/// Sets logging and metrics up, once in a process. `reasons` are those that a dead letter can have.
+/// What is to be kept going while the program runs, and flushed at its end.
+pub struct Telemetry {
+    /// See [`Metrics`].
+    pub metrics: Metrics,
+    /// See [`Traces`].
+    pub traces: Traces,
+}
+
+/// Sets logs, metrics and traces up, once in a process, on the runtime that the program runs on. `reasons` are
+/// those that a dead letter can have.
 ///
 /// # Errors
-/// When a recorder or subscriber is installed already.
+/// When a recorder or subscriber is installed already, or the way to the collector cannot be set up.
 pub fn init(
     config: &TelemetryConfig,
     reasons: impl IntoIterator<Item = &'static str>,
-) -> anyhow::Result<Metrics> {
-    init_logs(config)?;
+) -> anyhow::Result<Telemetry> {
+    let (traces, span_layer) = match &config.otlp_endpoint {
+        Some(endpoint) => Traces::start(endpoint).map(|(traces, layer)| (traces, Some(layer)))?,
+        None => (Traces::off(), None),
+    };
+    init_logs(config, span_layer)?;
     init_panic_hook();
     let source = match config.metrics {
         MetricsFormat::Prometheus => Source::Prometheus(install_prometheus()?),
@@ -300,7 +321,7 @@ pub fn init(
     for reason in reasons {
         counter!(DEAD_LETTERS, "reason" => reason).absolute(0);
     }
-    Ok(Metrics(source))
+    Ok(Telemetry { metrics: Metrics(source), traces })
 }
 
 fn install_prometheus() -> anyhow::Result<PrometheusHandle> {
@@ -360,26 +381,28 @@ fn describe() {
     }
 }
 
-fn init_logs(config: &TelemetryConfig) -> anyhow::Result<()> {
+fn init_logs(config: &TelemetryConfig, span_layer: Option<SpanLayer>) -> anyhow::Result<()> {
     let json = match config.log_format {
         Some(format) => format == LogFormat::Json,
         None => !std::io::stderr().is_terminal(),
     };
     let foreign =
         filter_fn(|line| line.target().starts_with("trailkeeper") || *line.level() <= tracing::Level::WARN);
-    // It logs an error for every sample beyond its hundred; that limit is documented, not an error.
     let quiet = Targets::new()
         .with_default(LevelFilter::TRACE)
+        // Spans are for traces: a line does not repeat what it stands in.
+        .with_target(spans::TARGET, LevelFilter::OFF)
+        // It logs an error for every sample beyond its hundred; that limit is documented, not an error.
         .with_target("metrics_cloudwatch_embedded", LevelFilter::OFF);
     let filter = config.log.clone().and(foreign).and(quiet);
     let lines = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
-    let registry = tracing_subscriber::registry();
-    if json {
-        registry.with(lines.json().flatten_event(true).with_filter(filter)).try_init()?;
+    let lines = if json {
+        lines.json().flatten_event(true).with_filter(filter).boxed()
     } else {
-        registry.with(lines.with_ansi(std::io::stderr().is_terminal()).with_filter(filter)).try_init()?;
-    }
-    Ok(())
+        lines.with_ansi(std::io::stderr().is_terminal()).with_filter(filter).boxed()
+    };
+    let layers: Vec<SpanLayer> = std::iter::once(lines).chain(span_layer).collect();
+    Ok(tracing_subscriber::registry().with(layers).try_init()?)
 }
 
 /// Tells where a panic happened and not what it said: the text of a panic can quote the data that caused it.

@@ -14,6 +14,7 @@ use super::retry::RetryPolicy;
 use super::settle::{Settlement, Settler};
 use super::shutdown::Drained;
 use crate::clock;
+use crate::spans;
 use crate::telemetry::{self, Outcome};
 
 /// How long a handler that was told to stop may take to put its affairs in order before it is dropped.
@@ -47,7 +48,10 @@ impl<H: Handler> Floor<H> {
         let attempts = message.hold().attempt().unwrap_or(message.delivery.receive_count);
         let settlement = match (message.hold().cancellation(), disposition) {
             // Somebody else has it now, or will: whatever came of the work, the message is theirs to settle.
-            (Some(Cancelled::Lost), _) => return,
+            (Some(Cancelled::Lost), _) => {
+                spans::failed(message.hold().span(), "lost", "the message is somebody else's now");
+                return;
+            }
             (Some(Cancelled::GivenBack), left @ (None | Some(Disposition::Retry { .. }))) => {
                 drained.count();
                 if left.is_none() {
@@ -58,6 +62,7 @@ impl<H: Handler> Floor<H> {
             (_, Some(Disposition::Delete)) => Settlement::Delete,
             (_, Some(Disposition::Retry { after })) => Settlement::Hide(after),
             (_, Some(Disposition::DeadLetter { reason, detail })) => {
+                spans::dead_letter(reason.as_str());
                 let subject = message.hold().subject();
                 let delivery = message.delivery.clone();
                 Settlement::DeadLetter(Box::new(DeadLetter { delivery, reason, detail, attempts, subject }))
@@ -89,6 +94,7 @@ impl<H: Handler> Floor<H> {
             // The payload may quote a message, so only the fact is told; the panic hook told where.
             tracing::error!(message_id = %message.delivery.message_id, "the handler panicked");
             telemetry::message(Outcome::Retried);
+            spans::failed(hold.span(), "panicked", "");
             let attempts = hold.attempt().unwrap_or(message.delivery.receive_count);
             let failed = Verdict::Failed { after: None, detail: "the worker panicked".to_owned() };
             decide(failed, attempts, &self.retry, fastrand::f64())

@@ -68,6 +68,18 @@ pub enum Verdict {
     },
 }
 
+impl Verdict {
+    /// What went wrong, in a word and in detail, if something did.
+    #[must_use]
+    pub fn failure(&self) -> Option<(&'static str, &str)> {
+        match self {
+            Self::Done | Self::Deferred { .. } => None,
+            Self::Failed { detail, .. } => Some(("failed", detail)),
+            Self::Poison { reason, detail } => Some((reason.as_str(), detail)),
+        }
+    }
+}
+
 /// What is done with the message on the queue.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Disposition {

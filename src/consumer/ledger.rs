@@ -9,10 +9,12 @@ use futures_util::future::join_all;
 use tokio::sync::{OwnedSemaphorePermit, watch};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
+use tracing::{Instrument, Span};
 
 use super::health::Health;
-use super::queue::{BATCH, Delivery, Queue, ReceiptHandle, SettleError};
-use crate::telemetry;
+use super::queue::{self, BATCH, Delivery, Queue, ReceiptHandle, SettleError};
+use crate::spans;
+use crate::telemetry::{self, SqsOperation};
 
 /// Why a handler is told to stop.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -31,16 +33,18 @@ pub struct Hold {
     attempt: AtomicU32,
     subject: OnceLock<String>,
     beats: watch::Sender<u64>,
+    span: Span,
 }
 
 impl Hold {
-    fn new() -> Self {
+    fn new(span: Span) -> Self {
         Self {
             token: CancellationToken::new(),
             cancelled: OnceLock::new(),
             attempt: AtomicU32::new(0),
             subject: OnceLock::new(),
             beats: watch::Sender::new(0),
+            span,
         }
     }
 
@@ -62,12 +66,15 @@ impl Hold {
     /// The handler says which execution this is, so that a panic is counted as that one.
     pub fn began(&self, attempt: u32) {
         self.attempt.store(attempt, Ordering::Relaxed);
+        spans::began(&self.span, attempt);
     }
 
     /// The handler says what the message is about: the event's id.
     pub fn names(&self, subject: &str) {
         // A second name is the same name: one message is about one event.
-        let _ = self.subject.set(subject.to_owned());
+        if self.subject.set(subject.to_owned()).is_ok() {
+            spans::names(&self.span, subject);
+        }
     }
 
     /// The execution that [`Hold::began`] named, if it did.
@@ -78,6 +85,11 @@ impl Hold {
     /// What [`Hold::names`] named.
     pub(super) fn subject(&self) -> Option<String> {
         self.subject.get().cloned()
+    }
+
+    /// The span of the work on the message.
+    pub(super) fn span(&self) -> &Span {
+        &self.span
     }
 
     fn cancel(&self, why: Cancelled) {
@@ -149,10 +161,15 @@ impl Ledger {
         self.entries.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Writes a message down: from here on it is kept hidden.
-    pub(super) fn enter(self: &Arc<Self>, delivery: Delivery, permit: OwnedSemaphorePermit) -> InFlight {
+    /// Writes a message down: from here on it is kept hidden. `span` is that of the work on it.
+    pub(super) fn enter(
+        self: &Arc<Self>,
+        delivery: Delivery,
+        permit: OwnedSemaphorePermit,
+        span: Span,
+    ) -> InFlight {
         let key = self.next_key.fetch_add(1, Ordering::Relaxed);
-        let hold = Arc::new(Hold::new());
+        let hold = Arc::new(Hold::new(span));
         let receipt = delivery.receipt.clone();
         let hidden_until = delivery.received_at + self.visibility;
         let in_flight = {
@@ -184,18 +201,22 @@ impl Ledger {
 
     async fn extend_due<Q: Queue>(&self, queue: &Q) {
         let now = Instant::now();
-        let due: Vec<(u64, ReceiptHandle)> = self
+        let due: Vec<(u64, ReceiptHandle, Arc<Hold>)> = self
             .entries()
             .iter()
             .filter(|(_, entry)| entry.hidden_until <= now + self.visibility / 2)
-            .map(|(key, entry)| (*key, entry.receipt.clone()))
+            .map(|(key, entry)| (*key, entry.receipt.clone(), Arc::clone(&entry.hold)))
             .collect();
         join_all(due.chunks(BATCH).map(|batch| async move {
             let requests: Vec<_> =
-                batch.iter().map(|(_, receipt)| (receipt.clone(), self.visibility)).collect();
-            let answers = queue.hide(&requests).await;
+                batch.iter().map(|(_, receipt, _)| (receipt.clone(), self.visibility)).collect();
+            let beaten = batch.iter().map(|(_, _, hold)| hold.span());
+            let operation = SqsOperation::Hide.as_str();
+            let span = spans::settle(queue.names().queue, operation, batch.len(), beaten);
+            let answers = queue.hide(&requests).instrument(span.clone()).await;
+            queue::record_failure(&span, &answers);
             let mut entries = self.entries();
-            for ((key, _), answer) in batch.iter().zip(answers) {
+            for ((key, ..), answer) in batch.iter().zip(answers) {
                 if let Some(entry) = entries.get_mut(key) {
                     entry.beaten(answer, now + self.visibility);
                 }

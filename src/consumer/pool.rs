@@ -8,6 +8,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 use tokio_util::task::TaskTracker;
+use tracing::{Instrument, Span};
 
 use super::delivery::{Floor, Handler, LET_GO};
 use super::health::Health;
@@ -16,6 +17,7 @@ use super::queue::{BATCH, Delivery, Queue};
 use super::retry::{Failure, RetryPolicy};
 use super::settle::{self, Settler};
 use super::shutdown::{Drained, Shutdown};
+use crate::spans;
 use crate::telemetry;
 
 /// How long the only poll waits for a whole batch of permits before it asks for fewer messages: long enough
@@ -51,6 +53,7 @@ struct Polled {
     result: Result<Vec<Delivery>, Failure>,
     permits: OwnedSemaphorePermit,
     started_at: Instant,
+    span: Span,
 }
 
 /// Consumes until told to shut down, then drains.
@@ -140,19 +143,22 @@ impl<Q: Queue, H: Handler> Pool<Q, H> {
 
     fn poll(&mut self, permits: OwnedSemaphorePermit) {
         let queue = Arc::clone(&self.queue);
+        let span = spans::receive(queue.names().queue);
         self.polls.spawn(async move {
             let started_at = Instant::now();
-            Polled { result: queue.receive(permits.num_permits()).await, permits, started_at }
+            let result = queue.receive(permits.num_permits()).instrument(span.clone()).await;
+            Polled { result, permits, started_at, span }
         });
         telemetry::pollers(self.polls.len());
     }
 
     /// Starts what a poll brought, adapts how many polls are wanted, and says when the next may begin.
-    fn take_in(&mut self, Polled { result, mut permits, started_at }: Polled) -> Instant {
+    fn take_in(&mut self, Polled { result, mut permits, started_at, span }: Polled) -> Instant {
         telemetry::pollers(self.polls.len());
         let deliveries = match result {
             Ok(deliveries) => deliveries,
             Err(failure) => {
+                spans::failed(&span, failure.kind(), &failure.to_string());
                 self.wanted = 1;
                 self.failures = self.failures.saturating_add(1);
                 let wait = RECEIVE_RETRY.wait(self.failures, fastrand::f64());
@@ -163,6 +169,7 @@ impl<Q: Queue, H: Handler> Pool<Q, H> {
         self.failures = 0;
         self.health.poll_answered();
         telemetry::messages_received(deliveries.len());
+        spans::received(&span, deliveries.len());
         let rest_until = if deliveries.is_empty() { started_at + EMPTY_REST } else { started_at };
         self.wanted = match deliveries.len() {
             0 => 1,
@@ -175,17 +182,20 @@ impl<Q: Queue, H: Handler> Pool<Q, H> {
                 tracing::error!("the queue gave more messages than were asked for");
                 break;
             };
-            let message = self.ledger.enter(delivery, permit);
             let (floor, drained) = (Arc::clone(&self.floor), Arc::clone(&self.drained));
-            let draining = self.health.is_draining();
-            self.deliveries.spawn(async move {
-                if draining {
+            if self.health.is_draining() {
+                let message = self.ledger.enter(delivery, permit, Span::none());
+                self.deliveries.spawn(async move {
                     drained.count();
                     floor.give_back(message).await;
-                } else {
-                    floor.deliver(message, &drained).await;
-                }
-            });
+                });
+                continue;
+            }
+            let (queue, Delivery { message_id, receive_count, .. }) = (self.queue.names().queue, &delivery);
+            let work = spans::process(queue, message_id, *receive_count, &span);
+            let message = self.ledger.enter(delivery, permit, work.clone());
+            let deliver = async move { floor.deliver(message, &drained).await };
+            self.deliveries.spawn(deliver.instrument(work));
         }
         rest_until
     }

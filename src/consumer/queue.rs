@@ -5,10 +5,12 @@ use std::time::Duration;
 
 use time::OffsetDateTime;
 use tokio::time::Instant;
+use tracing::Span;
 
 use super::disposition::Reason;
 use super::label::Label;
 use super::retry::Failure;
+use crate::spans;
 
 /// The most messages in one receive, and the most entries in one batch; SQS's own limit.
 pub const BATCH: usize = 10;
@@ -69,6 +71,15 @@ pub struct DeadLetter {
     pub subject: Option<String>,
 }
 
+/// What traces call a queue and its dead-letter queue.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct QueueNames<'a> {
+    /// The queue.
+    pub queue: &'a str,
+    /// Its dead-letter queue.
+    pub dead_letters: &'a str,
+}
+
 /// How one entry of a batch went wrong.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum SettleError {
@@ -80,8 +91,25 @@ pub enum SettleError {
     Failed(#[from] Failure),
 }
 
+/// Records the first failure among a batch's answers in the span of its request. That a message is somebody
+/// else's by now is none.
+pub(super) fn record_failure(settle: &Span, answers: &[Result<(), SettleError>]) {
+    let failure = answers.iter().find_map(|answer| match answer {
+        Err(SettleError::Failed(failure)) => Some(failure),
+        Ok(()) | Err(SettleError::Gone) => None,
+    });
+    if let Some(failure) = failure {
+        spans::failed(settle, failure.kind(), &failure.to_string());
+    }
+}
+
 /// A queue. Batches hold at most [`BATCH`] entries; each answer has one result for each entry, in order.
 pub trait Queue: Send + Sync + 'static {
+    /// What traces call it; nothing, for queues that nobody traces.
+    fn names(&self) -> QueueNames<'_> {
+        QueueNames::default()
+    }
+
     /// Receives up to `max` messages, waiting up to the configured long poll for the first.
     fn receive(&self, max: usize) -> impl Future<Output = Result<Vec<Delivery>, Failure>> + Send;
 

@@ -27,6 +27,15 @@ impl Failure {
         Self::Transient { after: None, detail: detail.into() }
     }
 
+    /// The failure in a word.
+    #[must_use]
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::Transient { .. } => "transient",
+            Self::Permanent { .. } => "permanent",
+        }
+    }
+
     /// A failure that stays until somebody acts.
     pub fn permanent(detail: impl Into<String>) -> Self {
         Self::Permanent { detail: detail.into() }

@@ -6,11 +6,13 @@ use std::time::Duration;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 use tokio_util::task::TaskTracker;
+use tracing::Instrument;
 
 use super::ledger::InFlight;
-use super::queue::{BATCH, DeadLetter, Queue, SettleError};
+use super::queue::{self, BATCH, DeadLetter, Queue, SettleError};
 use super::retry::{Failure, RetryPolicy};
-use crate::telemetry;
+use crate::spans;
+use crate::telemetry::{self, SqsOperation};
 
 /// How long an answer waits for others to share its request: far below what anybody notices, long enough for
 /// messages that were received together.
@@ -150,22 +152,35 @@ async fn ask<Q: Queue>(
     messages: &[(InFlight, Duration)],
 ) -> Vec<Result<(), SettleError>> {
     let receipt = |message: &InFlight| message.delivery.receipt.clone();
-    match kind {
+    let operation = match kind {
+        Kind::Delete => SqsOperation::Delete,
+        Kind::Hide => SqsOperation::Hide,
+    };
+    let settled = messages.iter().map(|(message, _)| message.hold().span());
+    let span = spans::settle(queue.names().queue, operation.as_str(), messages.len(), settled);
+    let answers = match kind {
         Kind::Delete => {
             let receipts: Vec<_> = messages.iter().map(|(message, _)| receipt(message)).collect();
-            queue.delete(&receipts).await
+            queue.delete(&receipts).instrument(span.clone()).await
         }
         Kind::Hide => {
             let entries: Vec<_> =
                 messages.iter().map(|(message, after)| (receipt(message), *after)).collect();
-            queue.hide(&entries).await
+            queue.hide(&entries).instrument(span.clone()).await
         }
-    }
+    };
+    queue::record_failure(&span, &answers);
+    answers
 }
 
 /// Copies first, deletes after: at worst the dead letter is there twice, never not at all.
 async fn bury<Q: Queue>(queue: Arc<Q>, message: InFlight, letter: Box<DeadLetter>) {
-    let copied = backon::Retryable::retry(|| queue.copy_to_dead_letters(&letter), TRIES.waits())
+    let copy = async || {
+        let span = spans::send(queue.names().dead_letters, message.hold().span());
+        let copied = queue.copy_to_dead_letters(&letter).instrument(span.clone()).await;
+        copied.inspect_err(|failure| spans::failed(&span, failure.kind(), &failure.to_string()))
+    };
+    let copied = backon::Retryable::retry(copy, TRIES.waits())
         .when(|failure| matches!(failure, Failure::Transient { .. }))
         .await;
     match copied {

@@ -15,7 +15,7 @@ use aws_sdk_sqs::types::QueueAttributeName;
 use time::format_description::well_known::Rfc3339;
 
 use super::label::Label;
-use super::queue::{DeadLetter, Delivery, Queue, ReceiptHandle, SettleError};
+use super::queue::{DeadLetter, Delivery, Queue, QueueNames, ReceiptHandle, SettleError};
 use super::redrive::RedrivePolicy;
 use super::retry::Failure;
 use crate::aws;
@@ -52,6 +52,7 @@ impl SqsClients {
         let client = |timeout| {
             let config = aws_sdk_sqs::config::Builder::from(sdk)
                 .http_client(aws::http_client())
+                .interceptor(aws::Traced)
                 .retry_config(RetryConfig::disabled())
                 .timeout_config(aws::timeouts(timeout))
                 // The attempt timeout bounds the whole answer already.
@@ -102,7 +103,16 @@ impl SqsClients {
     }
 }
 
+/// The queue's name, which its URL ends in.
+fn name_in(url: &str) -> &str {
+    url.trim_end_matches('/').rsplit('/').next().unwrap_or_default()
+}
+
 impl Queue for SqsQueue {
+    fn names(&self) -> QueueNames<'_> {
+        QueueNames { queue: name_in(&self.mailbox.url), dead_letters: name_in(self.dead_letters.url()) }
+    }
+
     async fn receive(&self, max: usize) -> Result<Vec<Delivery>, Failure> {
         self.mailbox.receive(max).await
     }

@@ -39,6 +39,7 @@ impl Accounts {
     /// trail is always named by its whole ARN, so the worst that comes of it is a refusal by CloudTrail.
     pub async fn discover(sdk: &SdkConfig) -> Self {
         let config = aws_sdk_sts::config::Builder::from(sdk)
+            .interceptor(aws::Traced)
             .retry_config(RetryConfig::disabled())
             .timeout_config(aws::timeouts(WHO_AM_I_TIMEOUT));
         let answer = aws_sdk_sts::Client::from_conf(config.build()).get_caller_identity().send().await;
@@ -72,6 +73,7 @@ impl Accounts {
         let new = || {
             let config = aws_sdk_cloudtrail::config::Builder::from(&self.sdk)
                 .region(SdkRegion::new(region.as_str().to_owned()))
+                .interceptor(aws::Traced)
                 // The message is tried again as a whole: one retry budget, not two on top of each other.
                 .retry_config(RetryConfig::disabled())
                 .timeout_config(aws::timeouts(aws::ANSWER_TIMEOUT));

@@ -7,9 +7,10 @@ use tokio::time::Instant;
 use super::preview::would;
 use super::slack::Notifier;
 use super::work::{Finished, Means, Work};
-use crate::consumer::disposition::{Verdict, decide};
+use crate::consumer::disposition::decide;
 use crate::consumer::{Delivery, Disposition, Handler, Hold, Reason, RetryPolicy};
 use crate::event::{self, Event, Kind, Malformed};
+use crate::spans;
 use crate::state::{Attempt, Claim, Claimed, Ending, Lease, Store, StoreError};
 use crate::telemetry::{self, Outcome};
 
@@ -85,9 +86,12 @@ impl<S: Store, N: Notifier> Responder<S, N> {
         let lease = Lease::new(leased_at, self.lease);
         let mut work = Work::new(&self.store, &self.retry, event, slack, &lease, claim);
         let finished = self.hold_claim(&mut work, hold).await;
-        let failure = match &finished.verdict {
-            Verdict::Failed { detail, .. } => Some(detail.clone()),
-            _ => None,
+        let failure = match finished.verdict.failure() {
+            Some((kind, detail)) => {
+                spans::failed(&spans::current(), kind, detail);
+                Some(detail.to_owned())
+            }
+            None => None,
         };
         let disposition = decide(finished.verdict, attempts, &self.retry, fastrand::f64());
         let (disposition, outcome) =
@@ -206,5 +210,7 @@ fn bury(delivery: &Delivery, malformed: &Malformed, hold: &Hold) -> Disposition 
     telemetry::message(outcome);
     let message_id = &delivery.message_id;
     tracing::warn!(%message_id, outcome = outcome.as_str(), reason = reason.as_str(), detail = %malformed, "decided");
-    Disposition::DeadLetter { reason, detail: malformed.to_string() }
+    let detail = malformed.to_string();
+    spans::failed(&spans::current(), reason.as_str(), &detail);
+    Disposition::DeadLetter { reason, detail }
 }

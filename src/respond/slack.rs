@@ -7,8 +7,11 @@ use reqwest::StatusCode;
 use reqwest::header::{CONTENT_TYPE, RETRY_AFTER};
 use secrecy::{ExposeSecret, SecretString};
 use tokio::time::Instant;
+use tracing::Instrument;
+use url::Url;
 
 use super::message::Message;
+use crate::spans;
 use crate::telemetry::{self, SlackResult};
 
 /// For one post.
@@ -40,6 +43,8 @@ pub trait Notifier: Send + Sync + 'static {
 pub struct Slack {
     http: reqwest::Client,
     webhook: SecretString,
+    /// Host and port, which are no secret.
+    address: (Option<String>, Option<u16>),
     turns: Mutex<Turns>,
 }
 
@@ -84,8 +89,11 @@ impl Slack {
             // Slack does not redirect; whoever does would be sent the message.
             .redirect(reqwest::redirect::Policy::none())
             .build()?;
+        let url = Url::parse(webhook.expose_secret()).ok();
+        let host = url.as_ref().and_then(|url| url.host_str().map(str::to_owned));
+        let address = (host, url.and_then(|url| url.port_or_known_default()));
         let now = Instant::now();
-        Ok(Self { http, webhook, turns: Mutex::new(Turns { quiet_until: now, last_given: now }) })
+        Ok(Self { http, webhook, address, turns: Mutex::new(Turns { quiet_until: now, last_given: now }) })
     }
 
     /// Whether the webhook would take a message, found out without posting: what is sent is not JSON. A live webhook
@@ -107,11 +115,13 @@ impl Slack {
 
     async fn ask(&self, request: reqwest::RequestBuilder) -> Result<Answer, PostError> {
         // The URL is the secret, and reqwest's errors name it.
-        let answer = request
-            .send()
-            .await
-            .map_err(|error| PostError::Failed(format!("Slack was not reached: {}", reason(error))))?;
+        let answer = request.send().await.map_err(|error| {
+            let reason = reason(error);
+            spans::failed(&spans::current(), "unreachable", &reason);
+            PostError::Failed(format!("Slack was not reached: {reason}"))
+        })?;
         let status = answer.status();
+        spans::post_answered(status.as_u16());
         let retry_after = answer.headers().get(RETRY_AFTER);
         let seconds = retry_after.and_then(|value| value.to_str().ok()).and_then(|text| text.parse().ok());
         let retry_after = seconds.map(Duration::from_secs);
@@ -156,7 +166,8 @@ impl Notifier for Slack {
     async fn post(&self, message: &Message) -> Result<(), PostError> {
         self.turn()?;
         let started_at = Instant::now();
-        let posted = self.send(message).await;
+        let (host, port) = &self.address;
+        let posted = self.send(message).instrument(spans::post(host.as_deref(), *port)).await;
         let result = match &posted {
             Ok(()) => SlackResult::Ok,
             Err(PostError::NotOurTurn { .. }) => SlackResult::RateLimited,

@@ -74,6 +74,7 @@ impl DynamoStore {
     #[must_use]
     pub fn new(sdk: &SdkConfig, table: String, owner: String, remember: Duration) -> Self {
         let config = aws_sdk_dynamodb::config::Builder::from(sdk)
+            .interceptor(aws::Traced)
             .retry_config(RetryConfig::disabled())
             .timeout_config(aws::timeouts(ANSWER_TIMEOUT));
         Self { client: Client::from_conf(config.build()), table, owner, remember }

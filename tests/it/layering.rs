@@ -23,10 +23,11 @@ const PURE: [&str; 16] = [
     "operate/recording.rs",
 ];
 /// The only files that may name a type of an SDK or of an HTTP client.
-const EDGES: [&str; 13] = [
+const EDGES: [&str; 14] = [
     "aws.rs",
     "app.rs",
     "http.rs",
+    "otlp.rs",
     "protection.rs",
     "consumer/sqs.rs",
     "consumer/sqs/mailbox.rs",
@@ -114,6 +115,19 @@ fn only_the_edges_name_an_sdk_or_an_http_client() {
         &["aws_sdk_", "aws_config::", "aws_smithy_", "reqwest::", "hyper::"],
         "only the edges do",
     );
+}
+
+/// Spans are `tracing`'s everywhere else.
+#[test]
+fn one_file_alone_knows_opentelemetry() {
+    keeps_out(|name| name != "otlp.rs", &["opentelemetry"], "only otlp.rs does");
+}
+
+/// So that a reader finds all of them together, and what they must not hold is looked for in one place.
+#[test]
+fn one_file_alone_makes_and_fills_spans() {
+    let making = ["span!(", "#[instrument", "#[tracing::instrument", ".record(\""];
+    keeps_out(|name| name != "spans.rs", &making, "only spans.rs does");
 }
 
 #[test]

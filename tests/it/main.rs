@@ -16,3 +16,4 @@ mod simulation;
 mod slack_faults;
 mod store;
 mod support;
+mod traces;

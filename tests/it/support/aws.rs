@@ -18,7 +18,7 @@ use aws_sdk_sqs::types::{Message, MessageAttributeValue, QueueAttributeName};
 use axum::Router;
 use axum::body::{Body, Bytes};
 use axum::extract::State;
-use axum::http::{HeaderMap, Response, StatusCode};
+use axum::http::{HeaderMap, HeaderValue, Response, StatusCode};
 use serde_json::{Value, json};
 use tokio::sync::Notify;
 use trailkeeper::clock;
@@ -28,6 +28,8 @@ use winterbaume_core::{MockAws, MockRequest, MockResponse, MockService};
 pub const ACCOUNT: &str = "123456789012";
 /// Where the worker lives; trails may live elsewhere.
 pub const REGION: &str = "eu-west-1";
+/// The id of every request.
+pub const REQUEST: &str = "79b9da39-b7ae-508a-a6bc-864b2829c622";
 
 /// One call that somebody made.
 #[derive(Debug, Clone)]
@@ -189,7 +191,11 @@ impl Aws {
         });
         let listener = tokio::net::TcpListener::bind(address).await.expect("a free port");
         let endpoint = format!("http://{}", listener.local_addr().expect("bound"));
-        let router = Router::new().fallback(answer).with_state(Arc::clone(&inner));
+        let numbered = axum::middleware::map_response(async |mut response: Response<Body>| {
+            response.headers_mut().insert("x-amzn-requestid", HeaderValue::from_static(REQUEST));
+            response
+        });
+        let router = Router::new().fallback(answer).layer(numbered).with_state(Arc::clone(&inner));
         let server = tokio::spawn(async move { axum::serve(listener, router).await.expect("serving") });
         let credentials = MockAws::builder().build().credentials_provider();
         Self { inner, endpoint, credentials, server }
