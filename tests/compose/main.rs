@@ -315,7 +315,8 @@ async fn the_commands_work_in_the_image() {
     };
     dead(1).await;
     let told = run(&["dlq", "redrive", "--reason", "restore-refused"]);
-    assert_eq!(told, "put 1 dead letters back\n");
+    // The worker may be fast enough for it to be back already.
+    assert!(told.starts_with("put 1 dead letters back"), "{told}");
     dead(2).await;
 }
 

@@ -21,13 +21,14 @@ use crate::support::process::{Process, configured, free_address};
 use crate::support::slack::Slack;
 
 /// Commands that CI runs, or that a test says why not, by how they begin.
-const ELSEWHERE: [(&str, &str); 12] = [
+const ELSEWHERE: [(&str, &str); 13] = [
     ("cargo test", "this is one of its tests; with other seeds it is `just simulate`"),
     ("TRAILKEEPER_SEED", "the same"),
     ("cargo run --example demo", "just demo"),
     ("cargo run --release --example chaos", "tests/it/chaos.rs runs the same with fewer events"),
     ("cargo bench --bench throughput", "by hand: it takes minutes; clippy sees that it builds"),
     ("cargo build --release", "the image is built by it: just compose-test"),
+    ("docker compose run --rm worker", "the_commands_work_in_the_image in tests/compose"),
     ("docker compose up --build", "tests/compose"),
     ("docker compose --profile observability down", "tests/compose"),
     ("docker build", "just compose-test"),

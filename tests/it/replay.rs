@@ -146,7 +146,7 @@ async fn what_cannot_be_read_is_named_and_the_rest_is_sent() {
     let broken_off = json!({ "Records": [record("e-8", "StopLogging")] }).to_string();
     let nameless = json!({ "Records": [record("e-2", "StopLogging"), { "eventID": "e-3", "secret": 1 }] });
     let files = [
-        file(&here, "broken-off.json", &broken_off[..broken_off.len() - 2]),
+        file(&here, "broken-off.json", format!("{}\n{}", stop("e-9", "audit"), &broken_off[..40])),
         file(&here, "broken-off.gz", &gzip(&broken_off)[..20]),
         file(&here, "empty.json", ""),
         file(&here, "foreign.json", "{\"private\": \"very\"}"),
