@@ -1,6 +1,7 @@
 # The worker in an image: a glibc, CA certificates, one binary, and no shell.
 #   docker build --tag trailkeeper .
 #   docker buildx build --platform linux/amd64,linux/arm64 --tag REGISTRY/trailkeeper --push .
+# What `--version` says beside the number: --build-arg TRAILKEEPER_COMMIT="$(git log -1 --format='%h %cs')"
 
 FROM rust:1.95-slim-trixie AS build
 WORKDIR /build
@@ -13,8 +14,7 @@ RUN mkdir src benches \
     && echo 'fn main() {}' | tee src/main.rs >benches/throughput.rs \
     && cargo build --release --locked --bin trailkeeper
 
-# What `--version` says beside the number, since there is no repository in here:
-#   --build-arg TRAILKEEPER_COMMIT="$(git log -1 --format='%h %cs')"
+# There is no repository in here to ask.
 ARG TRAILKEEPER_COMMIT
 # Cargo goes by the time of change, and the real files are older than the empty ones.
 COPY src src

@@ -3,16 +3,14 @@
 use std::path::Path;
 use std::process::Command;
 
-const HEAD_LOG: &str = ".git/logs/HEAD";
-
 fn main() {
     // Where there is no repository, as in the image's build, whoever builds says it: "1a2b3c4 2026-11-24".
     println!("cargo::rerun-if-env-changed=TRAILKEEPER_COMMIT");
-    // Written to by every commit, checkout and rebase. To name a file that is not there is to build at every turn.
-    if Path::new(HEAD_LOG).exists() {
-        println!("cargo::rerun-if-changed={HEAD_LOG}");
-    }
     println!("cargo::rerun-if-changed=build.rs");
+    // Written to by every commit, checkout and rebase. To name a file that is not there is to build at every turn.
+    if let Some(log) = git(&["rev-parse", "--git-path", "logs/HEAD"]).filter(|log| Path::new(log).exists()) {
+        println!("cargo::rerun-if-changed={log}");
+    }
     let told = std::env::var("TRAILKEEPER_COMMIT").ok();
     let commit = told.filter(|told| !told.trim().is_empty()).or_else(head);
     let version = std::env::var("CARGO_PKG_VERSION").unwrap_or_default();
@@ -23,8 +21,16 @@ fn main() {
     println!("cargo::rustc-env=TRAILKEEPER_VERSION={version}");
 }
 
-/// The commit and its date.
+/// The commit and its date, if the repository around is this program's own.
 fn head() -> Option<String> {
-    let output = Command::new("git").args(["log", "-1", "--format=%h %cs"]).output().ok()?;
-    output.status.success().then(|| String::from_utf8(output.stdout).ok()).flatten()
+    let root = git(&["rev-parse", "--show-toplevel"])?;
+    let package = std::env::var("CARGO_MANIFEST_DIR").ok()?;
+    let is_own = Path::new(&root).canonicalize().ok()? == Path::new(&package).canonicalize().ok()?;
+    if is_own { git(&["log", "-1", "--format=%h %cs"]) } else { None }
+}
+
+fn git(args: &[&str]) -> Option<String> {
+    let output = Command::new("git").args(args).output().ok()?;
+    let told = output.status.success().then(|| String::from_utf8(output.stdout).ok()).flatten()?;
+    Some(told.trim().to_owned())
 }

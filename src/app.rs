@@ -137,25 +137,19 @@ pub async fn sdk_config() -> Result<SdkConfig, StartError> {
 async fn queue(config: &Config, sdk: &SdkConfig) -> Result<SqsQueue, StartError> {
     let clients = SqsClients::new(sdk, config.queue.wait);
     let url = config.queue.url.clone();
-    let named = config.queue.dead_letter_url.clone();
-    let dead_letter_url = match named {
-        Some(named) => named,
-        None => redrive_target(&clients, &url).await?,
-    };
-    Ok(clients.queue(url, dead_letter_url, config.pool.visibility))
-}
-
-async fn redrive_target(clients: &SqsClients, url: &str) -> Result<String, StartError> {
-    let found = backon::Retryable::retry(|| clients.redrive_target(url), START_RETRY.waits())
+    let named = &config.queue.dead_letter_url;
+    let found = || clients.dead_letter_url(&url, named.clone());
+    let found = backon::Retryable::retry(found, START_RETRY.waits())
         .when(|failure| matches!(failure, Failure::Transient { .. }))
         .await
         .map_err(|failure| StartError::Failed(format!("{url}: {failure}")))?;
-    found.ok_or_else(|| {
+    let dead_letter_url = found.ok_or_else(|| {
         StartError::Misconfigured(vec![Fault::new(
             "TRAILKEEPER_DLQ_URL is not set, and the queue has no redrive policy that names a dead-letter queue: \
              set one of the two, or poison would have nowhere to go",
         )])
-    })
+    })?;
+    Ok(clients.queue(url, dead_letter_url, config.pool.visibility))
 }
 
 async fn means(config: &RespondConfig, sdk: &SdkConfig) -> Result<Means<Slack>, StartError> {

@@ -70,8 +70,8 @@ pub struct RunArgs {
     pub log_format: Option<String>,
     /// Where traces go: the base endpoint of a collector that takes OTLP over HTTP, like http://localhost:4318
     /// [default: nowhere]
-    #[arg(long, env = "TRAILKEEPER_OTLP_ENDPOINT", value_name = "URL")]
-    pub otlp_endpoint: Option<String>,
+    #[arg(long, env = "TRAILKEEPER_OTLP_ENDPOINT", value_name = "URL", hide_env_values = true)]
+    pub otlp_endpoint: Option<SecretString>,
     #[command(flatten)]
     pub http: HttpArgs,
 }
@@ -124,7 +124,7 @@ pub struct CheckArgs {
 #[derive(Debug, Default, Clone, Args)]
 #[expect(missing_docs, reason = "a doc comment on a flattened field would become the help text of its flags")]
 pub struct ReplayArgs {
-    /// Recorded events; - is standard input. Gzip is recognized
+    /// Recorded events, or folders of them; - is standard input. Gzip is recognized
     #[arg(required = true, value_name = "FILE")]
     pub files: Vec<PathBuf>,
     /// Send nothing; print for each event what would be done and what Slack would be told

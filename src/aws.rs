@@ -53,6 +53,13 @@ pub(crate) fn timeouts(answer: Duration) -> TimeoutConfig {
     TimeoutConfigBuilder::new().connect_timeout(CONNECT_TIMEOUT).operation_attempt_timeout(answer).build()
 }
 
+/// An error and what caused it, in a line.
+pub(crate) fn causes(error: &(dyn Error + 'static)) -> String {
+    let causes = std::iter::successors(error.source(), |cause| (*cause).source());
+    let texts = causes.take(MAX_CAUSES).map(ToString::to_string);
+    std::iter::once(error.to_string()).chain(texts).collect::<Vec<_>>().join(": ")
+}
+
 /// What went wrong, in a line: the service's error code, or why there is none. Never the answer itself, which
 /// may hold messages.
 pub(crate) fn describe<E>(error: &SdkError<E>) -> String
@@ -69,11 +76,7 @@ where
             format!("an answer that cannot be read, HTTP status {}", answer.raw().status().as_u16())
         }
         // Nothing was received, so the causes speak of connections and credentials only.
-        other => {
-            let causes = std::iter::successors(other.source(), |cause| (*cause).source());
-            let texts = causes.take(MAX_CAUSES).map(ToString::to_string);
-            std::iter::once(other.to_string()).chain(texts).collect::<Vec<_>>().join(": ")
-        }
+        other => causes(other),
     }
 }
 

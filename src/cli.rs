@@ -12,7 +12,7 @@ use crate::args::{CheckArgs, DlqListArgs, DlqRedriveArgs, HttpArgs, ReplayArgs, 
 use crate::aws::Sdk;
 use crate::config::{Config, DlqConfig, Fault, HttpAddress, ReplayConfig};
 use crate::consumer::{Reason, Shutdown};
-use crate::operate::dead_letters::{self, DeadLetters};
+use crate::operate::dead_letters::{self, DeadLetters, Listed};
 use crate::operate::{check, replay, screen};
 use crate::telemetry::Telemetry;
 use crate::{http, telemetry};
@@ -62,8 +62,9 @@ Examples:
     /// Send recorded events to the queue, or tell what would be done about them
     ///
     /// Reads EventBridge envelopes, CloudTrail records, and CloudTrail log files (objects with Records),
-    /// several in a file or one. Of log files only what concerns CloudTrail's being on is sent. An event that
-    /// was handled before is dropped by the worker, so that sending twice does no harm.
+    /// several in a file or one. Of a folder every file in it and below is read; links to other folders are not
+    /// followed. Of log files only what concerns CloudTrail's being on is sent. An event that was handled before
+    /// is dropped by the worker, so that sending twice does no harm.
     #[command(after_long_help = "\
 Examples:
   trailkeeper replay --dry-run stop-logging.json
@@ -108,7 +109,8 @@ Examples:
     /// Put dead letters back in the queue
     ///
     /// Each is sent first and deleted after, its reason and its attempts still on it. When this is interrupted,
-    /// nothing is lost, and nothing is done twice. Asks before all of them are put back.
+    /// nothing is lost; at worst one is there twice, and is dropped where its event is done. Asks before all of
+    /// them are put back.
     #[command(after_long_help = "\
 Examples:
   trailkeeper dlq redrive --reason notify-refused
@@ -141,6 +143,7 @@ const MISCONFIGURED: u8 = 2;
 /// Runs the command line of this process.
 #[must_use]
 pub fn main() -> ExitCode {
+    telemetry::hide_panics();
     let done = match Cli::parse().command {
         Command::Run(args) => run(*args),
         Command::Healthcheck(args) => healthcheck(&args),
@@ -188,7 +191,7 @@ fn healthcheck(args: &HttpArgs) -> Result<(), Failed> {
 }
 
 fn check(args: CheckArgs) -> Result<(), Failed> {
-    let config = Config::read(args.run, variable).map_err(Failed::Misconfigured)?;
+    let config = Config::read_to_check(args.run, variable).map_err(Failed::Misconfigured)?;
     let findings = runtime()?.block_on(async { Ok::<_, Failed>(check::run(&config, sdk().await?).await) })?;
     print(if args.json { check::json(&findings) } else { check::table(&findings) })?;
     if check::all_well(&findings) { Ok(()) } else { Err(Failed::Told) }
@@ -198,27 +201,28 @@ fn replay(args: &ReplayArgs) -> Result<(), Failed> {
     let config = ReplayConfig::read(args, variable).map_err(Failed::Misconfigured)?;
     let replayed = match &config.queue_url {
         None => replay::preview(&config, &args.files, &mut std::io::stdout().lock())?,
-        Some(queue_url) => {
-            let sent = runtime()?.block_on(async {
-                Ok::<_, Failed>(replay::send(queue_url, sdk().await?, &args.files).await)
-            });
-            let sent = sent?;
-            print(format_args!("{sent} to {queue_url}"))?;
-            sent
-        }
+        Some(queue_url) => runtime()?
+            .block_on(async { Ok::<_, Failed>(replay::send(queue_url, sdk().await?, &args.files).await) })?,
     };
+    print(&replayed)?;
     replayed.faults.iter().for_each(tell);
     if replayed.faults.is_empty() { Ok(()) } else { Err(Failed::Told) }
 }
 
 fn dlq_list(args: DlqListArgs) -> Result<(), Failed> {
     let config = DlqConfig::read(args.queue, args.dlq, args.wanted).map_err(Failed::Misconfigured)?;
-    let letters = runtime()?.block_on(async {
-        let shutdown = Shutdown::on_signals()?;
+    let Listed { letters, end } = runtime()?.block_on(async {
         let dead_letters = DeadLetters::of(&config, sdk().await?).await?;
-        Ok::<_, Failed>(dead_letters.list(&config.wanted, &shutdown.drain).await?)
+        let shutdown = Shutdown::on_signals()?;
+        Ok::<_, Failed>(
+            unless_given_up(&shutdown, dead_letters.list(&config.wanted, &shutdown.drain)).await??,
+        )
     })?;
-    print(if args.json { serde_json::to_string_pretty(&letters)? } else { dead_letters::table(&letters) })
+    print(if args.json { serde_json::to_string_pretty(&letters)? } else { dead_letters::table(&letters) })?;
+    match end.told() {
+        None => Ok(()),
+        Some(end) => Err(Failed::Running(end)),
+    }
 }
 
 fn dlq_redrive(args: DlqRedriveArgs) -> Result<(), Failed> {
@@ -229,12 +233,23 @@ fn dlq_redrive(args: DlqRedriveArgs) -> Result<(), Failed> {
             return Ok(None);
         }
         let shutdown = Shutdown::on_signals()?;
-        Ok::<_, Failed>(Some(dead_letters.redrive(&config.wanted, &shutdown.drain).await))
+        let redriving = dead_letters.redrive(&config.wanted, &shutdown.drain);
+        Ok::<_, Failed>(Some(unless_given_up(&shutdown, redriving).await?))
     })?;
     let Some(redriven) = redriven else { return print("nothing was put back") };
     print(&redriven)?;
-    redriven.faults.iter().for_each(tell);
-    if redriven.faults.is_empty() && !redriven.interrupted { Ok(()) } else { Err(Failed::Told) }
+    redriven.end.told().iter().chain(&redriven.faults).for_each(tell);
+    if redriven.is_whole() { Ok(()) } else { Err(Failed::Told) }
+}
+
+/// The first signal ends a command when it may; the second at once.
+async fn unless_given_up<T>(shutdown: &Shutdown, doing: impl Future<Output = T>) -> Result<T, Failed> {
+    tokio::select! {
+        done = doing => Ok(done),
+        () = shutdown.give_up.cancelled() => {
+            Err(Failed::Running("ended at once: dead letters that were looked at are hidden for some minutes".to_owned()))
+        }
+    }
 }
 
 /// Asks whether really every dead letter is meant.

@@ -118,9 +118,28 @@ impl Config {
     /// # Errors
     /// Every fault there is.
     pub fn read(args: RunArgs, environment: impl Fn(&str) -> Option<String>) -> Result<Self, Vec<Fault>> {
+        Self::read_for(args, environment, true)
+    }
+
+    /// The same for somebody who only looks, and need not have the webhook.
+    ///
+    /// # Errors
+    /// Every fault there is.
+    pub fn read_to_check(
+        args: RunArgs,
+        environment: impl Fn(&str) -> Option<String>,
+    ) -> Result<Self, Vec<Fault>> {
+        Self::read_for(args, environment, false)
+    }
+
+    fn read_for(
+        args: RunArgs,
+        environment: impl Fn(&str) -> Option<String>,
+        tells: bool,
+    ) -> Result<Self, Vec<Fault>> {
         let mut faults = Faults(Vec::new());
         let mode = faults.mode(args.mode);
-        let slack_webhook = faults.webhook(args.slack_webhook_url, mode);
+        let slack_webhook = faults.webhook(args.slack_webhook_url, tells && mode != Mode::DryRun);
         let url = faults.queue(args.queue);
         let dead_letter_url = faults.dead_letters(args.dlq, url.as_deref());
         let wait = faults.seconds("TRAILKEEPER_WAIT_SECONDS", args.wait_seconds, 0..=20, 20);
@@ -291,10 +310,10 @@ impl Faults {
         None
     }
 
-    fn webhook(&mut self, secret: Option<SecretString>, mode: Mode) -> Option<SecretString> {
+    fn webhook(&mut self, secret: Option<SecretString>, required: bool) -> Option<SecretString> {
         let text = secret.map(|secret| secret.expose_secret().to_owned());
         let Some(text) = present(text) else {
-            if mode != Mode::DryRun {
+            if required {
                 self.add(
                     "TRAILKEEPER_SLACK_WEBHOOK_URL is required, unless TRAILKEEPER_MODE is dry-run"
                         .to_owned(),
@@ -316,7 +335,7 @@ impl Faults {
         log: Option<String>,
         log_format: Option<String>,
         metrics: Option<String>,
-        otlp_endpoint: Option<String>,
+        otlp_endpoint: Option<SecretString>,
     ) -> TelemetryConfig {
         let text = present(log).unwrap_or_else(|| "info".to_owned());
         let log = log_filter(&text).unwrap_or_else(|| {
@@ -340,15 +359,15 @@ impl Faults {
         TelemetryConfig { log, log_format, metrics, otlp_endpoint }
     }
 
-    fn otlp_endpoint(&mut self, text: Option<String>) -> Option<Url> {
-        let text = present(text)?;
+    fn otlp_endpoint(&mut self, secret: Option<SecretString>) -> Option<SecretString> {
+        let text = present(secret.map(|secret| secret.expose_secret().to_owned()))?;
         let url = Url::parse(&text).ok().filter(is_web);
         let wrong = match &url {
             None => "is not a URL like http://localhost:4318",
             Some(url) if url.path().trim_end_matches('/').ends_with("/v1/traces") => {
                 "ends in /v1/traces, which is appended to it: leave that out"
             }
-            Some(_) => return url,
+            Some(_) => return Some(SecretString::from(text)),
         };
         // A token may stand in it: it is not repeated.
         self.add(format!("TRAILKEEPER_OTLP_ENDPOINT {wrong}"));

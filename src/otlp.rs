@@ -16,6 +16,7 @@ use opentelemetry_otlp::{SpanExporter, WithExportConfig, WithHttpConfig};
 use opentelemetry_sdk::Resource;
 use opentelemetry_sdk::resource::{EnvResourceDetector, TelemetryResourceDetector};
 use opentelemetry_sdk::trace::SdkTracerProvider;
+use secrecy::{ExposeSecret, SecretString};
 use tokio::runtime::Handle;
 use tokio::time::Instant;
 use tracing_subscriber::filter::{LevelFilter, Targets};
@@ -49,7 +50,8 @@ impl Traces {
     }
 
     /// Starts sending to the collector whose base endpoint this is. Needs the runtime to run on.
-    pub(crate) fn start(endpoint: &Url) -> anyhow::Result<(Self, SpanLayer)> {
+    pub(crate) fn start(endpoint: &SecretString) -> anyhow::Result<(Self, SpanLayer)> {
+        let endpoint = Url::parse(endpoint.expose_secret())?;
         let exporter = SpanExporter::builder()
             .with_http()
             .with_http_client(Sender::new()?)
@@ -83,8 +85,7 @@ impl Traces {
 }
 
 /// OTLP's own path, below the base endpoint's.
-fn for_traces(endpoint: &Url) -> String {
-    let mut url = endpoint.clone();
+fn for_traces(mut url: Url) -> String {
     if let Ok(mut path) = url.path_segments_mut() {
         path.pop_if_empty().extend(TRACES);
     }

@@ -9,9 +9,9 @@ use std::time::Duration;
 
 use metrics::{Unit, counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram};
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
+use secrecy::SecretString;
 use tracing_subscriber::filter::{FilterExt, LevelFilter, Targets, filter_fn};
 use tracing_subscriber::prelude::*;
-use url::Url;
 
 use crate::otlp::{SpanLayer, Traces};
 use crate::spans;
@@ -54,8 +54,8 @@ pub struct TelemetryConfig {
     pub log_format: Option<LogFormat>,
     /// Where metrics go.
     pub metrics: MetricsFormat,
-    /// The base endpoint of the collector that traces go to; none without one.
-    pub otlp_endpoint: Option<Url>,
+    /// The base endpoint of the collector that traces go to; none without one. A URL, which may hold a token.
+    pub otlp_endpoint: Option<SecretString>,
 }
 
 /// The form of a log line.
@@ -308,7 +308,6 @@ pub fn init(
         None => (Traces::off(), None),
     };
     init_logs(config, span_layer)?;
-    init_panic_hook();
     let source = match config.metrics {
         MetricsFormat::Prometheus => Source::Prometheus(install_prometheus()?),
         MetricsFormat::Emf => {
@@ -405,10 +404,16 @@ fn init_logs(config: &TelemetryConfig, span_layer: Option<SpanLayer>) -> anyhow:
     Ok(tracing_subscriber::registry().with(layers).try_init()?)
 }
 
-/// Tells where a panic happened and not what it said: the text of a panic can quote the data that caused it.
-fn init_panic_hook() {
+/// Tells from now on where a panic happened and not what it said: the text of a panic can quote the data that caused
+/// it. In the log if there is one, else to whoever called the program.
+#[expect(clippy::print_stderr, reason = "the last word of a command")]
+pub fn hide_panics() {
     std::panic::set_hook(Box::new(|panic| {
-        let place = panic.location().map(ToString::to_string);
-        tracing::error!(place = place.as_deref().unwrap_or("unknown"), "panicked");
+        let place = panic.location().map_or_else(|| "unknown".to_owned(), ToString::to_string);
+        if tracing::dispatcher::has_been_set() {
+            tracing::error!(place, "panicked");
+        } else {
+            eprintln!("trailkeeper: panicked at {place}: this is a fault of the program's");
+        }
     }));
 }

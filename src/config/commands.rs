@@ -3,10 +3,8 @@
 use super::{Fault, Faults, Mode};
 use crate::args::{DlqArgs, QueueArgs, ReplayArgs, WantedArgs};
 use crate::consumer::Reason;
+use crate::consumer::label::NO_REASON;
 use crate::event::EventId;
-
-/// The word for dead letters without a reason.
-const NO_REASON: &str = "none";
 
 /// What `replay` needs to know.
 #[derive(Debug, Clone, PartialEq, Eq)]

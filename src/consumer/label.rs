@@ -10,13 +10,16 @@ const EVENT_ID: &str = "trailkeeper.event_id";
 const SOURCE_MESSAGE_ID: &str = "trailkeeper.source_message_id";
 const FAILED_AT: &str = "trailkeeper.failed_at";
 
+/// In place of a reason, where SQS itself gave the message up: it was received too often.
+pub const NO_REASON: &str = "none";
+
 /// The longest `trailkeeper.detail`, in characters: a sentence, not a report.
 const MAX_DETAIL_CHARS: usize = 512;
 
 /// Why a message is dead. It stays on the message when that is put back, so that what was tried before counts on.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Label {
-    /// A [`super::Reason`], or what another version called it.
+    /// A [`super::Reason`], [`NO_REASON`], or what another version called it.
     pub reason: String,
     /// What exactly.
     pub detail: Option<String>,
@@ -58,6 +61,13 @@ impl Label {
             source_message_id: attribute(SOURCE_MESSAGE_ID),
             failed_at: attribute(FAILED_AT),
         })
+    }
+
+    /// The label of a message that SQS itself gave up after it had been put back: the reason is of the round before.
+    #[must_use]
+    pub fn moved_by_sqs(self) -> Self {
+        let before = format!("received too often; before it was put back: {}", self.reason);
+        Self { reason: NO_REASON.to_owned(), detail: Some(before), ..self }
     }
 
     /// The attributes, by name. SQS takes no empty ones.

@@ -54,6 +54,10 @@ pub struct RetryPolicy {
 }
 
 impl RetryPolicy {
+    /// For a request that a person waits for: some ten seconds in all.
+    pub const WHILE_SOMEBODY_WAITS: Self =
+        Self { max_attempts: 6, base: Duration::from_millis(200), max: Duration::from_secs(5) };
+
     /// The longest wait that may follow attempt number `attempt` (the first is 1).
     #[must_use]
     pub fn ceiling(&self, attempt: u32) -> Duration {

@@ -23,7 +23,7 @@ use crate::clock;
 use crate::telemetry::SqsResult;
 
 pub use mailbox::Mailbox;
-pub use outbox::{Letter, Outbox, batches};
+pub use outbox::{Letter, Outbox, Unsent, batches};
 
 /// On top of the long poll, for the answer to arrive. The SDK has no read timeout of its own, and a receive
 /// that hangs would otherwise hang for ever.
@@ -71,8 +71,12 @@ impl SqsClients {
         Ok(named.into_iter().map(|(name, value)| (name.as_str().to_owned(), value)).collect())
     }
 
-    /// The dead-letter queue that the queue's own redrive policy names; `None` if it has no policy.
-    pub async fn redrive_target(&self, url: &str) -> Result<Option<String>, Failure> {
+    /// The dead-letter queue of the queue at `url`: the one that was `named`, else the one of its redrive policy; `None`
+    /// if it has no policy.
+    pub async fn dead_letter_url(&self, url: &str, named: Option<String>) -> Result<Option<String>, Failure> {
+        if named.is_some() {
+            return Ok(named);
+        }
         let attributes = self.attributes(url).await?;
         let Some(policy) = attributes.get("RedrivePolicy") else { return Ok(None) };
         let target = RedrivePolicy::parse(policy).and_then(|policy| policy.dead_letter_url(url));
@@ -150,6 +154,11 @@ fn result_of<T, E>(answer: &Result<T, E>) -> SqsResult {
     if answer.is_ok() { SqsResult::Ok } else { SqsResult::Error }
 }
 
+/// Whether SQS could not use the key that the queue is encrypted with; the code is in one of two forms.
+fn is_about_keys(code: &str) -> bool {
+    (code.starts_with("Kms") || code.starts_with("KMS.")) && !code.contains("Throttl")
+}
+
 /// SQS's errors as ours. What is not known to be permanent is tried again.
 fn failure<E>(error: &SdkError<E>, doing: &str) -> Failure
 where
@@ -159,6 +168,9 @@ where
         Some(code @ ("AWS.SimpleQueueService.NonExistentQueue" | "QueueDoesNotExist")) => Failure::permanent(
             format!("{doing}: there is no such queue ({code}); check the URL, the account and the region"),
         ),
+        Some(code) if is_about_keys(code) => Failure::permanent(format!(
+            "{doing}: SQS may not use the queue's key ({code}); allow kms:Decrypt and kms:GenerateDataKey on it"
+        )),
         Some(
             code @ ("AccessDenied" | "AccessDeniedException" | "InvalidAddress" | "InvalidMessageContents"),
         ) => Failure::permanent(format!("{doing}: SQS refused it ({code}); check the role's permissions")),

@@ -15,6 +15,7 @@ use crate::consumer::sqs::SqsClients;
 use crate::consumer::{Failure, RetryPolicy};
 use crate::event::{Region, TrailArn};
 use crate::respond::accounts::Accounts;
+use crate::respond::message::harmless;
 use crate::respond::slack::{PostError, Slack};
 use crate::respond::trails::{Meaning, Refusal, Trails, another_region};
 use crate::state::{DynamoStore, Table, Unseen};
@@ -25,14 +26,19 @@ const APP_NAME: &str = "trailkeeper-check";
 const TRIES: RetryPolicy =
     RetryPolicy { max_attempts: 4, base: Duration::from_millis(500), max: Duration::from_secs(3) };
 
+/// The longest text of what was found shown in the table, in characters.
+const MAX_FOUND_CHARS: usize = 400;
+
 /// Makes every check, one after the other, and returns what was found in that order.
 pub async fn run(config: &Config, sdk: Sdk) -> Vec<Finding> {
     let mut checks =
         Checks { config, sdk: aws::named(sdk, APP_NAME), progress: screen::spinner(), findings: Vec::new() };
-    checks.identity().await;
-    checks.queues().await;
-    checks.state_table().await;
-    checks.trails().await;
+    // Without credentials every other call to AWS fails of that.
+    if checks.identity().await {
+        checks.queues().await;
+        checks.state_table().await;
+        checks.trails().await;
+    }
     checks.slack().await;
     checks.progress.finish_and_clear();
     checks.findings
@@ -51,7 +57,9 @@ pub fn table(findings: &[Finding]) -> String {
     for finding in findings {
         let subject = finding.subject.iter().map(|subject| format!("{subject}: "));
         let todo = finding.todo.iter().map(|todo| format!("\n→ {todo}"));
-        let text: String = subject.chain([finding.found.clone()]).chain(todo).collect();
+        // AWS's own words are among it.
+        let found = harmless(&finding.found, MAX_FOUND_CHARS);
+        let text: String = subject.chain([found]).chain(todo).collect();
         table.add_row([finding.status.as_str(), finding.check.as_str(), &text]);
     }
     let count = |status| findings.iter().filter(|finding| finding.status == status).count();
@@ -82,16 +90,27 @@ impl Checks<'_> {
         self.progress.set_message(format!("looks at {what}"));
     }
 
-    async fn identity(&mut self) {
+    /// Whether there are credentials.
+    async fn identity(&mut self) -> bool {
         self.looks_at("the credentials");
-        let (identity, offset) = identity::ask(&self.sdk).await;
-        self.found(match identity {
+        let identity::Answer { who, offset } = match identity::ask(&self.sdk).await {
+            Ok(answer) => answer,
+            Err(error) => {
+                let found = format!("there are no credentials, so AWS was not asked anything: {error}");
+                let todo = "look at the role, the profile or the variables that they come from";
+                self.found(Finding::failed(Check::Credentials, found, todo));
+                return false;
+            }
+        };
+        self.found(match who {
             Ok(who) => Finding::ok(Check::Credentials, format!("{} in account {}", who.arn, who.account)),
-            Err(error) => Finding::failed(
-                Check::Credentials,
-                format!("AWS does not know who this is: {error}"),
-                "look at the role, the profile or the variables that the credentials come from",
-            ),
+            Err(failure) => {
+                let todo = todo(
+                    &failure,
+                    "look at the role, the profile or the variables that the credentials come from",
+                );
+                Finding::failed(Check::Credentials, format!("AWS does not say who this is: {failure}"), todo)
+            }
         });
         self.found(match offset {
             Some(offset) => judge::clock(offset),
@@ -102,6 +121,7 @@ impl Checks<'_> {
                 "see why STS does not answer",
             ),
         });
+        true
     }
 
     async fn queues(&mut self) {
@@ -111,12 +131,15 @@ impl Checks<'_> {
         let queue = match attributes(&clients, &url).await {
             Ok(queue) => queue,
             Err(failure) => {
-                let todo = "check TRAILKEEPER_QUEUE_URL, and allow sqs:GetQueueAttributes on the queue";
+                let todo = todo(
+                    &failure,
+                    "check TRAILKEEPER_QUEUE_URL, and allow sqs:GetQueueAttributes on the queue",
+                );
                 self.found(Finding::failed(Check::Queue, format!("{url}: {failure}"), todo));
                 return;
             }
         };
-        self.found(Finding::ok(Check::Queue, url.clone()));
+        self.found(judge::fifo(&queue, &url).unwrap_or_else(|| Finding::ok(Check::Queue, url.clone())));
         let named = self.config.queue.dead_letter_url.as_deref();
         let redrive = judge::redrive(&queue, &url, named, self.config.pool.retry.max_attempts);
         self.found(redrive);
@@ -150,7 +173,7 @@ impl Checks<'_> {
                 ));
             }
             Err(failure) => {
-                let todo = "create it, or name another";
+                let todo = todo(&failure, "create it, or name another");
                 self.found(Finding::failed(Check::DeadLetters, format!("{url}: {failure}"), todo));
             }
         }
@@ -189,7 +212,10 @@ impl Checks<'_> {
             Err(failure) => Finding::failed(
                 Check::StateTable,
                 failure.to_string(),
-                "without the table, duplicates that reach two workers are handled twice",
+                todo(
+                    &failure,
+                    "mend it before a worker is started anew: one that starts without it refuses to",
+                ),
             ),
         });
         self.found(ttl(table.ttl_attribute().await));
@@ -198,7 +224,8 @@ impl Checks<'_> {
     async fn trails(&mut self) {
         self.looks_at("the trails");
         let Some(region) = self.sdk.region().and_then(|region| Region::parse(region.as_ref())) else {
-            return;
+            let todo = "set AWS_REGION to the worker's";
+            return self.found(Finding::failed(Check::Trails, "AWS_REGION is no region's name", todo));
         };
         let trails = Trails::new(Accounts::discover(&self.sdk).await);
         let all = match patiently(|| async { trails.all(&region).await.map_err(failure) }).await {
@@ -209,13 +236,21 @@ impl Checks<'_> {
             }
             Ok(all) => all,
             Err(failure) => {
-                let (found, todo) = (failure.to_string(), "allow cloudtrail:DescribeTrails");
-                return self.found(Finding::new(Check::Trails, self.blind(), found, todo));
+                let todo = todo(&failure, "allow cloudtrail:DescribeTrails");
+                return self.found(Finding::new(Check::Trails, self.blind(), failure.to_string(), todo));
             }
         };
         self.found(Finding::ok(Check::Trails, format!("{} in {region}", all.len())));
         for trail in all {
-            self.trail(&trails, &trail, &region).await;
+            if trails.owns(&trail) {
+                self.trail(&trails, &trail, &region).await;
+            } else {
+                let account = trail.account();
+                let found =
+                    format!("it belongs to account {account}: only there can it be stopped or started");
+                let todo = "see that it is looked after there";
+                self.found(Finding::new(Check::TrailHomeRegion, Status::Warning, found, todo).about(&trail));
+            }
         }
     }
 
@@ -223,19 +258,21 @@ impl Checks<'_> {
         self.looks_at(trail.name());
         let status =
             patiently(|| async { trails.status(trail, trail.region()).await.map_err(failure) }).await;
+        let sees = status.is_ok();
         match status {
             Ok(status) => {
                 self.found(Finding::ok(Check::TrailStatusRight, "GetTrailStatus is allowed").about(trail));
                 self.found(logging(status.logging, status.delivery_error).about(trail));
             }
             Err(failure) => {
-                let todo = "allow cloudtrail:GetTrailStatus on this trail to the worker's role";
+                let todo =
+                    todo(&failure, "allow cloudtrail:GetTrailStatus on this trail to the worker's role");
                 let found = Finding::new(Check::TrailStatusRight, self.blind(), failure.to_string(), todo);
                 self.found(found.about(trail));
             }
         }
         if self.config.respond.mode == Mode::Restore {
-            self.found(start_right(trails, trail).await.about(trail));
+            self.found(start_right(trails, trail, sees).await.about(trail));
         }
         if trail.region() != here {
             let home = trail.region();
@@ -251,7 +288,15 @@ impl Checks<'_> {
     }
 
     async fn slack(&mut self) {
-        let Some(webhook) = self.config.respond.slack_webhook.clone() else { return };
+        let webhook = match (&self.config.respond.slack_webhook, self.config.respond.mode) {
+            (Some(webhook), _) => webhook.clone(),
+            (None, Mode::DryRun) => return,
+            (None, _) => {
+                let todo = "run the check where the worker runs, which has it";
+                let found = "TRAILKEEPER_SLACK_WEBHOOK_URL is not set here";
+                return self.found(Finding::new(Check::Slack, Status::Unknown, found, todo));
+            }
+        };
         self.looks_at("Slack");
         let asked = match Slack::new(webhook) {
             Ok(slack) => patiently(|| async { slack.check().await.map_err(post_failure) }).await,
@@ -259,12 +304,21 @@ impl Checks<'_> {
         };
         self.found(match asked {
             Ok(()) => Finding::ok(Check::Slack, "the webhook is alive; nothing was posted"),
-            Err(failure) => Finding::failed(
-                Check::Slack,
-                failure.to_string(),
-                "make a new webhook for the channel, and set TRAILKEEPER_SLACK_WEBHOOK_URL to it",
-            ),
+            Err(failure) => {
+                let new = "make a new webhook for the channel, and set TRAILKEEPER_SLACK_WEBHOOK_URL to it";
+                Finding::failed(Check::Slack, failure.to_string(), todo(&failure, new))
+            }
         });
+    }
+}
+
+/// What to do about a failure: what is wrong for good has its own advice, the rest has the way there to blame.
+fn todo<'a>(failure: &Failure, advice: &'a str) -> &'a str {
+    match failure {
+        Failure::Permanent { .. } => advice,
+        Failure::Transient { .. } => {
+            "see whether it can be reached from here (network, proxy, throttling), and try again"
+        }
     }
 }
 
@@ -299,7 +353,8 @@ fn logging(on: bool, delivery_error: Option<String>) -> Finding {
     }
 }
 
-async fn start_right(trails: &Trails, trail: &TrailArn) -> Finding {
+/// `sees`: a look at the trail is allowed in its own region.
+async fn start_right(trails: &Trails, trail: &TrailArn, sees: bool) -> Finding {
     let check = Check::TrailStartRight;
     let Some(elsewhere) = another_region(trail.region()) else {
         let found = "there is no other region to ask in without starting it";
@@ -308,15 +363,25 @@ async fn start_right(trails: &Trails, trail: &TrailArn) -> Finding {
     };
     match patiently(|| async { trails.may_start(trail, &elsewhere).await.map_err(failure) }).await {
         Ok(()) => Finding::ok(check, "StartLogging is allowed; it was not started"),
-        Err(Failure::Transient { detail, .. }) => Finding::new(check, Status::Unknown, detail, "try again"),
-        Err(Failure::Permanent { detail }) => Finding::failed(
-            check,
-            format!("{detail} (asked in {elsewhere}, where nothing can be started)"),
-            format!(
-                "allow it; if a policy denies {elsewhere} and not the trail's own region, this is no fault"
-            ),
-        ),
+        Err(failure @ Failure::Transient { .. }) => {
+            Finding::new(check, Status::Unknown, failure.to_string(), todo(&failure, "try again"))
+        }
+        // A region that is locked is locked for looking, too.
+        Err(_) if sees && is_denied(&trails.status(trail, &elsewhere).await) => {
+            let found =
+                format!("nothing is allowed in {elsewhere}, where it could be asked without starting it");
+            let todo = "look at the role's policy for cloudtrail:StartLogging";
+            Finding::new(check, Status::Unknown, found, todo)
+        }
+        Err(failure) => {
+            let found = format!("{failure} (asked in {elsewhere}, where nothing can be started)");
+            Finding::failed(check, found, "allow it: without it no trail is restarted")
+        }
     }
+}
+
+fn is_denied<T>(answer: &Result<T, Refusal>) -> bool {
+    matches!(answer, Err(Refusal { meaning: Meaning::Denied, .. }))
 }
 
 async fn attributes(clients: &SqsClients, url: &str) -> Result<Attributes, Failure> {

@@ -16,6 +16,7 @@ use super::screen;
 use crate::aws::{self, Sdk};
 use crate::clock;
 use crate::config::{DlqConfig, Wanted};
+use crate::consumer::label::NO_REASON;
 use crate::consumer::queue::{BATCH, SettleError};
 use crate::consumer::sqs::{Letter, Mailbox, Outbox, SqsClients, batches};
 use crate::consumer::{Delivery, Failure, Label, Reason, ReceiptHandle, RetryPolicy};
@@ -26,17 +27,15 @@ use crate::respond::message::{duration, harmless};
 const APP_NAME: &str = "trailkeeper-dlq";
 /// The long poll. A receive that waits asks all of SQS's servers, one that does not only some.
 const WAIT: Duration = Duration::from_secs(1);
-/// For how long a dead letter is hidden while it is looked at: much longer than looking at all of them takes, short
-/// enough for those that are left hidden when this program is killed.
+/// For how long a dead letter is hidden while it is looked at: longer than looking at [`MAX_HELD`] takes, also from far
+/// away, and short enough for those that are left hidden when this program is killed.
 const HELD: Duration = Duration::from_mins(5);
 /// Receives in a row that bring nothing new, after which all has been seen.
 const LAST_LOOKS: usize = 2;
-/// Dead letters looked at in one go: putting them back takes a minute or two, so that all is done before the first
-/// that was only looked at is visible again. More are for the next go.
-const MAX_LETTERS: usize = 10_000;
-/// Tries of one request, some seconds in all.
-const TRIES: RetryPolicy =
-    RetryPolicy { max_attempts: 6, base: Duration::from_millis(200), max: Duration::from_secs(5) };
+/// Dead letters that are only looked at, and so hidden, in one go. What is put back does not count.
+const MAX_HELD: usize = 2_000;
+/// Dead letters that are named because something is wrong with them.
+const MAX_FAULTS: usize = 20;
 /// The longest text of a dead letter shown in a table, in characters.
 const MAX_SHOWN_CHARS: usize = 160;
 
@@ -88,17 +87,71 @@ pub struct Redriven {
     pub others: usize,
     /// What went wrong.
     pub faults: Vec<String>,
-    /// Whether it was interrupted.
-    pub interrupted: bool,
+    /// How far it went.
+    pub end: End,
+}
+
+/// What was seen of the dead letters.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Listed {
+    /// Those that are wanted.
+    pub letters: Vec<Summary>,
+    /// How far it went.
+    pub end: End,
+}
+
+/// How far through the dead letters it went.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+pub enum End {
+    /// All were seen.
+    #[default]
+    AllSeen,
+    /// None is to be seen, and this many are hidden: somebody else is looking at them, or did and was killed.
+    Hidden(u64),
+    /// There are more than can be held at once.
+    More,
+    /// It was told to stop.
+    Stopped,
+}
+
+impl End {
+    /// What people should know of it, if it is not all.
+    #[must_use]
+    pub fn told(self) -> Option<String> {
+        let minutes = HELD.as_secs() / 60;
+        match self {
+            Self::AllSeen => None,
+            Self::Hidden(count) => Some(format!(
+                "about {count} dead letters are hidden: somebody is looking at them, or was interrupted; try again in \
+                 {minutes} minutes"
+            )),
+            Self::More => Some(format!(
+                "there are more than {MAX_HELD} dead letters that were not put back, and no more are held at once: put \
+                 some back, and look again"
+            )),
+            Self::Stopped => Some("it was interrupted: what was not put back is where it was".to_owned()),
+        }
+    }
+}
+
+impl Redriven {
+    /// Whether all was done that was asked for.
+    #[must_use]
+    pub fn is_whole(&self) -> bool {
+        self.faults.is_empty() && self.left_behind == 0 && self.end == End::AllSeen
+    }
+
+    fn fault(&mut self, what: String) {
+        if self.faults.len() < MAX_FAULTS {
+            self.faults.push(what);
+        }
+    }
 }
 
 impl fmt::Display for Redriven {
     fn fmt(&self, formatter: &mut fmt::Formatter) -> fmt::Result {
-        let Self { put_back, left_behind, came_back, others, interrupted, .. } = self;
+        let Self { put_back, left_behind, came_back, others, .. } = self;
         write!(formatter, "put {put_back} dead letters back")?;
-        if *interrupted {
-            write!(formatter, ", and was interrupted: what was not put back is where it was")?;
-        }
         if *others > 0 {
             write!(formatter, "; left {others} others")?;
         }
@@ -106,7 +159,7 @@ impl fmt::Display for Redriven {
             write!(formatter, "; {came_back} came back dead meanwhile, and were left: see dlq list")?;
         }
         if *left_behind > 0 {
-            write!(formatter, "; {left_behind} of them could not be deleted, and are duplicates now")?;
+            write!(formatter, "; {left_behind} of them could not be deleted, and are there twice now")?;
         }
         Ok(())
     }
@@ -119,12 +172,10 @@ impl DeadLetters {
     /// When the queue cannot be asked for its dead-letter queue, or has none.
     pub async fn of(config: &DlqConfig, sdk: Sdk) -> Result<Self, Failure> {
         let clients = SqsClients::new(&aws::named(sdk, APP_NAME), WAIT);
-        let url = match config.dead_letter_url.clone() {
-            Some(url) => url,
-            None => clients.redrive_target(&config.queue_url).await?.ok_or_else(|| {
-                Failure::permanent("the queue has no redrive policy: set TRAILKEEPER_DLQ_URL")
-            })?,
-        };
+        let found = || clients.dead_letter_url(&config.queue_url, config.dead_letter_url.clone());
+        let url = patiently(found)
+            .await?
+            .ok_or_else(|| Failure::permanent("the queue has no redrive policy: set TRAILKEEPER_DLQ_URL"))?;
         let (mailbox, queue) = (clients.mailbox(url.clone(), HELD), clients.outbox(config.queue_url.clone()));
         Ok(Self { clients, mailbox, queue, url })
     }
@@ -137,36 +188,43 @@ impl DeadLetters {
 
     /// About how many there are, where SQS may be asked.
     pub async fn about_how_many(&self) -> Option<u64> {
-        let attributes = self.clients.attributes(&self.url).await.ok()?;
-        attributes.get("ApproximateNumberOfMessages")?.parse().ok()
+        self.count("ApproximateNumberOfMessages").await
     }
 
-    /// Looks at each that is wanted. Changes nothing.
+    async fn count(&self, attribute: &str) -> Option<u64> {
+        self.clients.attributes(&self.url).await.ok()?.get(attribute)?.parse().ok()
+    }
+
+    /// Looks at each that is wanted. Changes nothing. May be dropped: what is hidden comes back by itself.
     ///
     /// # Errors
     /// When the dead-letter queue cannot be received from.
-    pub async fn list(&self, wanted: &Wanted, stop: &CancellationToken) -> Result<Vec<Summary>, Failure> {
+    pub async fn list(&self, wanted: &Wanted, stop: &CancellationToken) -> Result<Listed, Failure> {
         let progress = screen::spinner();
         let mut held = Held::default();
-        let mut all = Vec::new();
-        let seen = loop {
+        let mut letters = Vec::new();
+        let end = loop {
             match self.next(&mut held, stop).await {
-                Ok(None) => break Ok(()),
-                Ok(Some(letters)) => {
-                    all.extend(letters.iter().filter(|letter| wants(wanted, letter)).map(summary));
-                    held.keep(letters);
-                    progress.set_message(format!("{} dead letters", all.len()));
+                Ok(Next::Letters(more)) => {
+                    letters.extend(more.iter().filter(|letter| wants(wanted, letter)).map(summary));
+                    held.keep(more);
+                    progress.set_message(format!("{} dead letters", letters.len()));
                 }
+                Ok(Next::End(end)) => break Ok(end),
                 Err(failure) => break Err(failure),
             }
         };
+        let end = match end {
+            Ok(End::AllSeen) if held.seen.is_empty() => Ok(self.hidden().await),
+            end => end,
+        };
         self.give_back(held).await;
         progress.finish_and_clear();
-        seen.map(|()| all)
+        Ok(Listed { letters, end: end? })
     }
 
-    /// Puts those back that are wanted: sends each to the queue, its label still on it, and deletes it here after. If
-    /// this is interrupted in between, it is in both, and the worker knows the event when it comes again.
+    /// Puts those back that are wanted: sends each to the queue, its label still on it, and deletes it here after. May be
+    /// dropped: a letter is then in both queues at worst, and the worker knows the event when it comes again.
     pub async fn redrive(&self, wanted: &Wanted, stop: &CancellationToken) -> Redriven {
         let progress = screen::spinner();
         let mut held = Held::default();
@@ -174,10 +232,13 @@ impl DeadLetters {
         let mut sent = HashSet::new();
         loop {
             let letters = match self.next(&mut held, stop).await {
-                Ok(None) => break,
-                Ok(Some(letters)) => letters,
+                Ok(Next::Letters(letters)) => letters,
+                Ok(Next::End(end)) => {
+                    redriven.end = end;
+                    break;
+                }
                 Err(failure) => {
-                    redriven.faults.push(failure.to_string());
+                    redriven.fault(failure.to_string());
                     break;
                 }
             };
@@ -192,103 +253,125 @@ impl DeadLetters {
                 wanted.into_iter().partition(|letter| letter.label.as_ref().is_some_and(is_ours));
             redriven.came_back += ours.len();
             held.keep(ours);
-            let failed = self.put_back(wanted, &mut held, &mut sent, &mut redriven).await;
-            progress.set_message(format!("{} put back", redriven.put_back));
-            if let Some(failure) = failed {
-                redriven.faults.push(failure.to_string());
+            if let Err(failure) = self.put_back(wanted, &mut held, &mut sent, &mut redriven).await {
+                redriven.fault(failure.to_string());
                 break;
             }
+            progress.set_message(format!("{} put back", redriven.put_back));
         }
-        redriven.interrupted = stop.is_cancelled();
+        if redriven.end == End::AllSeen && held.seen.is_empty() {
+            redriven.end = self.hidden().await;
+        }
         self.give_back(held).await;
         progress.finish_and_clear();
         redriven
     }
 
-    /// Sends and deletes; the failure because of which it is no use to go on.
+    /// Sends and deletes. A letter that SQS does not take is named, and stays.
+    ///
+    /// # Errors
+    /// When it is no use to go on.
     async fn put_back(
         &self,
         letters: Vec<Delivery>,
         held: &mut Held,
         sent: &mut HashSet<String>,
         redriven: &mut Redriven,
-    ) -> Option<Failure> {
+    ) -> Result<(), Failure> {
         let batches = batches(letters.iter().map(letter));
         let mut letters = letters.into_iter();
         for batch in batches {
-            let answers = self.queue.send_all(&batch).await;
-            let (mut gone, mut failed) = (Vec::new(), None);
+            let answers = match self.queue.send_all(&batch).await {
+                Ok(answers) => answers,
+                Err(failure) => {
+                    held.keep(letters);
+                    return Err(failure);
+                }
+            };
+            let mut gone = Vec::new();
             for (delivery, answer) in letters.by_ref().take(batch.len()).zip(answers) {
                 match answer {
                     Ok(id) => {
                         sent.insert(id);
                         gone.push(delivery.receipt);
                     }
-                    Err(failure) => {
+                    Err(unsent) => {
+                        redriven.fault(format!("the dead letter {} stays: {unsent}", delivery.message_id));
                         held.keep([delivery]);
-                        failed = Some(failure);
                     }
                 }
             }
             redriven.put_back += gone.len();
             redriven.left_behind += self.delete(gone).await;
-            if failed.is_some() {
-                held.keep(letters);
-                return failed;
-            }
         }
-        None
+        Ok(())
     }
 
     /// Deletes; returns how many could not be.
     async fn delete(&self, mut receipts: Vec<ReceiptHandle>) -> usize {
-        for wait in TRIES.waits() {
-            if receipts.is_empty() {
-                return 0;
-            }
+        let mut waits = RetryPolicy::WHILE_SOMEBODY_WAITS.waits();
+        while !receipts.is_empty() {
             let answers = self.mailbox.delete(&receipts).await;
             let left = receipts.into_iter().zip(answers).filter(|(_, answer)| answer.is_err());
             receipts = left.map(|(receipt, _)| receipt).collect();
-            if !receipts.is_empty() {
-                tokio::time::sleep(wait).await;
+            match waits.next() {
+                Some(wait) if !receipts.is_empty() => tokio::time::sleep(wait).await,
+                _ => break,
             }
         }
         receipts.len()
     }
 
-    /// The next dead letters that have not been seen; none when all have been, or there is to be an end.
-    async fn next(
-        &self,
-        held: &mut Held,
-        stop: &CancellationToken,
-    ) -> Result<Option<Vec<Delivery>>, Failure> {
-        let mut looks = 0;
-        while looks < LAST_LOOKS && held.seen.len() < MAX_LETTERS && !stop.is_cancelled() {
-            // A receive is not dropped: SQS might have hidden what it brings.
-            let received = backon::Retryable::retry(|| self.mailbox.receive(BATCH), TRIES.waits())
-                .when(|failure| matches!(failure, Failure::Transient { .. }))
-                .await?;
+    /// The next dead letters that have not been seen, until there is an end.
+    async fn next(&self, held: &mut Held, stop: &CancellationToken) -> Result<Next, Failure> {
+        for _look in 0..LAST_LOOKS {
+            if stop.is_cancelled() {
+                return Ok(Next::End(End::Stopped));
+            }
+            if held.receipts.len() >= MAX_HELD {
+                return Ok(Next::End(End::More));
+            }
+            let received = patiently(|| self.mailbox.receive(BATCH)).await?;
             let new = received.into_iter().filter(|letter| held.seen.insert(letter.message_id.clone()));
             let new: Vec<_> = new.collect();
             if !new.is_empty() {
-                return Ok(Some(new));
+                return Ok(Next::Letters(new));
             }
-            looks += 1;
         }
-        Ok(None)
+        Ok(Next::End(End::AllSeen))
     }
 
-    /// Makes visible again what was only looked at; what that fails for comes back by itself.
+    /// None is to be seen: whether some are hidden.
+    async fn hidden(&self) -> End {
+        match self.count("ApproximateNumberOfMessagesNotVisible").await {
+            Some(count) if count > 0 => End::Hidden(count),
+            _ => End::AllSeen,
+        }
+    }
+
+    /// Makes visible again what was only looked at. At the first failure it is left to come back by itself.
     async fn give_back(&self, held: Held) {
         for batch in held.receipts.chunks(BATCH) {
             let entries: Vec<_> = batch.iter().map(|receipt| (receipt.clone(), Duration::ZERO)).collect();
-            for answer in self.mailbox.hide(&entries).await {
-                if let Err(SettleError::Failed(Failure::Permanent { .. })) = answer {
-                    return;
-                }
+            let answers = self.mailbox.hide(&entries).await;
+            if answers.iter().any(|answer| matches!(answer, Err(SettleError::Failed(_)))) {
+                return;
             }
         }
     }
+}
+
+/// What a look at the dead letters brings.
+enum Next {
+    Letters(Vec<Delivery>),
+    End(End),
+}
+
+/// Asks again while an answer fails for now.
+async fn patiently<T, F: Future<Output = Result<T, Failure>>>(ask: impl FnMut() -> F) -> Result<T, Failure> {
+    backon::Retryable::retry(ask, RetryPolicy::WHILE_SOMEBODY_WAITS.waits())
+        .when(|failure| matches!(failure, Failure::Transient { .. }))
+        .await
 }
 
 /// What has been looked at.
@@ -309,8 +392,8 @@ fn letter(delivery: &Delivery) -> Letter {
 }
 
 fn wants(wanted: &Wanted, letter: &Delivery) -> bool {
-    let reason = letter.label.as_ref().map(|label| label.reason.as_str());
-    let right_reason = wanted.reason.is_none_or(|wanted| wanted.map(Reason::as_str) == reason);
+    let reason = letter.label.as_ref().map_or(NO_REASON, |label| &label.reason);
+    let right_reason = wanted.reason.is_none_or(|wanted| wanted.map_or(NO_REASON, Reason::as_str) == reason);
     right_reason
         && wanted.event.as_ref().is_none_or(|wanted| event_id(letter).as_deref() == Some(wanted.as_str()))
 }
@@ -326,7 +409,7 @@ fn summary(letter: &Delivery) -> Summary {
     let event: Option<Event> = event::parse(&letter.body).ok();
     Summary {
         event_id: event_id(letter),
-        reason: label.as_ref().map(|label| label.reason.clone()),
+        reason: label.as_ref().map(|label| label.reason.clone()).filter(|reason| reason != NO_REASON),
         attempts: label.as_ref().map(|label| label.attempts),
         detail: label.and_then(|label| label.detail),
         event_name: event.as_ref().map(|event| event.name.clone()),

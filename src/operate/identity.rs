@@ -5,6 +5,8 @@ use std::time::Duration;
 
 use aws_config::SdkConfig;
 use aws_config::retry::RetryConfig;
+use aws_sdk_sts::config::ProvideCredentials;
+use aws_sdk_sts::error::SdkError;
 use aws_smithy_runtime_api::box_error::BoxError;
 use aws_smithy_runtime_api::client::interceptors::context::BeforeDeserializationInterceptorContextRef;
 use aws_smithy_runtime_api::client::interceptors::{Intercept, dyn_dispatch_hint};
@@ -16,6 +18,7 @@ use time::OffsetDateTime;
 
 use crate::aws;
 use crate::clock;
+use crate::consumer::Failure;
 
 /// Who asks.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -26,20 +29,38 @@ pub(super) struct Identity {
     pub(super) account: String,
 }
 
-/// Asks STS who we are; in the second place, how far this machine's clock is from its, where there was an answer
-/// that says the time, whether or not it was a good one.
-pub(super) async fn ask(sdk: &SdkConfig) -> (Result<Identity, String>, Option<Duration>) {
+/// What STS answered.
+pub(super) struct Answer {
+    /// Who asks.
+    pub(super) who: Result<Identity, Failure>,
+    /// How far this machine's clock is from STS's, where there was an answer that says the time, whether or not it was
+    /// a good one.
+    pub(super) offset: Option<Duration>,
+}
+
+/// Asks STS who we are.
+///
+/// # Errors
+/// When there are no credentials to ask with.
+pub(super) async fn ask(sdk: &SdkConfig) -> Result<Answer, String> {
+    if let Some(provider) = sdk.credentials_provider() {
+        provider.provide_credentials().await.map_err(|error| aws::causes(&error))?;
+    }
     let offset = ClockOffset::default();
     let config = aws_sdk_sts::config::Builder::from(sdk)
         .retry_config(RetryConfig::standard())
         .timeout_config(aws::timeouts(aws::ANSWER_TIMEOUT))
         .interceptor(offset.clone());
     let answer = aws_sdk_sts::Client::from_conf(config.build()).get_caller_identity().send().await;
-    let identity = answer.map_err(|error| aws::describe(&error)).map(|answer| Identity {
+    let who = answer.map(|answer| Identity {
         arn: answer.arn.unwrap_or_default(),
         account: answer.account.unwrap_or_default(),
     });
-    (identity, offset.seen())
+    let who = who.map_err(|error| match error {
+        SdkError::ServiceError(_) => Failure::permanent(aws::describe(&error)),
+        _ => Failure::transient(aws::describe(&error)),
+    });
+    Ok(Answer { who, offset: offset.seen() })
 }
 
 /// Looks at the `Date` of each answer.

@@ -1,12 +1,17 @@
 //! From a file of recorded events to messages for the queue. Pure.
 
+use std::fmt;
+
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
 use crate::event::{self, Event, Kind, Malformed};
 
+/// What some editors and shells begin a text with.
+const BYTE_ORDER_MARK: char = '\u{feff}';
+
 /// One event of a file.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Clone, PartialEq)]
 pub(super) struct Recorded {
     /// The message: an EventBridge envelope.
     pub(super) body: String,
@@ -20,6 +25,18 @@ impl Recorded {
     /// Whether it is worth sending. A log file holds everything; an event that was given by itself was meant.
     pub(super) fn is_meant(&self) -> bool {
         !self.logged || self.event.kind != Kind::Other
+    }
+}
+
+/// Bodies are not for logs.
+impl fmt::Debug for Recorded {
+    fn fmt(&self, formatter: &mut fmt::Formatter) -> fmt::Result {
+        formatter
+            .debug_struct("Recorded")
+            .field("body_bytes", &self.body.len())
+            .field("event_id", &self.event.id)
+            .field("logged", &self.logged)
+            .finish_non_exhaustive()
     }
 }
 
@@ -37,6 +54,17 @@ pub(super) enum NotARecording {
         "it holds something that is neither an EventBridge envelope, nor a CloudTrail record or log file"
     )]
     Foreign,
+}
+
+/// Why one record of a file is no event. The texts hold nothing of it.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub(super) enum NotAnEvent {
+    /// JSON of another kind.
+    #[error("it is neither an EventBridge envelope nor a CloudTrail record")]
+    Foreign,
+    /// The worker could not read it either.
+    #[error(transparent)]
+    Malformed(#[from] Malformed),
 }
 
 /// What tells the three forms apart, and what an envelope takes over from its record. Nothing of the rest is
@@ -82,40 +110,41 @@ struct Envelope<'a> {
 /// When the file is no recording; what was taken until then is worth nothing.
 pub(super) fn read(
     text: &str,
-    mut take: impl FnMut(Result<Recorded, Malformed>),
+    mut take: impl FnMut(Result<Recorded, NotAnEvent>),
 ) -> Result<(), NotARecording> {
+    let text = text.strip_prefix(BYTE_ORDER_MARK).unwrap_or(text);
     if text.trim().is_empty() {
         return Err(NotARecording::Empty);
     }
     for value in serde_json::Deserializer::from_str(text).into_iter::<&RawValue>() {
         let value = value.map_err(|error| NotARecording::NotJson(error.line(), error.column()))?;
-        let document = document(value)?;
+        let document = document(value).ok_or(NotARecording::Foreign)?;
         match document.records {
-            Some(records) => {
-                for record in records {
-                    take(recorded(record, true)?);
-                }
-            }
-            None => take(recorded(value, false)?),
+            Some(records) => records.into_iter().for_each(|record| take(recorded(record, true))),
+            None => match recorded(value, false) {
+                Err(NotAnEvent::Foreign) => return Err(NotARecording::Foreign),
+                event => take(event),
+            },
         }
     }
     Ok(())
 }
 
-fn document(value: &RawValue) -> Result<Document<'_>, NotARecording> {
-    serde_json::from_str(value.get()).map_err(|_| NotARecording::Foreign)
+fn document(value: &RawValue) -> Option<Document<'_>> {
+    serde_json::from_str(value.get()).ok()
 }
 
-fn recorded(value: &RawValue, logged: bool) -> Result<Result<Recorded, Malformed>, NotARecording> {
-    let document = document(value)?;
+fn recorded(value: &RawValue, logged: bool) -> Result<Recorded, NotAnEvent> {
+    let document = document(value).ok_or(NotAnEvent::Foreign)?;
     let body = if document.detail.is_some() {
         value.get().to_owned()
     } else if document.event_id.is_some() || document.event_name.is_some() {
         in_envelope(value, &document)
     } else {
-        return Err(NotARecording::Foreign);
+        return Err(NotAnEvent::Foreign);
     };
-    Ok(event::parse(&body).map(|event| Recorded { body, event, logged }))
+    let event = event::parse(&body)?;
+    Ok(Recorded { body, event, logged })
 }
 
 /// As EventBridge wraps it.
@@ -150,7 +179,7 @@ mod tests {
         })
     }
 
-    fn read(text: &str) -> Result<Vec<Result<Recorded, Malformed>>, NotARecording> {
+    fn read(text: &str) -> Result<Vec<Result<Recorded, NotAnEvent>>, NotARecording> {
         let mut all = Vec::new();
         super::read(text, |event| all.push(event)).map(|()| all)
     }
@@ -186,16 +215,30 @@ mod tests {
     }
 
     #[test]
+    fn a_byte_order_mark_is_skipped() {
+        assert_eq!(ids(&format!("\u{feff}{}", record("e-1", "StopLogging"))), ["e-1"]);
+        assert_eq!(read("\u{feff}\n"), Err(NotARecording::Empty));
+    }
+
+    #[test]
+    fn a_body_is_in_no_debug_text() {
+        let events = read(&record("e-1", "StopLogging").to_string()).expect("a recording");
+        let told = format!("{events:?}");
+        assert!(told.contains("body_bytes") && !told.contains("audit"), "{told}");
+    }
+
+    #[test]
     fn what_is_no_recording_is_told_from_an_event_that_is_malformed() {
         assert_eq!(read(" \n"), Err(NotARecording::Empty));
         assert_eq!(read("{\"detail\": {"), Err(NotARecording::NotJson(1, 12)));
-        for text in ["[]", "1", "{}", "{\"Records\": [1]}", "{\"Records\": {}}"] {
+        for text in ["[]", "1", "{}", "{\"Records\": {}}"] {
             assert_eq!(read(text), Err(NotARecording::Foreign), "{text}");
         }
-        let nameless = json!({ "Records": [{ "eventID": "e-1" }, record("e-2", "StopLogging")] });
-        let events = read(&nameless.to_string()).expect("a recording");
-        assert!(matches!(events[0], Err(Malformed::NoName(_))));
-        assert!(events[1].is_ok());
+        let odd = json!({ "Records": [{ "eventID": "e-1" }, 1, {}, [], record("e-2", "StopLogging")] });
+        let events = read(&odd.to_string()).expect("a recording");
+        assert!(matches!(events[0], Err(NotAnEvent::Malformed(Malformed::NoName(_)))));
+        assert!(events[1..4].iter().all(|event| *event == Err(NotAnEvent::Foreign)), "{events:?}");
+        assert!(events[4].is_ok());
         assert_eq!(read("{\"Records\": []}"), Ok(Vec::new()));
     }
 }

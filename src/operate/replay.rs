@@ -1,72 +1,92 @@
 //! Sends recorded events to the queue, or tells what would be done about them.
 
 use std::collections::HashSet;
-use std::fmt;
-use std::io::{Read, Write};
-use std::path::Path;
+use std::io::{self, Read, Write};
+use std::path::{Path, PathBuf};
 use std::time::Duration;
+use std::{fmt, fs};
 
 use flate2::read::MultiGzDecoder;
-use futures_util::{StreamExt, TryStreamExt, stream};
+use futures_util::StreamExt;
+use futures_util::stream::FuturesUnordered;
 use indicatif::ProgressBar;
+use tokio::sync::mpsc::error::SendError;
+use tokio::sync::mpsc::{self, Receiver, Sender};
 
-use super::recording::{self, Recorded};
+use super::recording::{self, NotAnEvent, Recorded};
 use super::screen;
 use crate::aws::{self, Sdk};
 use crate::clock;
 use crate::config::ReplayConfig;
 use crate::consumer::Failure;
 use crate::consumer::sqs::{Letter, Outbox, SqsClients, batches};
-use crate::event::Malformed;
+use crate::event;
 use crate::respond::preview::Preview;
 
 /// Stands in the user agent of the calls.
 const APP_NAME: &str = "trailkeeper-replay";
+/// Stands for standard input among the files.
+const STANDARD_INPUT: &str = "-";
 /// The largest file read, unpacked, in bytes: CloudTrail's own have some tens of megabytes.
 const MAX_FILE_BYTES: u64 = 256 * 1_024 * 1_024;
+/// Files in one go, since their paths are in memory: of an account and region CloudTrail writes a hundred thousand a
+/// year.
+const MAX_FILES: usize = 1_000_000;
 /// Requests at once: some thousand events a second.
 const REQUESTS: usize = 4;
+/// What is read ahead of the requests: more would be in memory, and send nothing sooner.
+const STEPS_AHEAD: usize = 1;
+/// Events that are named because SQS does not take them.
+const MAX_UNSENT_NAMED: usize = 20;
+/// Where CloudTrail puts hashes of log files, and no events.
+const DIGESTS: &str = "CloudTrail-Digest";
 /// What begins a file that is packed with gzip.
 const GZIP: [u8; 2] = [0x1f, 0x8b];
 
 /// What became of the files.
 #[derive(Debug, Default)]
 pub struct Replayed {
+    /// Where events were sent to; nowhere in a dry run.
+    pub queue_url: Option<String>,
     /// Events sent, or previewed.
     pub events: usize,
     /// Events of log files that have nothing to do with switching CloudTrail off.
     pub left_out: usize,
     /// Files read.
     pub files: usize,
-    /// What could not be read, one each.
+    /// What could not be read or sent, one each.
     pub faults: Vec<String>,
 }
 
 impl fmt::Display for Replayed {
     fn fmt(&self, formatter: &mut fmt::Formatter) -> fmt::Result {
-        let Self { events, left_out, files, .. } = self;
+        let Self { queue_url, events, left_out, files, .. } = self;
+        match queue_url {
+            Some(url) => write!(formatter, "sent {events} events of {files} files to {url}")?,
+            None => write!(formatter, "previewed {events} events of {files} files")?,
+        }
         if *left_out > 0 {
             write!(
                 formatter,
-                "left {left_out} events out that have nothing to do with switching CloudTrail off; "
+                "; left {left_out} events out that have nothing to do with switching CloudTrail off"
             )?;
         }
-        write!(formatter, "sent {events} events of {files} files")
+        Ok(())
     }
 }
 
 impl Replayed {
     /// The events of a file that are meant; the others are counted, and what is wrong is written down.
     fn read(&mut self, file: &Path) -> Vec<Recorded> {
-        let (mut meant, mut malformed) = (Vec::new(), Vec::new());
+        let (mut meant, mut odd) = (Vec::new(), Vec::new());
         let (mut position, mut left_out) = (0, 0);
         let read = load(file).and_then(|text| {
-            let take = |event: Result<Recorded, Malformed>| {
+            let take = |event: Result<Recorded, NotAnEvent>| {
                 position += 1;
                 match event {
                     Ok(event) if event.is_meant() => meant.push(event),
                     Ok(_) => left_out += 1,
-                    Err(error) => malformed.push(format!("{}: event {position}: {error}", file.display())),
+                    Err(error) => odd.push(format!("{}: record {position}: {error}", file.display())),
                 }
             };
             recording::read(&text, take).map_err(|error| error.to_string())
@@ -75,31 +95,68 @@ impl Replayed {
             self.faults.push(format!("{}: {error}", file.display()));
             return Vec::new();
         }
-        self.faults.append(&mut malformed);
+        self.faults.append(&mut odd);
         self.left_out += left_out;
         self.files += 1;
         meant
     }
+
+    /// Reads one file after the other and hands over what is to be sent, in batches across files.
+    ///
+    /// # Errors
+    /// When nobody wants more.
+    fn read_all(&mut self, files: &[PathBuf], steps: &Sender<Step>) -> Result<(), SendError<Step>> {
+        let mut rest = Vec::new();
+        for (position, file) in files.iter().enumerate() {
+            steps.blocking_send(Step::File(position, file.clone()))?;
+            let letters = self.read(file).into_iter().map(|event| Letter { body: event.body, label: None });
+            let mut full = batches(rest.into_iter().chain(letters));
+            // It may have room for events of the next file.
+            rest = full.pop().unwrap_or_default();
+            for batch in full {
+                steps.blocking_send(Step::Batch(batch))?;
+            }
+        }
+        if rest.is_empty() { Ok(()) } else { steps.blocking_send(Step::Batch(rest)) }
+    }
+}
+
+/// What reading comes to, in order.
+enum Step {
+    /// The file at this position is read now.
+    File(usize, PathBuf),
+    /// To be sent in one request.
+    Batch(Vec<Letter>),
 }
 
 /// Sends the events of the files to the queue. Sent twice, an event is handled once.
-pub async fn send(queue_url: &str, sdk: Sdk, files: &[impl AsRef<Path>]) -> Replayed {
+pub async fn send(queue_url: &str, sdk: Sdk, given: &[PathBuf]) -> Replayed {
     let clients = SqsClients::new(&aws::named(sdk, APP_NAME), Duration::ZERO);
     let outbox = clients.outbox(queue_url.to_owned());
+    let (files, faults) = found(given);
     let progress = screen::bar();
-    let mut replayed = Replayed::default();
-    for file in files.iter().map(AsRef::as_ref) {
-        progress.set_message(file.display().to_string());
-        let events = replayed.read(file);
-        progress.inc_length(events.len() as u64);
-        let sent = send_all(&outbox, events, &progress).await;
-        replayed.events = usize::try_from(progress.position()).unwrap_or(usize::MAX);
-        if let Err(failure) = sent {
-            replayed.faults.push(format!("{queue_url}: {failure}"));
-            break;
-        }
-    }
+    progress.set_length(files.len() as u64);
+    let (hand_over, steps) = mpsc::channel(STEPS_AHEAD);
+    let reading = tokio::task::spawn_blocking(move || {
+        let mut replayed = Replayed { faults, ..Replayed::default() };
+        // Nobody wants more after a failure, which is told below.
+        let _ = replayed.read_all(&files, &hand_over);
+        replayed
+    });
+    let sent = send_all(&outbox, steps, &progress).await;
+    let mut replayed = reading.await.unwrap_or_else(|_| Replayed {
+        faults: vec!["reading broke off: not every file was read".to_owned()],
+        ..Replayed::default()
+    });
     progress.finish_and_clear();
+    replayed.queue_url = Some(queue_url.to_owned());
+    replayed.events = sent.events;
+    let unnamed = sent.unsent - sent.faults.len();
+    replayed.faults.extend(sent.faults);
+    if unnamed > 0 {
+        replayed.faults.push(format!("and {unnamed} more"));
+    }
+    replayed.faults.extend(sent.failure.map(|failure| format!("{queue_url}: {failure}")));
     replayed
 }
 
@@ -107,14 +164,11 @@ pub async fn send(queue_url: &str, sdk: Sdk, files: &[impl AsRef<Path>]) -> Repl
 ///
 /// # Errors
 /// When `out` cannot be written to.
-pub fn preview(
-    config: &ReplayConfig,
-    files: &[impl AsRef<Path>],
-    out: &mut impl Write,
-) -> std::io::Result<Replayed> {
-    let mut replayed = Replayed::default();
+pub fn preview(config: &ReplayConfig, given: &[PathBuf], out: &mut impl Write) -> io::Result<Replayed> {
+    let (files, faults) = found(given);
+    let mut replayed = Replayed { faults, ..Replayed::default() };
     let mut seen = HashSet::new();
-    for file in files.iter().map(AsRef::as_ref) {
+    for file in &files {
         let events = replayed.read(file);
         replayed.events += events.len();
         for Recorded { event, .. } in events {
@@ -130,13 +184,56 @@ pub fn preview(
     Ok(replayed)
 }
 
-fn describe(preview: &Preview, out: &mut impl Write) -> std::io::Result<()> {
+fn describe(preview: &Preview, out: &mut impl Write) -> io::Result<()> {
     writeln!(out, "  decision  {}", preview.decision)?;
-    if let Some(message) = &preview.message {
-        writeln!(out, "  severity  {:?}", message.severity)?;
-        writeln!(out, "  Slack     {}", message.text)?;
+    let Some(message) = &preview.message else { return Ok(()) };
+    for (label, value) in message.fields() {
+        match label {
+            "Severity" => writeln!(out, "  Slack     {value}: {}", message.text)?,
+            // The text says it.
+            "Outcome" => {}
+            _ => writeln!(out, "            {label:<17}{value}")?,
+        }
     }
-    Ok(())
+    writeln!(out, "            {}", message.context())
+}
+
+/// The files that are meant, those of folders sorted, and what could not be looked into.
+fn found(given: &[PathBuf]) -> (Vec<PathBuf>, Vec<String>) {
+    let (mut files, mut faults) = (Vec::new(), Vec::new());
+    // The next one is the last.
+    let mut left: Vec<_> = given.iter().rev().cloned().collect();
+    while let Some(path) = left.pop() {
+        if path.as_os_str() != STANDARD_INPUT && path.is_dir() {
+            match inside(&path) {
+                Ok(paths) => left.extend(paths.into_iter().rev()),
+                Err(error) => faults.push(format!("{}: {error}", path.display())),
+            }
+        } else if files.len() < MAX_FILES {
+            files.push(path);
+        } else {
+            let path = path.display();
+            faults.push(format!("{path}: left out with all that follows: {MAX_FILES} files go before it"));
+            break;
+        }
+    }
+    (files, faults)
+}
+
+/// The files and folders in a folder, sorted. Links to folders are none: they may lead round in a circle. Nor is the
+/// folder of digests, which CloudTrail puts beside that of its log files.
+fn inside(folder: &Path) -> io::Result<Vec<PathBuf>> {
+    let mut paths = Vec::new();
+    for entry in fs::read_dir(folder)? {
+        let entry = entry?;
+        let path = entry.path();
+        let has_events = entry.file_name() != DIGESTS;
+        if has_events && (entry.file_type()?.is_dir() || path.is_file()) {
+            paths.push(path);
+        }
+    }
+    paths.sort_unstable();
+    Ok(paths)
 }
 
 /// The text of a file, unpacked; `-` is standard input.
@@ -146,10 +243,10 @@ fn load(file: &Path) -> Result<String, String> {
         input.take(MAX_FILE_BYTES + 1).read_to_end(&mut bytes).map(|_| bytes)
     };
     let too_long = || format!("it has more than {} MiB", MAX_FILE_BYTES / 1_024 / 1_024);
-    let packed = if file == Path::new("-") {
-        read(&mut std::io::stdin().lock())
+    let packed = if file.as_os_str() == STANDARD_INPUT {
+        read(&mut io::stdin().lock())
     } else {
-        std::fs::File::open(file).and_then(|mut file| read(&mut file))
+        fs::File::open(file).and_then(|mut file| read(&mut file))
     };
     let packed = packed.map_err(|error| error.to_string())?;
     let bytes = if packed.starts_with(&GZIP) {
@@ -163,17 +260,65 @@ fn load(file: &Path) -> Result<String, String> {
     String::from_utf8(bytes).map_err(|_| "it is not text".to_owned())
 }
 
-async fn send_all(outbox: &Outbox, events: Vec<Recorded>, progress: &ProgressBar) -> Result<(), Failure> {
-    let letters = events.into_iter().map(|event| Letter { body: event.body, label: None });
-    stream::iter(batches(letters))
-        .map(|batch| send_batch(outbox, batch, progress))
-        .buffer_unordered(REQUESTS)
-        .try_collect()
-        .await
+/// What came of the sending.
+#[derive(Debug, Default)]
+struct Sent {
+    /// Taken by SQS.
+    events: usize,
+    /// Refused one by one.
+    unsent: usize,
+    /// The first of these, by name.
+    faults: Vec<String>,
+    /// Why no more was sent.
+    failure: Option<Failure>,
 }
 
-async fn send_batch(outbox: &Outbox, letters: Vec<Letter>, progress: &ProgressBar) -> Result<(), Failure> {
-    let answers = outbox.send_all(&letters).await;
-    progress.inc(answers.iter().filter(|answer| answer.is_ok()).count() as u64);
-    answers.into_iter().try_for_each(|answer| answer.map(drop))
+impl Sent {
+    fn add(&mut self, answer: Result<(usize, Vec<String>), Failure>) {
+        match answer {
+            Ok((events, unsent)) => {
+                self.events += events;
+                self.unsent += unsent.len();
+                let room = MAX_UNSENT_NAMED.saturating_sub(self.faults.len());
+                self.faults.extend(unsent.into_iter().take(room));
+            }
+            Err(failure) => {
+                self.failure.get_or_insert(failure);
+            }
+        }
+    }
+}
+
+/// Sends what is read, while more is read. After a failure only what is on its way is waited for.
+async fn send_all(outbox: &Outbox, mut steps: Receiver<Step>, progress: &ProgressBar) -> Sent {
+    let mut sent = Sent::default();
+    let mut file = PathBuf::new();
+    let mut in_flight = FuturesUnordered::new();
+    loop {
+        tokio::select! {
+            Some(step) = steps.recv(), if sent.failure.is_none() && in_flight.len() < REQUESTS => match step {
+                Step::File(position, path) => {
+                    progress.set_position(position as u64);
+                    file = path;
+                }
+                Step::Batch(letters) => in_flight.push(send_batch(outbox, letters)),
+            },
+            Some(answer) = in_flight.next() => sent.add(answer),
+            else => return sent,
+        }
+        progress.set_message(format!("{} sent, {}", sent.events, file.display()));
+    }
+}
+
+/// How many of a batch were sent, and which were not.
+async fn send_batch(outbox: &Outbox, letters: Vec<Letter>) -> Result<(usize, Vec<String>), Failure> {
+    let answers = outbox.send_all(&letters).await?;
+    let unsent = letters.iter().zip(answers).filter_map(|(letter, answer)| {
+        let why = answer.err()?;
+        // It was read from a file before.
+        let id = event::parse(&letter.body).map(|event| event.id.to_string()).unwrap_or_default();
+        Some(format!("event {id}: {why}"))
+    });
+    let unsent: Vec<_> = unsent.collect();
+    Ok((letters.len() - unsent.len(), unsent))
 }

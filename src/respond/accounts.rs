@@ -54,10 +54,16 @@ impl Accounts {
         Self { sdk: sdk.clone(), own, clients: Mutex::default() }
     }
 
+    /// Whether the trail's account is the own one, or none is known to be.
+    #[must_use]
+    pub fn owns(&self, trail: &TrailArn) -> bool {
+        self.own.as_ref().is_none_or(|own| own == trail.account())
+    }
+
     /// A client for `region`, with the trail's account checked.
     pub fn client(&self, trail: &TrailArn, region: &Region) -> Result<Client, NotOurs> {
         match &self.own {
-            Some(own) if own != trail.account() => {
+            Some(own) if !self.owns(trail) => {
                 Err(NotOurs { account: trail.account().clone(), own: own.clone() })
             }
             _ => Ok(self.client_in(region)),

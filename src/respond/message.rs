@@ -80,6 +80,18 @@ impl Message {
         Self { text, severity, blocks }
     }
 
+    /// The fields beside the text, label and value, as Slack is sent them.
+    pub fn fields(&self) -> impl Iterator<Item = (&str, &str)> {
+        let fields = self.blocks[2]["fields"].as_array().into_iter().flatten();
+        fields.filter_map(|field| field["text"].as_str()?.strip_prefix('*')?.split_once("*\n"))
+    }
+
+    /// The small print below, as Slack is sent it.
+    #[must_use]
+    pub fn context(&self) -> &str {
+        self.blocks[3]["elements"][0]["text"].as_str().unwrap_or_default()
+    }
+
     /// The body of the post.
     #[must_use]
     pub fn payload(&self) -> Value {

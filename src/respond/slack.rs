@@ -97,11 +97,12 @@ impl Slack {
     }
 
     /// Whether the webhook would take a message, found out without posting: what is sent is not JSON. A live webhook
-    /// answers that, and a dead one that it is dead.
+    /// answers that, and a dead one that it is dead; one that is busy is alive.
     pub async fn check(&self) -> Result<(), PostError> {
         let request = self.http.post(self.webhook.expose_secret()).header(CONTENT_TYPE, "application/json");
         let answer = self.ask(request.body("trailkeeper asks, and posts nothing")).await?;
-        if answer.word.as_deref().is_some_and(|word| ALIVE.contains(&word)) {
+        let busy = answer.status == StatusCode::TOO_MANY_REQUESTS;
+        if busy || answer.word.as_deref().is_some_and(|word| ALIVE.contains(&word)) {
             return Ok(());
         }
         self.meaning(answer)

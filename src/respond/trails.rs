@@ -112,9 +112,17 @@ impl Trails {
         request.send().await.map(drop).map_err(|error| refusal(&error, "StartLogging"))
     }
 
+    /// Whether the worker can act on the trail at all: not if it is another account's, as an organization's is to its
+    /// members.
+    #[must_use]
+    pub fn owns(&self, trail: &TrailArn) -> bool {
+        self.accounts.owns(trail)
+    }
+
     /// Whether the trail might be started, found out without starting it: `StartLogging` is asked for in `elsewhere`,
-    /// a region that is not the trail's home. CloudTrail looks at the right there, and then refuses
-    /// (`InvalidHomeRegionException`).
+    /// a region that is not the trail's home. CloudTrail refuses that with `InvalidHomeRegionException`; that it looks
+    /// at the right before is what AWS's services do, and is not documented for this one.
+    ///
     pub async fn may_start(&self, trail: &TrailArn, elsewhere: &Region) -> Result<(), Refusal> {
         match self.start(trail, elsewhere).await {
             Err(Refusal { meaning: Meaning::Elsewhere | Meaning::Gone, .. }) => Ok(()),

@@ -1,6 +1,7 @@
 //! `trailkeeper check`: what it finds, and that it changes nothing.
 
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::{Value, json};
@@ -9,7 +10,7 @@ use trailkeeper::operate::check;
 use trailkeeper::operate::finding::{Check, Finding, Status};
 use wiremock::ResponseTemplate;
 
-use crate::support::aws::{ACCOUNT, Aws, Fault, REGION};
+use crate::support::aws::{ACCOUNT, Aws, Call, Fault, REGION, Watch};
 use crate::support::process::{configured, ended};
 use crate::support::slack::Slack;
 use crate::support::terminal::on_a_terminal;
@@ -224,6 +225,66 @@ async fn what_is_wrong_with_trails_is_told_without_starting_any() {
     aws.fault("DescribeTrails", 1, Fault::Answer(json!({ "trailList": [] })));
     let found = findings(&aws, &slack, |_| {}).await;
     assert_eq!(only_fault(&found), (Check::Trails, Status::Failed, "no trail is seen in eu-west-1"));
+}
+
+/// A control policy that locks regions denies everything there, and nothing at home.
+#[tokio::test]
+async fn a_locked_region_is_no_missing_right() {
+    let (aws, slack) = proper().await;
+    aws.watch(Arc::new(Locked));
+    let found = findings(&aws, &slack, |_| {}).await;
+    let (checked, status, text) = only_fault(&found);
+    assert_eq!((checked, status), (Check::TrailStartRight, Status::Unknown));
+    assert!(text.contains("nothing is allowed in us-east-1"), "{text}");
+}
+
+struct Locked;
+
+impl Watch for Locked {
+    fn fault(&self, call: &Call) -> Option<Fault> {
+        (call.region != REGION).then_some(Fault::Refuse(400, "AccessDeniedException"))
+    }
+
+    fn carried_out(&self, _call: &Call, _status: u16) {}
+}
+
+/// Members of an organization see its trail, and can do nothing about it.
+#[tokio::test]
+async fn an_organizations_trail_is_its_own_accounts_business() {
+    let (aws, slack) = proper().await;
+    let own = format!("arn:aws:cloudtrail:{REGION}:{ACCOUNT}:trail/audit");
+    let theirs = "arn:aws:cloudtrail:us-east-1:999999999999:trail/organization";
+    let trails = json!({ "trailList": [{ "TrailARN": own }, { "TrailARN": theirs }] });
+    aws.fault("DescribeTrails", 1, Fault::Answer(trails));
+    let found = findings(&aws, &slack, |_| {}).await;
+    let (checked, status, text) = only_fault(&found);
+    assert_eq!((checked, status), (Check::TrailHomeRegion, Status::Warning));
+    assert!(text.contains("belongs to account 999999999999"), "{text}");
+}
+
+#[tokio::test]
+async fn who_has_no_webhook_can_check_the_rest() {
+    let (aws, slack) = proper().await;
+    let mut command = configured(&aws, &slack, &["check", "--json"]);
+    command.env_remove("TRAILKEEPER_SLACK_WEBHOOK_URL").env("TRAILKEEPER_STATE_TABLE", "state");
+    let done = ended(command).await;
+    assert_eq!(done.status, Some(0), "{}", done.stderr);
+    let told: Value = serde_json::from_str(&done.stdout).expect("JSON");
+    let last = told["checks"].as_array().expect("checks").last().expect("one");
+    assert_eq!((&last["check"], &last["status"]), (&json!("slack"), &json!("unknown")));
+}
+
+#[tokio::test]
+async fn what_is_not_reached_is_not_blamed_on_rights() {
+    let (aws, slack) = proper().await;
+    slack.otherwise(ResponseTemplate::new(429)).await;
+    let found = findings(&aws, &slack, |_| {}).await;
+    assert!(check::all_well(&found), "a busy webhook is alive: {found:#?}");
+    aws.break_down("DescribeTrails", Fault::Refuse(503, "ServiceUnavailable"));
+    let found = findings(&aws, &slack, |_| {}).await;
+    let fault = found.iter().find(|finding| finding.status == Status::Failed).expect("a fault");
+    assert_eq!(fault.check, Check::Trails);
+    assert!(fault.todo.as_deref().expect("advice").contains("can be reached from here"), "{fault:?}");
 }
 
 #[tokio::test]

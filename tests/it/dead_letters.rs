@@ -3,10 +3,10 @@
 use std::time::Duration;
 
 use aws_sdk_sqs::types::{Message, MessageAttributeValue};
-use serde_json::Value;
+use serde_json::{Value, json};
 use tokio::process::Command;
 
-use crate::support::aws::{Aws, Fault, REGION, attribute};
+use crate::support::aws::{ACCOUNT, Aws, Fault, REGION, attribute};
 use crate::support::events::stop;
 use crate::support::eventually;
 use crate::support::process::{Ended, configured, ended};
@@ -210,6 +210,93 @@ async fn what_comes_back_while_it_runs_is_left() {
     assert_eq!(aws.messages("poison").await.len(), 1);
 }
 
+/// No list is a part of the whole without saying so.
+#[tokio::test]
+async fn more_than_can_be_held_are_told() {
+    let (aws, slack) = (Aws::start().await, Slack::start().await);
+    for hundred in 0..21 {
+        let entries = (0..100).map(|number| format!("{{\"number\":{}}}", hundred * 100 + number));
+        aws.send_many("poison", entries).await;
+    }
+    let listed = dlq(&aws, &slack, &["list", "--json"]).await;
+    assert_eq!(listed.status, Some(1));
+    assert!(listed.stderr.contains("there are more than 2000 dead letters"), "{}", listed.stderr);
+    let done = dlq(&aws, &slack, &["redrive", "--event", "e-1"]).await;
+    assert_eq!(done.status, Some(1));
+    assert!(done.stdout.starts_with("put 0 dead letters back; left 20"), "{}", done.stdout);
+    // What is put back is not held.
+    let done = dlq(&aws, &slack, &["redrive", "--yes"]).await;
+    assert_eq!(
+        (done.status, done.stdout.as_str()),
+        (Some(0), "put 2100 dead letters back\n"),
+        "{}",
+        done.stderr
+    );
+}
+
+/// After somebody was killed, or while a colleague looks.
+#[tokio::test]
+async fn dead_letters_that_are_hidden_are_not_none() {
+    let (aws, slack) = graveyard().await;
+    aws.dead_letters().await;
+    aws.break_down("GetQueueAttributes", Fault::Answer(json!({ "Attributes": {
+        "RedrivePolicy": json!({ "deadLetterTargetArn": format!("arn:aws:sqs:{REGION}:{ACCOUNT}:poison"), "maxReceiveCount": 20 }).to_string(),
+        "ApproximateNumberOfMessagesNotVisible": "5",
+    } })));
+    for args in [&["list"][..], &["redrive", "--yes"]] {
+        let done = dlq(&aws, &slack, args).await;
+        assert_eq!(done.status, Some(1));
+        assert!(done.stderr.contains("about 5 dead letters are hidden"), "{}", done.stderr);
+    }
+}
+
+/// A message that was put back, and then moved by SQS: the reason on it is of the round before.
+#[tokio::test]
+async fn what_sqs_moved_has_no_reason_whatever_its_label_says() {
+    let (aws, slack) = graveyard().await;
+    let text = |value: &str| json!({ "DataType": "String", "StringValue": value });
+    let moved = json!({ "Messages": [{
+        "MessageId": "m-1", "ReceiptHandle": "r-1", "Body": stop("e-1", "audit").to_string(),
+        "Attributes": { "DeadLetterQueueSourceArn": format!("arn:aws:sqs:{REGION}:{ACCOUNT}:events") },
+        "MessageAttributes": { "trailkeeper.reason": text("restore-refused"), "trailkeeper.attempts": text("3") },
+    }] });
+    aws.fault("ReceiveMessage", 1, Fault::Answer(moved));
+    let listed = dlq(&aws, &slack, &["list", "--json", "--reason", "none"]).await;
+    let letters: Vec<Value> = serde_json::from_str(&listed.stdout).expect("JSON");
+    let moved = letters.iter().find(|letter| letter["event_id"] == "e-1").expect("listed");
+    assert_eq!((&moved["reason"], &moved["attempts"]), (&Value::Null, &json!(3)));
+    assert_eq!(moved["detail"], "received too often; before it was put back: restore-refused");
+}
+
+/// One that SQS will not take keeps no other from being put back.
+#[tokio::test]
+async fn one_that_is_refused_stays_and_is_named() {
+    let (aws, slack) = graveyard().await;
+    for _ in 0..6 {
+        aws.fault("SendMessageBatch", 1, Fault::FailEntries(&[0], "InvalidParameterValue"));
+    }
+    let done = dlq(&aws, &slack, &["redrive", "--yes"]).await;
+    assert_eq!(done.status, Some(1));
+    assert!(done.stderr.contains("stays: SQS refused it: InvalidParameterValue"), "{}", done.stderr);
+    assert_eq!(done.stderr.lines().count(), 1, "{}", done.stderr);
+    assert_eq!((aws.depth("poison"), aws.depth("events")), (1, 4));
+}
+
+/// The second signal ends it whatever SQS does.
+#[tokio::test]
+async fn told_twice_it_ends_at_once() {
+    let (aws, slack) = graveyard().await;
+    aws.break_down("ChangeMessageVisibilityBatch", Fault::Delay(Duration::from_mins(1)));
+    let child = configured(&aws, &slack, &["dlq", "list"]).spawn().expect("it starts");
+    eventually("it to give back", async || aws.calls("ChangeMessageVisibilityBatch").pop()).await;
+    signal(child.id(), "INT").await;
+    signal(child.id(), "TERM").await;
+    let output = tokio::time::timeout(Duration::from_secs(10), child.wait_with_output()).await;
+    let output = output.expect("an end").expect("it ran");
+    assert_eq!(output.status.code(), Some(1));
+    assert!(String::from_utf8_lossy(&output.stderr).contains("ended at once"));
+}
+
 async fn signal(id: Option<u32>, name: &str) {
     let id = id.expect("running").to_string();
     let sent = Command::new("kill").args([&format!("-{name}"), &id]).status().await.expect("kill runs");
@@ -231,7 +318,7 @@ async fn an_interrupted_redrive_loses_nothing() {
     let output = child.wait_with_output().await.expect("an end");
     assert_eq!(output.status.code(), Some(1));
     let told = String::from_utf8(output.stdout).expect("UTF-8");
-    assert!(told.contains("put 10 dead letters back, and was interrupted"), "{told}");
+    assert!(told.contains("put 10 dead letters back"), "{told}");
     assert_eq!((aws.depth("poison"), aws.depth("events")), (15, 10));
 
     aws.fault("DeleteMessageBatch", 1, Fault::Delay(Duration::from_mins(1)));

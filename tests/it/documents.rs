@@ -2,7 +2,7 @@
 //!
 //! `UPDATE_DOCS=1 cargo test --test it documents` writes anew what is made from the program.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use futures_util::future::join_all;
@@ -20,21 +20,25 @@ use crate::support::eventually;
 use crate::support::process::{Process, configured, free_address};
 use crate::support::slack::Slack;
 
-/// Commands that CI runs, or that a test says why not, by how they begin.
-const ELSEWHERE: [(&str, &str); 13] = [
-    ("cargo test", "this is one of its tests; with other seeds it is `just simulate`"),
-    ("TRAILKEEPER_SEED", "the same"),
+/// The other commands in shell blocks: what CI runs them by, or why it does not.
+const ELSEWHERE: [(&str, &str); 17] = [
+    ("cargo test", "this is one of its tests"),
     ("cargo run --example demo", "just demo"),
-    ("cargo run --release --example chaos", "tests/it/chaos.rs runs the same with fewer events"),
-    ("cargo bench --bench throughput", "by hand: it takes minutes; clippy sees that it builds"),
     ("cargo build --release", "the image is built by it: just compose-test"),
-    ("docker compose run --rm worker", "the_commands_work_in_the_image in tests/compose"),
+    ("cargo bench --bench throughput", "by hand, since it takes minutes; clippy sees that it builds"),
+    ("cargo test --test it simulation", "part of cargo test"),
+    ("TRAILKEEPER_SEEDS=2000 cargo test --test it simulation", "just simulate"),
+    ("TRAILKEEPER_SEEDS=5000..9000 cargo test --test it simulation", "by hand: the same with other seeds"),
+    ("TRAILKEEPER_SEED=199 cargo test --test it simulation", "by hand: the same with one seed"),
     ("docker compose up --build", "tests/compose"),
-    ("docker compose --profile observability down", "tests/compose"),
-    ("docker build", "just compose-test"),
-    ("terraform ", "infra/test/run"),
+    ("docker compose up --build --scale worker=3", "tests/compose"),
+    ("docker compose --profile observability down # and nothing is left", "tests/compose"),
+    ("docker compose run --rm worker check", "the_commands_work_in_the_image in tests/compose"),
+    ("docker compose run --rm worker dlq list", "the_commands_work_in_the_image in tests/compose"),
     ("infra/test/run", "just infra-test"),
-    ("aws ", "just docs-test"),
+    ("infra/test/run target/debug/trailkeeper", "just infra-test"),
+    ("just", "lists the recipes"),
+    ("aws", "just docs-test; anything that begins with it"),
 ];
 
 fn root() -> &'static Path {
@@ -75,21 +79,54 @@ fn examples(command: &clap::Command) -> Vec<String> {
 
 #[tokio::test]
 async fn every_command_of_ours_that_is_shown_works() {
-    let mut shown: BTreeSet<_> = examples(&cli::command()).into_iter().collect();
+    // With which variables of ours: those that the page exports; of the help's examples, all.
+    let mut shown: BTreeMap<String, Option<BTreeSet<String>>> =
+        examples(&cli::command()).into_iter().map(|line| (line, None)).collect();
     let in_help = shown.len();
     for page in pages() {
-        let ours = |line: &String| {
+        let lines = commands(&read(page));
+        let exported = lines.iter().filter_map(|line| line.strip_prefix("export ")?.split_once('='));
+        let exported: BTreeSet<_> = exported.map(|(name, _)| name.to_owned()).collect();
+        let ours = |line: &&String| {
             line.starts_with("trailkeeper ") || line.starts_with("target/release/trailkeeper ")
         };
-        shown.extend(commands(&read(page)).into_iter().filter(ours));
+        shown.extend(lines.iter().filter(ours).map(|line| (line.clone(), Some(exported.clone()))));
     }
     assert!(in_help > 15 && shown.len() > in_help + 5, "hardly any commands are found: {shown:#?}");
-    let failed: Vec<_> = join_all(shown.iter().map(|line| run(line))).await.into_iter().flatten().collect();
+    let runs = shown.iter().map(|(line, exported)| run(line, exported.as_ref()));
+    let failed: Vec<_> = join_all(runs).await.into_iter().flatten().collect();
     assert!(failed.is_empty(), "{}", failed.join("\n"));
 }
 
+/// What the pages name in passing exists, too.
+#[test]
+fn every_command_that_is_named_exists() {
+    let (command, recipes) = (cli::command(), read("justfile"));
+    for page in pages() {
+        let text = read(&page);
+        let prose: String = text.split("```").step_by(2).collect();
+        for code in prose.split('`').skip(1).step_by(2) {
+            let mut words = code.split_whitespace();
+            let exists = match (words.next(), words.next()) {
+                (Some("trailkeeper"), Some(name)) if !name.starts_with('-') && name != "…" => {
+                    let found = command.find_subcommand(name);
+                    let deeper = words.next().filter(|_| name == "dlq");
+                    found.is_some_and(|found| {
+                        deeper.is_none_or(|deeper| found.find_subcommand(deeper).is_some())
+                    })
+                }
+                (Some("just"), Some(name)) if name != "…" => {
+                    recipes.lines().any(|line| line.starts_with(&format!("{name}:")))
+                }
+                _ => true,
+            };
+            assert!(exists, "{}: there is no `{code}`", page.display());
+        }
+    }
+}
+
 /// Runs a line as it is shown, in a world in which all is well; what went wrong, if something did.
-async fn run(line: &str) -> Option<String> {
+async fn run(line: &str, exported: Option<&BTreeSet<String>>) -> Option<String> {
     let (aws, slack) = proper().await;
     let id = "3b8f0a52-0000-4000-8000-000000000001";
     for reason in Reason::ALL {
@@ -111,7 +148,17 @@ async fn run(line: &str) -> Option<String> {
     let path = format!("{}:/usr/bin:/bin", binary.display());
     let mut command = Command::new("sh");
     command.args(["-c", &line]).current_dir(&folder).envs(variables(&aws, &slack)).env("PATH", path);
-    command.env("TRAILKEEPER_HTTP_ADDR", &worker.http).env("TRAILKEEPER_STATE_TABLE", "state");
+    command.env("TRAILKEEPER_STATE_TABLE", "state");
+    if let Some(exported) = exported {
+        let left_out: Vec<_> =
+            command.as_std().get_envs().map(|(name, _)| name.to_string_lossy().into_owned()).collect();
+        for name in
+            left_out.iter().filter(|name| name.starts_with("TRAILKEEPER_") && !exported.contains(*name))
+        {
+            command.env_remove(name);
+        }
+    }
+    command.env("TRAILKEEPER_HTTP_ADDR", &worker.http);
     let output = command.output().await.expect("sh runs");
     let told = String::from_utf8_lossy(&output.stderr);
     (!output.status.success()).then(|| format!("`{line}`: {:?}\n{told}", output.status.code()))
@@ -163,7 +210,7 @@ fn every_other_command_that_is_shown_is_one_that_ci_runs() {
     for page in pages() {
         for line in commands(&read(&page)) {
             let ours = line.starts_with("trailkeeper ") || line.starts_with("target/release/trailkeeper ");
-            let known = ELSEWHERE.iter().any(|(start, _)| line.starts_with(start));
+            let known = ELSEWHERE.iter().any(|(known, _)| line == *known) || line.starts_with("aws ");
             let recipe = line.strip_prefix("just").map(str::trim);
             let is_recipe = |name: &str| {
                 name.is_empty() || recipes.lines().any(|line| line.starts_with(&format!("{name}:")))

@@ -57,11 +57,14 @@ async fn an_unknown_flag_or_command_is_exit_2_and_help_is_exit_0() {
     for args in [&["run", "--colour"][..], &["walk"], &[]] {
         assert_eq!(ended(trailkeeper(args)).await.status, Some(2), "{args:?}");
     }
-    let mut command = trailkeeper(&["run", "--help"]);
-    command.env("TRAILKEEPER_SLACK_WEBHOOK_URL", "https://hooks.slack.com/very-secret");
-    let help = ended(command).await;
-    assert_eq!(help.status, Some(0));
-    assert!(!help.stdout.contains("very-secret"), "help shows the secret that is set");
+    for command in ["run", "check"] {
+        let mut command = trailkeeper(&[command, "--help"]);
+        command.env("TRAILKEEPER_SLACK_WEBHOOK_URL", "https://hooks.slack.com/very-secret");
+        command.env("TRAILKEEPER_OTLP_ENDPOINT", "http://very-secret@collector:4318");
+        let help = ended(command).await;
+        assert_eq!(help.status, Some(0));
+        assert!(!help.stdout.contains("very-secret"), "help shows the secret that is set");
+    }
 }
 
 #[tokio::test]
@@ -170,11 +173,35 @@ async fn the_line_of_a_retry_says_what_failed() {
     assert_eq!(retried["detail"], "StartLogging: ThrottlingException");
 }
 
+/// `trailkeeper 0.1.0 (1a2b3c4 2026-11-24)`
+#[tokio::test]
+async fn the_version_names_commit_and_date() {
+    let told = ended(trailkeeper(&["--version"])).await.stdout;
+    let words: Vec<_> = told.trim().split(['(', ')', ' ']).filter(|word| !word.is_empty()).collect();
+    let [name, version, commit, date] = words[..] else { panic!("{told}") };
+    assert_eq!((name, version), ("trailkeeper", env!("CARGO_PKG_VERSION")));
+    assert!(commit.len() >= 7 && commit.bytes().all(|byte| byte.is_ascii_hexdigit()), "{told}");
+    assert_eq!(date.split('-').map(str::len).collect::<Vec<_>>(), [4, 2, 2], "{told}");
+}
+
+#[tokio::test]
+async fn a_manual_page_names_flags_variables_and_examples() {
+    let page = ended(trailkeeper(&["man", "run"])).await.stdout;
+    for part in ["trailkeeper\\-run", "TRAILKEEPER_QUEUE_URL", "\\-\\-queue\\-url", "Examples:"] {
+        assert!(page.contains(part), "{part} is missing in\n{page}");
+    }
+    for shell in ["bash", "zsh", "fish"] {
+        let completions = ended(trailkeeper(&["completions", shell])).await;
+        assert!(completions.status == Some(0) && completions.stdout.contains("redrive"), "{shell}");
+    }
+}
+
 #[test]
 fn a_webhook_is_not_shown_by_debug() {
     let args = RunArgs {
         queue: QueueArgs { queue_url: Some("https://sqs.eu-west-1.amazonaws.com/1/q".to_owned()) },
         slack_webhook_url: Some("https://hooks.slack.com/services/very-secret".into()),
+        otlp_endpoint: Some("http://very-secret@collector:4318".into()),
         ..RunArgs::default()
     };
     let config = Config::read(args.clone(), |_| None).expect("a configuration that holds");

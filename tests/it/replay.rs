@@ -81,7 +81,7 @@ async fn envelopes_records_and_log_files_are_sent_packed_or_not() {
     assert_eq!((done.status, done.stderr.as_str()), (Some(0), ""), "{}", done.stdout);
     let queue = aws.queue_url("events");
     let told = format!(
-        "left 1 events out that have nothing to do with switching CloudTrail off; sent 4 events of 3 files to {queue}\n"
+        "sent 4 events of 3 files to {queue}; left 1 events out that have nothing to do with switching CloudTrail off\n"
     );
     assert_eq!(done.stdout, told);
     let sent = sent(&aws).await;
@@ -124,6 +124,81 @@ async fn many_events_go_ten_to_a_request_and_what_fails_is_sent_again() {
     assert_eq!(aws.calls("SendMessageBatch").len(), 12, "ten, and two again");
 }
 
+#[tokio::test]
+async fn a_folder_is_read_with_all_below_and_files_share_requests() {
+    let (aws, slack) = (Aws::start().await, Slack::start().await);
+    let here = folder("folder");
+    for number in 0..20 {
+        let below = here.join(format!("2026/11/{number:02}"));
+        std::fs::create_dir_all(&below).expect("a folder");
+        let log = json!({ "Records": [record(&format!("e-{number:02}"), "StopLogging")] });
+        file(&below, "log.json.gz", gzip(&log.to_string()));
+    }
+    std::os::unix::fs::symlink(&here, here.join("2026/round")).expect("a link");
+    // CloudTrail's digests hold no events.
+    std::fs::create_dir_all(here.join("CloudTrail-Digest")).expect("a folder");
+    file(&here.join("CloudTrail-Digest"), "digest.json.gz", gzip("{\"logFiles\": []}"));
+    let here = here.to_str().expect("UTF-8");
+    let done = replay(&aws, &slack, &[here]).await;
+    assert_eq!((done.status, done.stderr.as_str()), (Some(0), ""));
+    assert!(done.stdout.starts_with("sent 20 events of 20 files to "), "{}", done.stdout);
+    assert_eq!(sent(&aws).await.len(), 20);
+    assert_eq!(aws.calls("SendMessageBatch").len(), 2);
+    let dry = ended(trailkeeper(&["replay", "--dry-run", here])).await;
+    let events = dry.stdout.lines().filter(|line| line.starts_with(here));
+    let ids: Vec<_> = events.filter_map(|line| line.split(' ').nth(1)).collect();
+    assert_eq!(ids, (0..20).map(|number| format!("e-{number:02}")).collect::<Vec<_>>(), "sorted");
+}
+
+#[tokio::test]
+async fn after_a_refusal_nothing_more_is_read_and_what_is_on_its_way_counts() {
+    let (aws, slack) = (Aws::start().await, Slack::start().await);
+    let here = folder("refused");
+    for number in 0..50 {
+        let records: Vec<_> = (0..10).map(|at| record(&format!("e-{number}-{at}"), "StopLogging")).collect();
+        file(&here, &format!("{number:02}.json"), json!({ "Records": records }).to_string());
+    }
+    aws.fault("SendMessageBatch", 1, Fault::Delay(Duration::from_millis(500)));
+    aws.break_down("SendMessageBatch", Fault::Refuse(400, "QueueDoesNotExist"));
+    let done = replay(&aws, &slack, &[here.to_str().expect("UTF-8")]).await;
+    assert_eq!(done.status, Some(1));
+    assert_eq!(done.stderr.lines().count(), 1, "{}", done.stderr);
+    assert!(done.stderr.contains("sending to the queue: there is no such queue"), "{}", done.stderr);
+    assert!(done.stdout.starts_with("sent 10 events of "), "{}", done.stdout);
+    assert!(!done.stdout.contains("of 50 files"), "{}", done.stdout);
+    assert!(aws.calls("SendMessageBatch").len() <= 4, "as many as go at once");
+    aws.heal();
+    assert_eq!(sent(&aws).await.len(), 10);
+}
+
+#[tokio::test]
+async fn an_event_that_sqs_does_not_take_is_named_and_the_others_are_sent() {
+    let (aws, slack) = (Aws::start().await, Slack::start().await);
+    let refused = |positions: std::ops::Range<usize>| {
+        let failed = positions.map(|position| {
+            json!({ "Id": position.to_string(), "SenderFault": true, "Code": "InvalidMessageContents" })
+        });
+        Fault::Answer(json!({ "Successful": [], "Failed": failed.collect::<Vec<_>>() }))
+    };
+    let log = |name: &str, events: usize| {
+        let records: Vec<_> = (0..events).map(|at| record(&format!("e-{at}"), "StopLogging")).collect();
+        file(&folder(name), "log.json", json!({ "Records": records }).to_string())
+    };
+    aws.fault("SendMessageBatch", 1, refused(1..2));
+    let done = replay(&aws, &slack, &[&log("one-refused", 3)]).await;
+    assert_eq!(done.status, Some(1));
+    assert_eq!(done.stderr, "trailkeeper: event e-1: SQS refused it: InvalidMessageContents\n");
+    assert!(done.stdout.starts_with("sent 2 events of 1 files to "), "{}", done.stdout);
+    let ids: Vec<_> = sent(&aws).await.iter().map(|body| body["detail"]["eventID"].to_string()).collect();
+    assert_eq!(ids, ["\"e-0\"", "\"e-2\""]);
+    aws.break_down("SendMessageBatch", refused(0..10));
+    let done = replay(&aws, &slack, &[&log("all-refused", 95)]).await;
+    assert_eq!(done.status, Some(1));
+    assert!(done.stdout.starts_with("sent 0 events of 1 files to "), "{}", done.stdout);
+    let faults: Vec<_> = done.stderr.lines().collect();
+    assert_eq!((faults.len(), faults[20]), (21, "trailkeeper: and 75 more"), "{}", done.stderr);
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn on_a_terminal_a_bar_fills() {
     let (aws, slack) = (Aws::start().await, Slack::start().await);
@@ -131,7 +206,7 @@ async fn on_a_terminal_a_bar_fills() {
     let log = file(&folder("bar"), "log.json", json!({ "Records": records }).to_string());
     aws.fault("SendMessageBatch", 4, Fault::Late(Duration::from_secs(1)));
     on_a_terminal(&aws, &slack, &["replay", &log], |terminal| {
-        terminal.exp_string("/95")?;
+        terminal.exp_string("0/1 0 sent, ")?;
         terminal.exp_string("sent 95 events of 1 files")?;
         terminal.exp_eof().map(drop)
     })
@@ -144,14 +219,16 @@ async fn what_cannot_be_read_is_named_and_the_rest_is_sent() {
     let here = folder("faults");
     let good = file(&here, "good.json", stop("e-1", "audit").to_string());
     let broken_off = json!({ "Records": [record("e-8", "StopLogging")] }).to_string();
-    let nameless = json!({ "Records": [record("e-2", "StopLogging"), { "eventID": "e-3", "secret": 1 }] });
+    let odd = json!({ "Records": [
+        record("e-2", "StopLogging"), { "eventID": "e-3", "secret": 1 }, "secret", {}, record("e-4", "StopLogging"),
+    ] });
     let files = [
         file(&here, "broken-off.json", format!("{}\n{}", stop("e-9", "audit"), &broken_off[..40])),
         file(&here, "broken-off.gz", &gzip(&broken_off)[..20]),
         file(&here, "empty.json", ""),
         file(&here, "foreign.json", "{\"private\": \"very\"}"),
         file(&here, "picture.json", [0xff, 0xd8, 0xff]),
-        file(&here, "nameless.json", nameless.to_string()),
+        file(&here, "odd.json", format!("\u{feff}{odd}")),
         here.join("missing.json").to_str().expect("UTF-8").to_owned(),
         good,
     ];
@@ -159,7 +236,7 @@ async fn what_cannot_be_read_is_named_and_the_rest_is_sent() {
     assert_eq!(done.status, Some(1));
     insta::assert_snapshot!(done.stderr.replace(here.to_str().expect("UTF-8"), "."));
     let ids: Vec<_> = sent(&aws).await.iter().map(|body| body["detail"]["eventID"].to_string()).collect();
-    assert_eq!(ids, ["\"e-1\"", "\"e-2\""], "nothing of a file that broke off");
+    assert_eq!(ids, ["\"e-1\"", "\"e-2\"", "\"e-4\""], "nothing of a file that broke off");
 }
 
 #[tokio::test]
@@ -208,4 +285,8 @@ async fn a_dry_run_prints_decision_and_message_of_each_event() {
     let tells = ended(trailkeeper(&["replay", "--dry-run", "--mode", "notify", &events])).await;
     assert!(tells.stdout.contains("decision  tell, since TRAILKEEPER_MODE is notify"), "{}", tells.stdout);
     assert!(!tells.stdout.contains("restarted and verified"), "{}", tells.stdout);
+    let log = file(&here, "log.json", json!({ "Records": [record("e-7", "DescribeTrails")] }).to_string());
+    let none = ended(trailkeeper(&["replay", "--dry-run", &log])).await;
+    let told = "previewed 0 events of 1 files; left 1 events out that have nothing to do with switching CloudTrail off\n";
+    assert_eq!((none.status, none.stdout.as_str()), (Some(0), told));
 }

@@ -42,6 +42,7 @@ impl Mailbox {
             .visibility_timeout(seconds(self.visibility))
             .message_system_attribute_names(MessageSystemAttributeName::SentTimestamp)
             .message_system_attribute_names(MessageSystemAttributeName::ApproximateReceiveCount)
+            .message_system_attribute_names(MessageSystemAttributeName::DeadLetterQueueSourceArn)
             .set_message_attribute_names(Some(Label::NAMES.map(str::to_owned).to_vec()))
             .send()
             .await;
@@ -105,6 +106,10 @@ fn delivery(message: Message, received_at: Instant) -> Option<Delivery> {
         .unwrap_or(1);
     let written = message.message_attributes.as_ref();
     let label = Label::read(|name| written?.get(name)?.string_value().map(str::to_owned));
+    // Set by SQS on what its own redrive has moved. The label is then of the round before.
+    let moved = MessageSystemAttributeName::DeadLetterQueueSourceArn;
+    let moved = message.attributes.as_ref().is_some_and(|all| all.contains_key(&moved));
+    let label = if moved { label.map(Label::moved_by_sqs) } else { label };
     Some(Delivery {
         message_id: message.message_id.unwrap_or_default(),
         receipt: ReceiptHandle(message.receipt_handle?),

@@ -1,7 +1,6 @@
 //! Sending to one queue.
 
 use std::collections::HashMap;
-use std::time::Duration;
 
 use aws_sdk_sqs::Client;
 use aws_sdk_sqs::types::{MessageAttributeValue, SendMessageBatchRequestEntry};
@@ -16,9 +15,6 @@ use crate::telemetry::{self, SqsOperation};
 const MAX_BYTES: usize = 1_048_576;
 
 const DATA_TYPE: &str = "String";
-/// Tries of one request, some seconds in all.
-const TRIES: RetryPolicy =
-    RetryPolicy { max_attempts: 6, base: Duration::from_millis(200), max: Duration::from_secs(5) };
 
 /// A queue to send to.
 #[derive(Debug, Clone)]
@@ -72,24 +68,40 @@ impl Outbox {
 
     /// Sends a batch of [`batches`], and what SQS does not take for now again. One result for each, in order: the id
     /// that the queue gave it.
-    pub async fn send_all(&self, letters: &[Letter]) -> Vec<Result<String, Failure>> {
-        let mut results = self.send_once(letters).await;
-        for wait in TRIES.waits() {
-            let may_pass = |result: &Result<_, _>| matches!(result, Err(Failure::Transient { .. }));
-            let again: Vec<_> = (0..letters.len()).filter(|position| may_pass(&results[*position])).collect();
-            if again.is_empty() {
-                break;
+    ///
+    /// # Errors
+    /// When the request as a whole is refused, or not answered.
+    pub async fn send_all(&self, letters: &[Letter]) -> Result<Vec<Result<String, Unsent>>, Failure> {
+        let mut results: Vec<_> = letters.iter().map(|_| Err(Unsent::unanswered())).collect();
+        let mut waits = RetryPolicy::WHILE_SOMEBODY_WAITS.waits();
+        loop {
+            let may_pass =
+                |position: &usize| matches!(&results[*position], Err(Unsent { may_pass: true, .. }));
+            let due: Vec<_> = (0..letters.len()).filter(may_pass).collect();
+            if due.is_empty() {
+                return Ok(results);
             }
-            tokio::time::sleep(wait).await;
-            let left: Vec<_> = again.iter().map(|position| letters[*position].clone()).collect();
-            for (position, result) in again.into_iter().zip(self.send_once(&left).await) {
-                results[position] = result;
+            let left: Vec<_> = due.iter().map(|position| letters[*position].clone()).collect();
+            let sent = self.send_once(&left).await;
+            match (sent, waits.next()) {
+                (Ok(sent), wait) => {
+                    for (position, result) in due.into_iter().zip(sent) {
+                        results[position] = result;
+                    }
+                    let Some(wait) = wait else { return Ok(results) };
+                    if results.iter().any(Result::is_err) {
+                        tokio::time::sleep(wait).await;
+                    }
+                }
+                (Err(Failure::Transient { .. }), Some(wait)) => tokio::time::sleep(wait).await,
+                (Err(failure), _) if results.iter().all(Result::is_err) => return Err(failure),
+                // Some of it was taken before.
+                (Err(_), _) => return Ok(results),
             }
         }
-        results
     }
 
-    async fn send_once(&self, letters: &[Letter]) -> Vec<Result<String, Failure>> {
+    async fn send_once(&self, letters: &[Letter]) -> Result<Vec<Result<String, Unsent>>, Failure> {
         let entries = letters.iter().enumerate().filter_map(|(position, letter)| {
             SendMessageBatchRequestEntry::builder()
                 .id(position.to_string())
@@ -99,12 +111,9 @@ impl Outbox {
                 .ok()
         });
         let request = self.client.send_message_batch().queue_url(&self.url);
-        let answer = match request.set_entries(Some(entries.collect())).send().await {
-            Ok(answer) => answer,
-            Err(error) => return vec![Err(failure(&error, "sending to the queue")); letters.len()],
-        };
-        let unanswered = Err(Failure::transient("SQS did not say what became of a message"));
-        let mut results = vec![unanswered; letters.len()];
+        let answer = request.set_entries(Some(entries.collect())).send().await;
+        let answer = answer.map_err(|error| failure(&error, "sending to the queue"))?;
+        let mut results: Vec<_> = letters.iter().map(|_| Err(Unsent::unanswered())).collect();
         let place = |id: &str| id.parse::<usize>().ok().filter(|position| *position < letters.len());
         for sent in answer.successful() {
             if let Some(position) = place(sent.id()) {
@@ -113,13 +122,25 @@ impl Outbox {
         }
         for entry in answer.failed() {
             if let Some(position) = place(entry.id()) {
-                let refused = format!("SQS refused a message: {}", entry.code());
-                let may_pass = !entry.sender_fault();
                 results[position] =
-                    Err(if may_pass { Failure::transient(refused) } else { Failure::permanent(refused) });
+                    Err(Unsent { code: entry.code().to_owned(), may_pass: !entry.sender_fault() });
             }
         }
-        results
+        Ok(results)
+    }
+}
+
+/// A message that SQS did not take, in a request that it did.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("SQS refused it: {code}")]
+pub struct Unsent {
+    code: String,
+    may_pass: bool,
+}
+
+impl Unsent {
+    fn unanswered() -> Self {
+        Self { code: "nothing was said of it".to_owned(), may_pass: true }
     }
 }
 

@@ -14,7 +14,7 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
 use aws_config::{BehaviorVersion, Region, SdkConfig};
-use aws_sdk_sqs::types::{Message, MessageAttributeValue, QueueAttributeName};
+use aws_sdk_sqs::types::{Message, MessageAttributeValue, QueueAttributeName, SendMessageBatchRequestEntry};
 use axum::Router;
 use axum::body::{Body, Bytes};
 use axum::extract::State;
@@ -326,6 +326,20 @@ impl Aws {
     pub async fn send(&self, body: impl Into<String>) {
         let queue = self.queue_url("events");
         self.sqs().send_message().queue_url(queue).message_body(body).send().await.expect("sent");
+    }
+
+    /// Sends messages to a queue, ten at a time.
+    pub async fn send_many(&self, queue: &str, bodies: impl Iterator<Item = String>) {
+        let bodies: Vec<_> = bodies.collect();
+        for batch in bodies.chunks(10) {
+            let mut request = self.sqs().send_message_batch().queue_url(self.queue_url(queue));
+            for (position, body) in batch.iter().enumerate() {
+                let entry =
+                    SendMessageBatchRequestEntry::builder().id(position.to_string()).message_body(body);
+                request = request.entries(entry.build().expect("whole"));
+            }
+            request.send().await.expect("sent");
+        }
     }
 
     /// Sends a message that comes back from the dead-letter queue, its reason still on it.
