@@ -6,6 +6,7 @@ pub mod dead_letters;
 pub mod finding;
 mod identity;
 mod judge;
+mod queue_policy;
 mod recording;
 pub mod replay;
 pub mod screen;

@@ -7,7 +7,7 @@ use serde_json::json;
 
 use super::finding::{Check, Finding, Status};
 use super::judge::{self, Attributes};
-use super::{identity, screen};
+use super::{identity, queue_policy, screen};
 use crate::aws::{self, Sdk};
 use crate::config::{Config, Mode};
 use crate::consumer::redrive::RedrivePolicy;
@@ -144,7 +144,7 @@ impl Checks<'_> {
         let redrive = judge::redrive(&queue, &url, named, self.config.pool.retry.max_attempts);
         self.found(redrive);
         self.found(judge::visibility(&queue, self.config.pool.visibility));
-        self.found(judge::policy(&queue));
+        self.found(queue_policy::judge(&queue));
         self.dead_letters(&clients, &queue).await;
     }
 

@@ -201,6 +201,16 @@ fn folder(line: &str) -> PathBuf {
         let content = if word.contains("CloudTrail") { &records } else { &event };
         std::fs::write(file, content).expect("written");
     }
+    // A folder of log files.
+    for word in line
+        .split_whitespace()
+        .skip(2)
+        .filter(|word| line.starts_with("trailkeeper replay") && !word.contains(['.', '-', '<']))
+    {
+        std::fs::create_dir_all(folder.join(word)).expect("a folder");
+        let records = json!({ "Records": [stop("e-3", "audit")["detail"]] }).to_string();
+        std::fs::write(folder.join(word).join("log.json"), records).expect("written");
+    }
     folder
 }
 
