@@ -34,7 +34,8 @@ struct Record {
     fence: u64,
     attempts: u32,
     first_claimed_at: OffsetDateTime,
-    steps: Steps,
+    /// Gone once the event has ended: nobody goes on with it, and there may be thousands.
+    steps: Option<Box<Steps>>,
     status: Status,
     /// The messages that were put back from the dead letters and took the event up anew.
     reopened_by: Vec<String>,
@@ -106,7 +107,7 @@ impl Store for MemoryStore {
             fence: 0,
             attempts: 0,
             first_claimed_at: clock::now(),
-            steps: Steps::default(),
+            steps: None,
             status: Status::Free,
             reopened_by: Vec::new(),
         });
@@ -115,7 +116,6 @@ impl Store for MemoryStore {
             Status::Ended(Ending::Dead { .. }) if record.reopens(reopen) => {
                 record.reopened_by.extend(reopen.map(str::to_owned));
                 record.attempts = 0;
-                record.steps = Steps::default();
                 record.first_claimed_at = clock::now();
             }
             Status::Ended(ending) => {
@@ -131,7 +131,7 @@ impl Store for MemoryStore {
             fence: record.fence,
             attempts: record.attempts,
             first_claimed_at: record.first_claimed_at,
-            steps: record.steps.clone(),
+            steps: record.steps.as_deref().cloned().unwrap_or_default(),
         }))
     }
 
@@ -140,7 +140,7 @@ impl Store for MemoryStore {
     }
 
     async fn record(&self, claim: &Claim) -> Result<(), StoreError> {
-        self.write(claim, |record| record.steps = claim.steps.clone())
+        self.write(claim, |record| record.steps = Some(Box::new(claim.steps.clone())))
     }
 
     async fn release(&self, claim: &Claim, attempt: Attempt) -> Result<(), StoreError> {
@@ -153,7 +153,10 @@ impl Store for MemoryStore {
     }
 
     async fn complete(&self, claim: &Claim, ending: Ending) -> Result<(), StoreError> {
-        self.write(claim, |record| record.status = Status::Ended(ending))?;
+        self.write(claim, |record| {
+            record.steps = None;
+            record.status = Status::Ended(ending);
+        })?;
         let forget_at = Instant::now() + self.remember;
         self.inner().ended.push_back((forget_at, claim.event.clone()));
         Ok(())
