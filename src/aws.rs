@@ -57,7 +57,9 @@ pub(crate) fn timeouts(answer: Duration) -> TimeoutConfig {
 pub(crate) fn causes(error: &(dyn Error + 'static)) -> String {
     let causes = std::iter::successors(error.source(), |cause| (*cause).source());
     let texts = causes.take(MAX_CAUSES).map(ToString::to_string);
-    std::iter::once(error.to_string()).chain(texts).collect::<Vec<_>>().join(": ")
+    let all: Vec<_> = std::iter::once(error.to_string()).chain(texts).collect();
+    // Some of the SDK's have several lines.
+    all.join(": ").split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
 /// What went wrong, in a line: the service's error code, or why there is none. Never the answer itself, which
