@@ -104,6 +104,14 @@ pub struct Restored {
     pub delivery_error: Option<String>,
 }
 
+impl Restored {
+    /// An end of which CloudTrail said nothing more.
+    #[must_use]
+    pub fn new(outcome: Restoration, at: OffsetDateTime) -> Self {
+        Self { outcome, at, stopped_at: None, delivery_error: None }
+    }
+}
+
 /// The ends that a restart can come to.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]

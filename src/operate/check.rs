@@ -7,13 +7,13 @@ use serde_json::json;
 
 use super::finding::{Check, Finding, Status};
 use super::judge::{self, Attributes};
-use super::{identity, queue_policy, screen};
+use super::{identity, patiently, queue_policy, screen};
 use crate::aws::{self, Sdk};
 use crate::config::{Config, Mode};
 use crate::consumer::redrive::RedrivePolicy;
 use crate::consumer::sqs::SqsClients;
 use crate::consumer::{Failure, RetryPolicy};
-use crate::event::{Region, TrailArn};
+use crate::event::{AccountId, Region, TrailArn};
 use crate::respond::accounts::Accounts;
 use crate::respond::message::harmless;
 use crate::respond::slack::{PostError, Slack};
@@ -31,8 +31,13 @@ const MAX_FOUND_CHARS: usize = 400;
 
 /// Makes every check, one after the other, and returns what was found in that order.
 pub async fn run(config: &Config, sdk: Sdk) -> Vec<Finding> {
-    let mut checks =
-        Checks { config, sdk: aws::named(sdk, APP_NAME), progress: screen::spinner(), findings: Vec::new() };
+    let mut checks = Checks {
+        config,
+        sdk: aws::named(sdk, APP_NAME),
+        own: None,
+        progress: screen::spinner(),
+        findings: Vec::new(),
+    };
     // Without credentials every other call to AWS fails of that.
     if checks.identity().await {
         checks.queues().await;
@@ -77,6 +82,8 @@ pub fn json(findings: &[Finding]) -> String {
 struct Checks<'a> {
     config: &'a Config,
     sdk: Sdk,
+    /// The account, once STS has said it.
+    own: Option<AccountId>,
     progress: ProgressBar,
     findings: Vec<Finding>,
 }
@@ -102,6 +109,7 @@ impl Checks<'_> {
                 return false;
             }
         };
+        self.own = who.as_ref().ok().and_then(|who| AccountId::parse(&who.account));
         self.found(match who {
             Ok(who) => Finding::ok(Check::Credentials, format!("{} in account {}", who.arn, who.account)),
             Err(failure) => {
@@ -188,15 +196,12 @@ impl Checks<'_> {
         };
         self.looks_at("the state table");
         let table = Table::new(&self.sdk, name.clone());
-        let missing = |name: &str| {
-            Finding::failed(
-                Check::StateTable,
-                format!("there is no table {name} in this account and region"),
-                "create it, or correct TRAILKEEPER_STATE_TABLE",
-            )
-        };
         match table.has_our_key().await {
-            Err(Unseen::Missing) => return self.found(missing(&name)),
+            Err(Unseen::Missing) => {
+                let found = format!("there is no table {name} in this account and region");
+                let todo = "create it, or correct TRAILKEEPER_STATE_TABLE";
+                return self.found(Finding::failed(Check::StateTable, found, todo));
+            }
             Ok(false) => {
                 let found = format!("the key of {name} is not a partition key `pk` of type string alone");
                 let todo = "create the table anew with that key: a table's key cannot be changed";
@@ -207,7 +212,7 @@ impl Checks<'_> {
         }
         let store =
             DynamoStore::new(&self.sdk, name.clone(), APP_NAME.to_owned(), self.config.state.remember);
-        self.found(match patiently(|| store.probe()).await {
+        self.found(match patiently(TRIES, || store.probe()).await {
             Ok(()) => Finding::ok(Check::StateTable, name),
             Err(failure) => Finding::failed(
                 Check::StateTable,
@@ -227,8 +232,8 @@ impl Checks<'_> {
             let todo = "set AWS_REGION to the worker's";
             return self.found(Finding::failed(Check::Trails, "AWS_REGION is no region's name", todo));
         };
-        let trails = Trails::new(Accounts::discover(&self.sdk).await);
-        let all = match patiently(|| async { trails.all(&region).await.map_err(failure) }).await {
+        let trails = Trails::new(Accounts::of(&self.sdk, self.own.clone()));
+        let all = match patiently(TRIES, || async { trails.all(&region).await.map_err(failure) }).await {
             Ok(all) if all.is_empty() => {
                 let found = format!("no trail is seen in {region}");
                 let todo = "create one: without a trail there is nothing to keep on, and EventBridge hears of no calls";
@@ -257,7 +262,7 @@ impl Checks<'_> {
     async fn trail(&mut self, trails: &Trails, trail: &TrailArn, here: &Region) {
         self.looks_at(trail.name());
         let status =
-            patiently(|| async { trails.status(trail, trail.region()).await.map_err(failure) }).await;
+            patiently(TRIES, || async { trails.status(trail, trail.region()).await.map_err(failure) }).await;
         let sees = status.is_ok();
         match status {
             Ok(status) => {
@@ -299,7 +304,7 @@ impl Checks<'_> {
         };
         self.looks_at("Slack");
         let asked = match Slack::new(webhook) {
-            Ok(slack) => patiently(|| async { slack.check().await.map_err(post_failure) }).await,
+            Ok(slack) => patiently(TRIES, || async { slack.check().await.map_err(post_failure) }).await,
             Err(error) => Err(Failure::permanent(format!("setting up TLS for Slack: {error}"))),
         };
         self.found(match asked {
@@ -361,7 +366,7 @@ async fn start_right(trails: &Trails, trail: &TrailArn, sees: bool) -> Finding {
         let todo = "look at the role's policy for cloudtrail:StartLogging";
         return Finding::new(check, Status::Unknown, found, todo);
     };
-    match patiently(|| async { trails.may_start(trail, &elsewhere).await.map_err(failure) }).await {
+    match patiently(TRIES, || async { trails.may_start(trail, &elsewhere).await.map_err(failure) }).await {
         Ok(()) => Finding::ok(check, "StartLogging is allowed; it was not started"),
         Err(failure @ Failure::Transient { .. }) => {
             Finding::new(check, Status::Unknown, failure.to_string(), todo(&failure, "try again"))
@@ -385,14 +390,7 @@ fn is_denied<T>(answer: &Result<T, Refusal>) -> bool {
 }
 
 async fn attributes(clients: &SqsClients, url: &str) -> Result<Attributes, Failure> {
-    patiently(|| clients.attributes(url)).await
-}
-
-/// Asks again while an answer fails for now.
-async fn patiently<T, F: Future<Output = Result<T, Failure>>>(ask: impl FnMut() -> F) -> Result<T, Failure> {
-    backon::Retryable::retry(ask, TRIES.waits())
-        .when(|failure| matches!(failure, Failure::Transient { .. }))
-        .await
+    patiently(TRIES, || clients.attributes(url)).await
 }
 
 fn failure(refusal: Refusal) -> Failure {

@@ -12,7 +12,7 @@ use time::OffsetDateTime;
 use time::serde::rfc3339;
 use tokio_util::sync::CancellationToken;
 
-use super::screen;
+use super::{patiently, screen};
 use crate::aws::{self, Sdk};
 use crate::clock;
 use crate::config::{DlqConfig, Wanted};
@@ -36,6 +36,8 @@ const LAST_LOOKS: usize = 2;
 const MAX_HELD: usize = 2_000;
 /// Dead letters that are named because something is wrong with them.
 const MAX_FAULTS: usize = 20;
+/// Of one request.
+const TRIES: RetryPolicy = RetryPolicy::WHILE_SOMEBODY_WAITS;
 /// The longest text of a dead letter shown in a table, in characters.
 const MAX_SHOWN_CHARS: usize = 160;
 
@@ -141,9 +143,12 @@ impl Redriven {
         self.faults.is_empty() && self.left_behind == 0 && self.end == End::AllSeen
     }
 
-    fn fault(&mut self, what: String) {
-        if self.faults.len() < MAX_FAULTS {
-            self.faults.push(what);
+    /// A letter that stays: the first are named, and it is said if there are more.
+    fn stays(&mut self, what: String) {
+        match self.faults.len() {
+            named if named < MAX_FAULTS => self.faults.push(what),
+            MAX_FAULTS => self.faults.push("and more".to_owned()),
+            _ => {}
         }
     }
 }
@@ -173,7 +178,7 @@ impl DeadLetters {
     pub async fn of(config: &DlqConfig, sdk: Sdk) -> Result<Self, Failure> {
         let clients = SqsClients::new(&aws::named(sdk, APP_NAME), WAIT);
         let found = || clients.dead_letter_url(&config.queue_url, config.dead_letter_url.clone());
-        let url = patiently(found)
+        let url = patiently(TRIES, found)
             .await?
             .ok_or_else(|| Failure::permanent("the queue has no redrive policy: set TRAILKEEPER_DLQ_URL"))?;
         let (mailbox, queue) = (clients.mailbox(url.clone(), HELD), clients.outbox(config.queue_url.clone()));
@@ -238,7 +243,7 @@ impl DeadLetters {
                     break;
                 }
                 Err(failure) => {
-                    redriven.fault(failure.to_string());
+                    redriven.faults.push(failure.to_string());
                     break;
                 }
             };
@@ -254,7 +259,7 @@ impl DeadLetters {
             redriven.came_back += ours.len();
             held.keep(ours);
             if let Err(failure) = self.put_back(wanted, &mut held, &mut sent, &mut redriven).await {
-                redriven.fault(failure.to_string());
+                redriven.faults.push(failure.to_string());
                 break;
             }
             progress.set_message(format!("{} put back", redriven.put_back));
@@ -296,7 +301,7 @@ impl DeadLetters {
                         gone.push(delivery.receipt);
                     }
                     Err(unsent) => {
-                        redriven.fault(format!("the dead letter {} stays: {unsent}", delivery.message_id));
+                        redriven.stays(format!("the dead letter {} stays: {unsent}", delivery.message_id));
                         held.keep([delivery]);
                     }
                 }
@@ -309,7 +314,7 @@ impl DeadLetters {
 
     /// Deletes; returns how many could not be.
     async fn delete(&self, mut receipts: Vec<ReceiptHandle>) -> usize {
-        let mut waits = RetryPolicy::WHILE_SOMEBODY_WAITS.waits();
+        let mut waits = TRIES.waits();
         while !receipts.is_empty() {
             let answers = self.mailbox.delete(&receipts).await;
             let left = receipts.into_iter().zip(answers).filter(|(_, answer)| answer.is_err());
@@ -331,7 +336,7 @@ impl DeadLetters {
             if held.receipts.len() >= MAX_HELD {
                 return Ok(Next::End(End::More));
             }
-            let received = patiently(|| self.mailbox.receive(BATCH)).await?;
+            let received = patiently(TRIES, || self.mailbox.receive(BATCH)).await?;
             let new = received.into_iter().filter(|letter| held.seen.insert(letter.message_id.clone()));
             let new: Vec<_> = new.collect();
             if !new.is_empty() {
@@ -365,13 +370,6 @@ impl DeadLetters {
 enum Next {
     Letters(Vec<Delivery>),
     End(End),
-}
-
-/// Asks again while an answer fails for now.
-async fn patiently<T, F: Future<Output = Result<T, Failure>>>(ask: impl FnMut() -> F) -> Result<T, Failure> {
-    backon::Retryable::retry(ask, RetryPolicy::WHILE_SOMEBODY_WAITS.waits())
-        .when(|failure| matches!(failure, Failure::Transient { .. }))
-        .await
 }
 
 /// What has been looked at.

@@ -51,6 +51,12 @@ impl Accounts {
                 None
             }
         };
+        Self::of(sdk, own)
+    }
+
+    /// The same, for who has asked already.
+    #[must_use]
+    pub fn of(sdk: &SdkConfig, own: Option<AccountId>) -> Self {
         Self { sdk: sdk.clone(), own, clients: Mutex::default() }
     }
 

@@ -4,7 +4,7 @@ use time::OffsetDateTime;
 
 use super::message::{Message, Report};
 use crate::config::Mode;
-use crate::event::{Event, Kind};
+use crate::event::{Event, Kind, Untargetable};
 use crate::state::{Restoration, Restored};
 
 /// What would be done, and what Slack would be told if all went well.
@@ -20,7 +20,7 @@ impl Preview {
     /// Looks at what a worker of this mode would do at `now`.
     #[must_use]
     pub fn new(event: &Event, mode: Mode, now: OffsetDateTime) -> Self {
-        let ended = |outcome| Restored { outcome, at: now, stopped_at: None, delivery_error: None };
+        let ended = |outcome| Restored::new(outcome, now);
         let told = |report: Report| Some(Message::new(event, report, false));
         match (mode, event.kind) {
             (_, Kind::Other) => Self { decision: "ignore", message: None },
@@ -35,13 +35,10 @@ impl Preview {
                     decision: would(event.kind),
                     message: told(Report::Ended(&ended(Restoration::Restarted))),
                 },
-                Err(why) => {
-                    let refused = Restoration::Refused { detail: format!("{why}: restart it by hand") };
-                    Self {
-                        decision: "tell that it cannot be restarted",
-                        message: told(Report::Ended(&ended(refused))),
-                    }
-                }
+                Err(why) => Self {
+                    decision: "tell that it cannot be restarted",
+                    message: told(Report::Ended(&ended(untargeted(why)))),
+                },
             },
             (_, Kind::Weakened | Kind::Attempted) => {
                 Self { decision: would(event.kind), message: told(Report::Seen) }
@@ -58,4 +55,10 @@ pub fn would(kind: Kind) -> &'static str {
         Kind::Weakened | Kind::Attempted => "tell",
         Kind::Other => "ignore",
     }
+}
+
+/// How the restart of a trail ends that the event does not name.
+#[must_use]
+pub fn untargeted(why: Untargetable) -> Restoration {
+    Restoration::Refused { detail: format!("{why}: restart it by hand") }
 }

@@ -76,8 +76,7 @@ impl Restorer {
             }
             result => result,
         };
-        let restored =
-            |outcome| Restored { outcome, at: clock::now(), stopped_at: None, delivery_error: None };
+        let restored = |outcome| Restored::new(outcome, clock::now());
         let result = match result {
             Ok(restored) => Ok(restored),
             Err(Halt::Lost(lost)) => return Err(Unrestored::Lost(lost)),

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::message::{Message, Report};
+use super::preview::untargeted;
 use super::restore::{NotYet, Restorer, Unrestored};
 use super::slack::{Notifier, PostError};
 use crate::clock;
@@ -138,12 +139,7 @@ impl<'a, S: Store, N: Notifier> Work<'a, S, N> {
     async fn restore(&mut self, trails: &Restorer) -> Result<Result<Restored, Finished>, StoreError> {
         let target = match self.event.target() {
             Ok(target) => target,
-            Err(why) => {
-                let detail = format!("{why}: restart it by hand");
-                let outcome = Restoration::Refused { detail };
-                let refused = Restored { outcome, at: clock::now(), stopped_at: None, delivery_error: None };
-                return Ok(Ok(refused));
-            }
+            Err(why) => return Ok(Ok(Restored::new(untargeted(why), clock::now()))),
         };
         let claim = self.claim.clone();
         let mut restoring = std::pin::pin!(trails.restore(target.arn(), &claim, self.lease));
