@@ -513,8 +513,9 @@ impl Book {
             if !told && story.letters.is_empty() {
                 faults.push(format!("{event} is lost: nobody was told, and it is no dead letter"));
             }
-            if !told && story.letters.contains(&Reason::RestoreRefused) {
-                faults.push(format!("{event} was refused, and nobody was told"));
+            let refused = story.posts.iter().any(|post| post.refused && post.class == Class::Final);
+            if !told && !refused && story.letters.contains(&Reason::RestoreRefused) {
+                faults.push(format!("{event} was refused, and nobody was told, though Slack would have"));
             }
             let Some((trail, nature)) = &story.trail else { continue };
             let can_run = matches!(nature, Nature::Plain | Nature::On | Nature::Unseen | Nature::Abroad);
