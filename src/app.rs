@@ -108,15 +108,15 @@ fn worker_name() -> String {
 /// are then worked on without it.
 async fn probe(store: &DynamoStore) -> Result<(), StartError> {
     let probed = backon::Retryable::retry(|| store.probe(), START_RETRY.waits().take(PROBE_RETRIES))
-        .when(|failure| matches!(failure, Failure::Transient { .. }))
+        .when(Failure::is_transient)
         .await;
     match probed {
         Ok(()) => Ok(()),
-        Err(Failure::Permanent { detail }) => Err(StartError::Misconfigured(vec![Fault::new(detail)])),
-        Err(failure @ Failure::Transient { .. }) => {
+        Err(failure) if failure.is_transient() => {
             tracing::warn!(%failure, "starting without the state table: events may be handled twice");
             Ok(())
         }
+        Err(failure) => Err(StartError::Misconfigured(vec![Fault::new(failure.to_string())])),
     }
 }
 
@@ -140,7 +140,7 @@ async fn queue(config: &Config, sdk: &SdkConfig) -> Result<SqsQueue, StartError>
     let named = &config.queue.dead_letter_url;
     let found = || clients.dead_letter_url(&url, named.clone());
     let found = backon::Retryable::retry(found, START_RETRY.waits())
-        .when(|failure| matches!(failure, Failure::Transient { .. }))
+        .when(Failure::is_transient)
         .await
         .map_err(|failure| StartError::Failed(format!("{url}: {failure}")))?;
     let dead_letter_url = found.ok_or_else(|| {

@@ -12,7 +12,7 @@ use crate::args::{CheckArgs, DlqListArgs, DlqRedriveArgs, HttpArgs, ReplayArgs, 
 use crate::aws::Sdk;
 use crate::config::{Config, DlqConfig, Fault, HttpAddress, ReplayConfig};
 use crate::consumer::{Reason, Shutdown};
-use crate::operate::dead_letters::{self, DeadLetters, Listed};
+use crate::operate::dead_letters::{self, DeadLetters, End, Listed};
 use crate::operate::{check, replay, screen};
 use crate::telemetry::Telemetry;
 use crate::{http, telemetry};
@@ -193,7 +193,7 @@ fn healthcheck(args: &HttpArgs) -> Result<(), Failed> {
 fn check(args: CheckArgs) -> Result<(), Failed> {
     let config = Config::read_to_check(args.run, variable).map_err(Failed::Misconfigured)?;
     let findings = runtime()?.block_on(async { Ok::<_, Failed>(check::run(&config, sdk().await?).await) })?;
-    print(if args.json { check::json(&findings) } else { check::table(&findings) })?;
+    print(if args.json { check::json(&findings)? } else { check::table(&findings) })?;
     if check::all_well(&findings) { Ok(()) } else { Err(Failed::Told) }
 }
 
@@ -204,8 +204,12 @@ fn replay(args: &ReplayArgs) -> Result<(), Failed> {
         Some(queue_url) => runtime()?
             .block_on(async { Ok::<_, Failed>(replay::send(queue_url, sdk().await?, &args.files).await) })?,
     };
-    print(&replayed)?;
+    // First what went wrong: whoever reads the rest may be gone.
     replayed.faults.iter().for_each(tell);
+    if replayed.more_faults > 0 {
+        tell(&format!("and {} more", replayed.more_faults));
+    }
+    print(&replayed)?;
     if replayed.faults.is_empty() { Ok(()) } else { Err(Failed::Told) }
 }
 
@@ -218,11 +222,14 @@ fn dlq_list(args: DlqListArgs) -> Result<(), Failed> {
             unless_given_up(&shutdown, dead_letters.list(&config.wanted, &shutdown.drain)).await??,
         )
     })?;
-    print(if args.json { serde_json::to_string_pretty(&letters)? } else { dead_letters::table(&letters) })?;
-    match end.told() {
-        None => Ok(()),
-        Some(end) => Err(Failed::Running(end)),
+    end.told().iter().for_each(tell);
+    match (args.json, end) {
+        (true, _) => print(screen::json(&letters)?)?,
+        // Not that there are none.
+        (false, End::AllHidden(_)) => {}
+        (false, _) => print(dead_letters::table(&letters))?,
     }
+    if end.is_whole() { Ok(()) } else { Err(Failed::Told) }
 }
 
 fn dlq_redrive(args: DlqRedriveArgs) -> Result<(), Failed> {
@@ -237,8 +244,8 @@ fn dlq_redrive(args: DlqRedriveArgs) -> Result<(), Failed> {
         Ok::<_, Failed>(Some(unless_given_up(&shutdown, redriving).await?))
     })?;
     let Some(redriven) = redriven else { return print("nothing was put back") };
-    print(&redriven)?;
     redriven.end.told().iter().chain(&redriven.faults).for_each(tell);
+    print(&redriven)?;
     if redriven.is_whole() { Ok(()) } else { Err(Failed::Told) }
 }
 
@@ -314,9 +321,9 @@ fn print(text: impl Display) -> Result<(), Failed> {
     Ok(writeln!(std::io::stdout(), "{text}")?)
 }
 
-#[expect(clippy::print_stderr, reason = "the command line's own answer to whoever typed it")]
+/// To standard error, whose reader may be gone too: then there is nobody left to tell.
 fn tell(what: &impl Display) {
-    eprintln!("trailkeeper: {what}");
+    let _ = writeln!(std::io::stderr(), "trailkeeper: {what}");
 }
 
 #[cfg(test)]

@@ -14,6 +14,7 @@ use tracing_subscriber::filter::{LevelFilter, Targets};
 use url::Url;
 
 use crate::args::{DlqArgs, HttpArgs, ModeArgs, QueueArgs, RunArgs};
+use crate::consumer::redrive::is_same_queue;
 use crate::consumer::{PoolConfig, RetryPolicy};
 use crate::telemetry::{LogFormat, MetricsFormat, TelemetryConfig};
 
@@ -293,7 +294,9 @@ impl Faults {
 
     fn dead_letters(&mut self, args: DlqArgs, queue: Option<&str>) -> Option<String> {
         let url = self.url("TRAILKEEPER_DLQ_URL", args.dlq_url);
-        if url.is_some() && url.as_deref() == queue {
+        if let (Some(url), Some(queue)) = (&url, queue)
+            && is_same_queue(url, queue)
+        {
             self.add("TRAILKEEPER_DLQ_URL is the queue itself: poison would go round for ever".to_owned());
         }
         url

@@ -11,4 +11,4 @@ mod trail;
 
 pub use envelope::{Event, Kind, MAX_BODY_BYTES, Malformed, parse};
 pub use identity::{Actor, ActorKind};
-pub use trail::{AccountId, EventId, Region, TrailArn, TrailTarget, Untargetable, partition_of};
+pub use trail::{AccountId, EventId, Region, TrailArn, Untargetable, partition_of};

@@ -18,7 +18,5 @@ async fn patiently<T, F: Future<Output = Result<T, Failure>>>(
     tries: RetryPolicy,
     ask: impl FnMut() -> F,
 ) -> Result<T, Failure> {
-    backon::Retryable::retry(ask, tries.waits())
-        .when(|failure| matches!(failure, Failure::Transient { .. }))
-        .await
+    backon::Retryable::retry(ask, tries.waits()).when(Failure::is_transient).await
 }

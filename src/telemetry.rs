@@ -4,7 +4,7 @@
 //! A log line never holds a message body or a secret. Lines of other crates are kept at `warn` and above,
 //! whatever the filter says: the SDK's finer ones can print what it sends.
 
-use std::io::IsTerminal;
+use std::io::{IsTerminal, Write};
 use std::time::Duration;
 
 use metrics::{Unit, counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram};
@@ -406,14 +406,15 @@ fn init_logs(config: &TelemetryConfig, span_layer: Option<SpanLayer>) -> anyhow:
 
 /// Tells from now on where a panic happened and not what it said: the text of a panic can quote the data that caused
 /// it. In the log if there is one, else to whoever called the program.
-#[expect(clippy::print_stderr, reason = "the last word of a command")]
 pub fn hide_panics() {
     std::panic::set_hook(Box::new(|panic| {
         let place = panic.location().map_or_else(|| "unknown".to_owned(), ToString::to_string);
         if tracing::dispatcher::has_been_set() {
             tracing::error!(place, "panicked");
         } else {
-            eprintln!("trailkeeper: panicked at {place}: this is a fault of the program's");
+            let fault = "this is a fault of the program's";
+            // A panic in here would end the program without another word.
+            let _ = writeln!(std::io::stderr(), "trailkeeper: panicked at {place}: {fault}");
         }
     }));
 }

@@ -32,6 +32,15 @@ impl RedrivePolicy {
     }
 }
 
+/// Whether two URLs name one queue: by account and name, since a queue has several host names.
+#[must_use]
+pub fn is_same_queue(one: &str, other: &str) -> bool {
+    fn name_and_account(url: &str) -> impl Iterator<Item = &str> {
+        url.trim_end_matches('/').rsplit('/').take(2)
+    }
+    name_and_account(one).eq(name_and_account(other))
+}
+
 fn number_or_text<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u32, D::Error> {
     #[derive(Deserialize)]
     #[serde(untagged)]
@@ -65,6 +74,20 @@ mod tests {
             Some("http://localhost:4566/111122223333/poison")
         );
         assert_eq!(url("nonsense"), None);
+    }
+
+    #[test]
+    fn a_queue_is_known_by_account_and_name() {
+        const POISON: &str = "https://sqs.eu-west-1.amazonaws.com/111122223333/poison";
+        for (other, same) in [
+            (POISON, true),
+            ("https://sqs.eu-west-1.amazonaws.com/111122223333/poison/", true),
+            ("https://eu-west-1.queue.amazonaws.com/111122223333/poison", true),
+            ("https://sqs.eu-west-1.amazonaws.com/444455556666/poison", false),
+            ("https://sqs.eu-west-1.amazonaws.com/111122223333/events", false),
+        ] {
+            assert_eq!(is_same_queue(POISON, other), same, "{other}");
+        }
     }
 
     #[test]

@@ -19,6 +19,12 @@ pub enum Failure {
         /// What happened, to what, and what to do. Holds no secret and no body.
         detail: String,
     },
+    /// It will not work until somebody gives the right to it.
+    #[error("{detail}")]
+    Denied {
+        /// What was denied, and which right is missing.
+        detail: String,
+    },
 }
 
 impl Failure {
@@ -33,7 +39,14 @@ impl Failure {
         match self {
             Self::Transient { .. } => "transient",
             Self::Permanent { .. } => "permanent",
+            Self::Denied { .. } => "denied",
         }
+    }
+
+    /// Whether it may work later.
+    #[must_use]
+    pub fn is_transient(&self) -> bool {
+        matches!(self, Self::Transient { .. })
     }
 
     /// A failure that stays until somebody acts.

@@ -180,9 +180,7 @@ async fn bury<Q: Queue>(queue: Arc<Q>, message: InFlight, letter: Box<DeadLetter
         let copied = queue.copy_to_dead_letters(&letter).instrument(span.clone()).await;
         copied.inspect_err(|failure| spans::failed(&span, failure.kind(), &failure.to_string()))
     };
-    let copied = backon::Retryable::retry(copy, TRIES.waits())
-        .when(|failure| matches!(failure, Failure::Transient { .. }))
-        .await;
+    let copied = backon::Retryable::retry(copy, TRIES.waits()).when(Failure::is_transient).await;
     match copied {
         Ok(()) => {
             telemetry::dead_letter(letter.reason.as_str());

@@ -66,7 +66,8 @@ impl SqsClients {
     pub async fn attributes(&self, url: &str) -> Result<HashMap<String, String>, Failure> {
         let request = self.settling.get_queue_attributes().queue_url(url);
         let answer = request.attribute_names(QueueAttributeName::All).send().await;
-        let answer = answer.map_err(|error| failure(&error, "reading the queue's attributes"))?;
+        let answer = answer
+            .map_err(|error| failure(&error, "reading the queue's attributes", "GetQueueAttributes"))?;
         let named = answer.attributes.unwrap_or_default();
         Ok(named.into_iter().map(|(name, value)| (name.as_str().to_owned(), value)).collect())
     }
@@ -82,7 +83,7 @@ impl SqsClients {
         let target = RedrivePolicy::parse(policy).and_then(|policy| policy.dead_letter_url(url));
         target.map(Some).ok_or_else(|| {
             Failure::permanent(
-                "the queue's redrive policy does not name a dead-letter queue that can be read",
+                "the queue's redrive policy does not name a dead-letter queue that can be read: set TRAILKEEPER_DLQ_URL",
             )
         })
     }
@@ -144,7 +145,7 @@ fn entry_error(code: &str, sender_fault: bool) -> SettleError {
         | "InvalidParameterValue"
         | "MessageNotInflight"
         | "AWS.SimpleQueueService.MessageNotInflight" => SettleError::Gone,
-        "AccessDenied" | "AccessDeniedException" => Failure::permanent(detail).into(),
+        "AccessDenied" | "AccessDeniedException" => Failure::Denied { detail }.into(),
         _ if sender_fault && code.contains("Invalid") => Failure::permanent(detail).into(),
         _ => Failure::transient(detail).into(),
     }
@@ -159,8 +160,8 @@ fn is_about_keys(code: &str) -> bool {
     (code.starts_with("Kms") || code.starts_with("KMS.")) && !code.contains("Throttl")
 }
 
-/// SQS's errors as ours. What is not known to be permanent is tried again.
-fn failure<E>(error: &SdkError<E>, doing: &str) -> Failure
+/// SQS's errors as ours; `action` is the right that the request takes. What is not known to be permanent is tried again.
+fn failure<E>(error: &SdkError<E>, doing: &str, action: &str) -> Failure
 where
     E: ProvideErrorMetadata + std::error::Error + 'static,
 {
@@ -171,9 +172,17 @@ where
         Some(code) if is_about_keys(code) => Failure::permanent(format!(
             "{doing}: SQS may not use the queue's key ({code}); allow kms:Decrypt and kms:GenerateDataKey on it"
         )),
-        Some(
-            code @ ("AccessDenied" | "AccessDeniedException" | "InvalidAddress" | "InvalidMessageContents"),
-        ) => Failure::permanent(format!("{doing}: SQS refused it ({code}); check the role's permissions")),
+        Some(code @ ("AccessDenied" | "AccessDeniedException")) => Failure::Denied {
+            detail: format!(
+                "{doing}: SQS refused it ({code}); allow sqs:{action} on the queue to whoever asks"
+            ),
+        },
+        Some(code @ "InvalidAddress") => {
+            Failure::permanent(format!("{doing}: there is no queue at this address ({code}); check the URL"))
+        }
+        Some(code @ "InvalidMessageContents") => {
+            Failure::permanent(format!("{doing}: the body has characters that SQS does not take ({code})"))
+        }
         _ => Failure::transient(format!("{doing}: {}", aws::describe(error))),
     }
 }

@@ -6,7 +6,7 @@ use time::format_description::well_known::Rfc3339;
 
 use super::identity::{Actor, UserIdentity};
 use super::lenient::{Object, Text};
-use super::trail::{AccountId, EventId, MAX_EVENT_ID_BYTES, Region, TrailArn, TrailTarget, Untargetable};
+use super::trail::{AccountId, EventId, MAX_EVENT_ID_BYTES, Region, TrailArn, Untargetable};
 
 /// The largest body read: the largest message that SQS carries.
 pub const MAX_BODY_BYTES: usize = 1_048_576;
@@ -77,8 +77,8 @@ pub struct Event {
 
 impl Event {
     /// The trail that the event is about, complete enough to act on.
-    pub fn target(&self) -> Result<TrailTarget, Untargetable> {
-        TrailTarget::new(self.resource.as_deref(), self.account.as_ref(), self.region.as_ref())
+    pub fn target(&self) -> Result<TrailArn, Untargetable> {
+        TrailArn::complete(self.resource.as_deref(), self.account.as_ref(), self.region.as_ref())
     }
 }
 

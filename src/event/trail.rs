@@ -154,6 +154,26 @@ impl TrailArn {
         })
     }
 
+    /// The trail as an event names it, with the event's account and region where the name is not an ARN: always a whole
+    /// ARN, so that no call can reach a trail of the same name in another account.
+    pub fn complete(
+        trail: Option<&str>,
+        account: Option<&AccountId>,
+        region: Option<&Region>,
+    ) -> Result<Self, Untargetable> {
+        let trail = trail.ok_or(Untargetable::NoTrail)?;
+        if let Some(arn) = Self::parse(trail) {
+            return Ok(arn);
+        }
+        if !is_trail_name(trail) {
+            return Err(Untargetable::NotATrail);
+        }
+        let account = account.ok_or(Untargetable::NoAccount)?.clone();
+        let region = region.ok_or(Untargetable::NoRegion)?.clone();
+        let partition = partition_of(&region).to_owned();
+        Ok(Self { partition, region, account, name: trail.to_owned() })
+    }
+
     /// The region in the ARN: the trail's home region.
     #[must_use]
     pub fn region(&self) -> &Region {
@@ -171,12 +191,6 @@ impl TrailArn {
     pub fn name(&self) -> &str {
         &self.name
     }
-
-    /// The partition: `aws`, `aws-us-gov`, `aws-cn`.
-    #[must_use]
-    pub fn partition(&self) -> &str {
-        &self.partition
-    }
 }
 
 impl fmt::Display for TrailArn {
@@ -190,38 +204,6 @@ impl fmt::Display for TrailArn {
 fn is_trail_name(text: &str) -> bool {
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"._-".contains(&byte);
     !text.is_empty() && text.len() <= MAX_TRAIL_NAME_BYTES && text.bytes().all(plain)
-}
-
-/// What to restart: a whole ARN, so that no call can reach a trail of the same name in another account.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub struct TrailTarget(TrailArn);
-
-impl TrailTarget {
-    /// Puts the target together from the trail as the event names it, and from the event's account and region
-    /// where the name is not an ARN.
-    pub fn new(
-        trail: Option<&str>,
-        account: Option<&AccountId>,
-        region: Option<&Region>,
-    ) -> Result<Self, Untargetable> {
-        let trail = trail.ok_or(Untargetable::NoTrail)?;
-        if let Some(arn) = TrailArn::parse(trail) {
-            return Ok(Self(arn));
-        }
-        if !is_trail_name(trail) {
-            return Err(Untargetable::NotATrail);
-        }
-        let account = account.ok_or(Untargetable::NoAccount)?.clone();
-        let region = region.ok_or(Untargetable::NoRegion)?.clone();
-        let partition = partition_of(&region).to_owned();
-        Ok(Self(TrailArn { partition, region, account, name: trail.to_owned() }))
-    }
-
-    /// The trail's ARN.
-    #[must_use]
-    pub fn arn(&self) -> &TrailArn {
-        &self.0
-    }
 }
 
 /// Why an event that stopped a trail does not tell which.
@@ -271,10 +253,10 @@ mod tests {
     #[test]
     fn a_bare_name_is_completed_by_the_account_and_region_of_the_event() {
         let (account, region) = (AccountId::parse("111122223333"), Region::parse("cn-north-1"));
-        let target = TrailTarget::new(Some("audit"), account.as_ref(), region.as_ref()).expect("complete");
-        assert_eq!(target.arn().to_string(), "arn:aws-cn:cloudtrail:cn-north-1:111122223333:trail/audit");
+        let target = TrailArn::complete(Some("audit"), account.as_ref(), region.as_ref()).expect("complete");
+        assert_eq!(target.to_string(), "arn:aws-cn:cloudtrail:cn-north-1:111122223333:trail/audit");
         let refused = |trail, account: Option<&AccountId>, region| {
-            TrailTarget::new(trail, account, region).expect_err("refused")
+            TrailArn::complete(trail, account, region).expect_err("refused")
         };
         assert_eq!(refused(None, account.as_ref(), region.as_ref()), Untargetable::NoTrail);
         assert_eq!(refused(Some("a b"), account.as_ref(), region.as_ref()), Untargetable::NotATrail);

@@ -17,7 +17,7 @@ use crate::event::{AccountId, Region, TrailArn};
 use crate::respond::accounts::Accounts;
 use crate::respond::message::harmless;
 use crate::respond::slack::{PostError, Slack};
-use crate::respond::trails::{Meaning, Refusal, Trails, another_region};
+use crate::respond::trails::{Asked, Meaning, Refusal, Trails, another_region};
 use crate::state::{DynamoStore, Table, Unseen};
 
 /// Stands in the user agent of the calls.
@@ -26,8 +26,8 @@ const APP_NAME: &str = "trailkeeper-check";
 const TRIES: RetryPolicy =
     RetryPolicy { max_attempts: 4, base: Duration::from_millis(500), max: Duration::from_secs(3) };
 
-/// The longest text of what was found shown in the table, in characters.
-const MAX_FOUND_CHARS: usize = 400;
+/// The longest text of what was found shown in the table, in characters: why there are no credentials is the longest.
+const MAX_FOUND_CHARS: usize = 1_000;
 
 /// Makes every check, one after the other, and returns what was found in that order.
 pub async fn run(config: &Config, sdk: Sdk) -> Vec<Finding> {
@@ -74,9 +74,11 @@ pub fn table(findings: &[Finding]) -> String {
 }
 
 /// The findings for machines.
-#[must_use]
-pub fn json(findings: &[Finding]) -> String {
-    format!("{:#}", json!({ "ok": all_well(findings), "checks": findings }))
+///
+/// # Errors
+/// None that can happen.
+pub fn json(findings: &[Finding]) -> serde_json::Result<String> {
+    screen::json(&json!({ "ok": all_well(findings), "checks": findings }))
 }
 
 struct Checks<'a> {
@@ -117,7 +119,10 @@ impl Checks<'_> {
                     &failure,
                     "look at the role, the profile or the variables that the credentials come from",
                 );
-                Finding::failed(Check::Credentials, format!("AWS does not say who this is: {failure}"), todo)
+                // A worker starts without this answer.
+                let status = if failure.is_transient() { Status::Unknown } else { Status::Failed };
+                let found = format!("AWS does not say who this is: {failure}");
+                Finding::new(Check::Credentials, status, found, todo)
             }
         });
         self.found(match offset {
@@ -144,41 +149,43 @@ impl Checks<'_> {
                     "check TRAILKEEPER_QUEUE_URL, and allow sqs:GetQueueAttributes on the queue",
                 );
                 self.found(Finding::failed(Check::Queue, format!("{url}: {failure}"), todo));
+                if let Some(named) = self.config.queue.dead_letter_url.clone() {
+                    self.dead_letters(&clients, named, None).await;
+                }
                 return;
             }
         };
-        self.found(judge::fifo(&queue, &url).unwrap_or_else(|| Finding::ok(Check::Queue, url.clone())));
+        let fine = || Finding::ok(Check::Queue, format!("{url} (receiving and deleting are not tried)"));
+        self.found(judge::fifo(&queue, &url).unwrap_or_else(fine));
         let named = self.config.queue.dead_letter_url.as_deref();
         let redrive = judge::redrive(&queue, &url, named, self.config.pool.retry.max_attempts);
         self.found(redrive);
         self.found(judge::visibility(&queue, self.config.pool.visibility));
         self.found(queue_policy::judge(&queue));
-        self.dead_letters(&clients, &queue).await;
+        let target = queue.get("RedrivePolicy").and_then(|policy| RedrivePolicy::parse(policy));
+        let target = target.and_then(|policy| policy.dead_letter_url(&url));
+        let Some(dead_letters) = self.config.queue.dead_letter_url.clone().or(target) else {
+            let todo = "set TRAILKEEPER_DLQ_URL, or give the queue a redrive policy";
+            return self.found(Finding::failed(Check::DeadLetters, "there is no dead-letter queue", todo));
+        };
+        self.dead_letters(&clients, dead_letters, Some(&queue)).await;
     }
 
-    async fn dead_letters(&mut self, clients: &SqsClients, queue: &Attributes) {
+    /// `queue` is what is known of the queue, if anything is.
+    async fn dead_letters(&mut self, clients: &SqsClients, url: String, queue: Option<&Attributes>) {
         self.looks_at("the dead-letter queue");
-        let target = queue.get("RedrivePolicy").and_then(|policy| RedrivePolicy::parse(policy));
-        let target = target.and_then(|policy| policy.dead_letter_url(&self.config.queue.url));
-        let Some(url) = self.config.queue.dead_letter_url.clone().or(target) else {
-            let todo = "set TRAILKEEPER_DLQ_URL, or give the queue a redrive policy";
-            self.found(Finding::failed(Check::DeadLetters, "there is no dead-letter queue", todo));
-            return;
-        };
         match attributes(clients, &url).await {
             Ok(dead_letters) => {
-                self.found(Finding::ok(Check::DeadLetters, url));
-                self.found(judge::retention(queue, &dead_letters));
+                self.found(Finding::ok(Check::DeadLetters, format!("{url} (sending is not tried)")));
+                if let Some(queue) = queue {
+                    self.found(judge::retention(queue, &dead_letters));
+                }
             }
             // The right to send there is what the worker needs, and it cannot be tried without sending.
-            Err(Failure::Permanent { detail }) if detail.contains("AccessDenied") => {
+            Err(Failure::Denied { detail }) => {
                 let todo = "allow sqs:GetQueueAttributes on the dead-letter queue to see it";
-                self.found(Finding::new(
-                    Check::DeadLetters,
-                    Status::Unknown,
-                    format!("{url}: {detail}"),
-                    todo,
-                ));
+                let found = format!("{url}: {detail}");
+                self.found(Finding::new(Check::DeadLetters, Status::Unknown, found, todo));
             }
             Err(failure) => {
                 let todo = todo(&failure, "create it, or name another");
@@ -319,11 +326,10 @@ impl Checks<'_> {
 
 /// What to do about a failure: what is wrong for good has its own advice, the rest has the way there to blame.
 fn todo<'a>(failure: &Failure, advice: &'a str) -> &'a str {
-    match failure {
-        Failure::Permanent { .. } => advice,
-        Failure::Transient { .. } => {
-            "see whether it can be reached from here (network, proxy, throttling), and try again"
-        }
+    if failure.is_transient() {
+        "see whether it can be reached from here (network, proxy, throttling), and try again"
+    } else {
+        advice
     }
 }
 
@@ -367,8 +373,15 @@ async fn start_right(trails: &Trails, trail: &TrailArn, sees: bool) -> Finding {
         return Finding::new(check, Status::Unknown, found, todo);
     };
     match patiently(TRIES, || async { trails.may_start(trail, &elsewhere).await.map_err(failure) }).await {
-        Ok(()) => Finding::ok(check, "StartLogging is allowed; it was not started"),
-        Err(failure @ Failure::Transient { .. }) => {
+        Ok(Asked::Refused) => Finding::ok(check, "StartLogging is allowed; it was not started"),
+        Ok(Asked::Accepted) => {
+            let found = format!(
+                "StartLogging was accepted in {elsewhere}, which is not the trail's home: no CloudTrail of AWS's does that"
+            );
+            let todo = "look at AWS_ENDPOINT_URL_CLOUDTRAIL, and at the trail: it may have been started";
+            Finding::new(check, Status::Warning, found, todo)
+        }
+        Err(failure) if failure.is_transient() => {
             Finding::new(check, Status::Unknown, failure.to_string(), todo(&failure, "try again"))
         }
         // A region that is locked is locked for looking, too.

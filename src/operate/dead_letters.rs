@@ -3,7 +3,7 @@
 //! SQS has no way to look at a message but to receive it. What is looked at is hidden for a moment, held until the
 //! end, so that each is seen once, and then given back.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fmt::{self, Write};
 use std::time::Duration;
 
@@ -30,7 +30,7 @@ const WAIT: Duration = Duration::from_secs(1);
 /// For how long a dead letter is hidden while it is looked at: longer than looking at [`MAX_HELD`] takes, also from far
 /// away, and short enough for those that are left hidden when this program is killed.
 const HELD: Duration = Duration::from_mins(5);
-/// Receives in a row that bring nothing new, after which all has been seen.
+/// Receives in a row that bring nothing, after which all has been seen.
 const LAST_LOOKS: usize = 2;
 /// Dead letters that are only looked at, and so hidden, in one go. What is put back does not count.
 const MAX_HELD: usize = 2_000;
@@ -83,7 +83,7 @@ pub struct Redriven {
     pub put_back: usize,
     /// Put back, and still in the dead-letter queue too: when it is put back again, the event is known.
     pub left_behind: usize,
-    /// Came back to the dead-letter queue meanwhile, and left there.
+    /// Came to the dead-letter queue, or back to it, meanwhile, and left there.
     pub came_back: usize,
     /// Not what was asked for.
     pub others: usize,
@@ -108,8 +108,10 @@ pub enum End {
     /// All were seen.
     #[default]
     AllSeen,
-    /// None is to be seen, and this many are hidden: somebody else is looking at them, or did and was killed.
-    Hidden(u64),
+    /// All that could be seen were, and SQS counts about this many that are hidden.
+    SomeHidden(u64),
+    /// None is to be seen, and SQS counts about this many that are hidden.
+    AllHidden(u64),
     /// There are more than can be held at once.
     More,
     /// It was told to stop.
@@ -117,19 +119,26 @@ pub enum End {
 }
 
 impl End {
+    /// Whether everything that could be seen was. What SQS says of hidden ones lags behind by up to a minute, so after
+    /// something was seen it is only told.
+    #[must_use]
+    pub fn is_whole(self) -> bool {
+        matches!(self, Self::AllSeen | Self::SomeHidden(_))
+    }
+
     /// What people should know of it, if it is not all.
     #[must_use]
     pub fn told(self) -> Option<String> {
         let minutes = HELD.as_secs() / 60;
         match self {
             Self::AllSeen => None,
-            Self::Hidden(count) => Some(format!(
-                "about {count} dead letters are hidden: somebody is looking at them, or was interrupted; try again in \
-                 {minutes} minutes"
+            Self::SomeHidden(count) | Self::AllHidden(count) => Some(format!(
+                "about {count} dead letters are hidden, if SQS's count is not a minute old: somebody is looking at \
+                 them, or was interrupted; look again in {minutes} minutes"
             )),
             Self::More => Some(format!(
-                "there are more than {MAX_HELD} dead letters that were not put back, and no more are held at once: put \
-                 some back, and look again"
+                "there are more than {MAX_HELD} dead letters that stay, and no more are looked at in one go: those \
+                 behind them were not seen; put back or delete some of the first, and look again"
             )),
             Self::Stopped => Some("it was interrupted: what was not put back is where it was".to_owned()),
         }
@@ -140,7 +149,7 @@ impl Redriven {
     /// Whether all was done that was asked for.
     #[must_use]
     pub fn is_whole(&self) -> bool {
-        self.faults.is_empty() && self.left_behind == 0 && self.end == End::AllSeen
+        self.faults.is_empty() && self.left_behind == 0 && self.end.is_whole()
     }
 
     /// A letter that stays: the first are named, and it is said if there are more.
@@ -161,7 +170,7 @@ impl fmt::Display for Redriven {
             write!(formatter, "; left {others} others")?;
         }
         if *came_back > 0 {
-            write!(formatter, "; {came_back} came back dead meanwhile, and were left: see dlq list")?;
+            write!(formatter, "; {came_back} came dead meanwhile, and were left: see dlq list")?;
         }
         if *left_behind > 0 {
             write!(formatter, "; {left_behind} of them could not be deleted, and are there twice now")?;
@@ -220,7 +229,7 @@ impl DeadLetters {
             }
         };
         let end = match end {
-            Ok(End::AllSeen) if held.seen.is_empty() => Ok(self.hidden().await),
+            Ok(End::AllSeen) => Ok(self.hidden(&held).await),
             end => end,
         };
         self.give_back(held).await;
@@ -234,6 +243,7 @@ impl DeadLetters {
         let progress = screen::spinner();
         let mut held = Held::default();
         let mut redriven = Redriven::default();
+        let started_at = clock::now();
         let mut sent = HashSet::new();
         loop {
             let letters = match self.next(&mut held, stop).await {
@@ -252,20 +262,28 @@ impl DeadLetters {
             redriven.others += others.len();
             held.keep(others);
             // What comes back while we are at it would go round for ever.
-            let is_ours =
-                |label: &Label| label.source_message_id.as_ref().is_some_and(|id| sent.contains(id));
-            let (ours, wanted): (Vec<_>, Vec<_>) =
-                wanted.into_iter().partition(|letter| letter.label.as_ref().is_some_and(is_ours));
-            redriven.came_back += ours.len();
-            held.keep(ours);
+            let came_back = |letter: &Delivery| match &letter.label {
+                Some(Label { source_message_id: Some(id), .. }) => sent.contains(id),
+                // Nothing on it says which message it was.
+                _ => letter.sent_at.is_some_and(|sent_at| sent_at > started_at),
+            };
+            let (back, wanted): (Vec<_>, Vec<_>) = wanted.into_iter().partition(came_back);
+            redriven.came_back += back.len();
+            held.keep(back);
             if let Err(failure) = self.put_back(wanted, &mut held, &mut sent, &mut redriven).await {
                 redriven.faults.push(failure.to_string());
                 break;
             }
             progress.set_message(format!("{} put back", redriven.put_back));
         }
-        if redriven.end == End::AllSeen && held.seen.is_empty() {
-            redriven.end = self.hidden().await;
+        if redriven.end == End::AllSeen {
+            redriven.end = self.hidden(&held).await;
+        }
+        let nothing = redriven.put_back + redriven.came_back == 0 && redriven.faults.is_empty();
+        if let Some(event) = wanted.event.as_ref().filter(|_| nothing) {
+            redriven
+                .faults
+                .push(format!("no dead letter that was seen is the one asked for, of event {event}"));
         }
         self.give_back(held).await;
         progress.finish_and_clear();
@@ -329,34 +347,46 @@ impl DeadLetters {
 
     /// The next dead letters that have not been seen, until there is an end.
     async fn next(&self, held: &mut Held, stop: &CancellationToken) -> Result<Next, Failure> {
-        for _look in 0..LAST_LOOKS {
+        let mut empty = 0;
+        // After HELD, those that were seen come again. A receive that brings nothing else hides them anew, so that there
+        // cannot be more such receives in a row than letters.
+        let mut again = 0;
+        while empty < LAST_LOOKS && again <= held.seen.len() {
             if stop.is_cancelled() {
                 return Ok(Next::End(End::Stopped));
             }
-            if held.receipts.len() >= MAX_HELD {
-                return Ok(Next::End(End::More));
-            }
             let received = patiently(TRIES, || self.mailbox.receive(BATCH)).await?;
-            let new = received.into_iter().filter(|letter| held.seen.insert(letter.message_id.clone()));
-            let new: Vec<_> = new.collect();
-            if !new.is_empty() {
+            if received.is_empty() {
+                empty += 1;
+                continue;
+            }
+            let new = held.meet(received);
+            if new.is_empty() {
+                (empty, again) = (0, again + 1);
+            } else if held.receipts.len() < MAX_HELD {
                 return Ok(Next::Letters(new));
+            } else {
+                held.keep(new);
+                return Ok(Next::End(End::More));
             }
         }
         Ok(Next::End(End::AllSeen))
     }
 
-    /// None is to be seen: whether some are hidden.
-    async fn hidden(&self) -> End {
-        match self.count("ApproximateNumberOfMessagesNotVisible").await {
-            Some(count) if count > 0 => End::Hidden(count),
-            _ => End::AllSeen,
+    /// All that could be seen were: whether others are hidden, by somebody who looks at them or did and was killed.
+    async fn hidden(&self, held: &Held) -> End {
+        let count = self.count("ApproximateNumberOfMessagesNotVisible").await.unwrap_or_default();
+        match count.saturating_sub(held.receipts.len() as u64) {
+            0 => End::AllSeen,
+            hidden if held.seen.is_empty() => End::AllHidden(hidden),
+            hidden => End::SomeHidden(hidden),
         }
     }
 
     /// Makes visible again what was only looked at. At the first failure it is left to come back by itself.
     async fn give_back(&self, held: Held) {
-        for batch in held.receipts.chunks(BATCH) {
+        let receipts: Vec<_> = held.receipts.into_values().collect();
+        for batch in receipts.chunks(BATCH) {
             let entries: Vec<_> = batch.iter().map(|receipt| (receipt.clone(), Duration::ZERO)).collect();
             let answers = self.mailbox.hide(&entries).await;
             if answers.iter().any(|answer| matches!(answer, Err(SettleError::Failed(_)))) {
@@ -375,13 +405,27 @@ enum Next {
 /// What has been looked at.
 #[derive(Debug, Default)]
 struct Held {
+    /// All that were, by message id.
     seen: HashSet<String>,
-    receipts: Vec<ReceiptHandle>,
+    /// Those that are hidden by us, by message id.
+    receipts: HashMap<String, ReceiptHandle>,
 }
 
 impl Held {
+    /// Those of a receive that were not seen before. Of the others this receive's handle is the one that counts.
+    fn meet(&mut self, received: Vec<Delivery>) -> Vec<Delivery> {
+        let (new, known): (Vec<_>, Vec<_>) =
+            received.into_iter().partition(|letter| self.seen.insert(letter.message_id.clone()));
+        for letter in known {
+            if let Some(receipt) = self.receipts.get_mut(&letter.message_id) {
+                *receipt = letter.receipt;
+            }
+        }
+        new
+    }
+
     fn keep(&mut self, letters: impl IntoIterator<Item = Delivery>) {
-        self.receipts.extend(letters.into_iter().map(|letter| letter.receipt));
+        self.receipts.extend(letters.into_iter().map(|letter| (letter.message_id, letter.receipt)));
     }
 }
 

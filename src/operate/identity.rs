@@ -6,7 +6,7 @@ use std::time::Duration;
 use aws_config::SdkConfig;
 use aws_config::retry::RetryConfig;
 use aws_sdk_sts::config::ProvideCredentials;
-use aws_sdk_sts::error::SdkError;
+use aws_sdk_sts::error::ProvideErrorMetadata;
 use aws_smithy_runtime_api::box_error::BoxError;
 use aws_smithy_runtime_api::client::interceptors::context::BeforeDeserializationInterceptorContextRef;
 use aws_smithy_runtime_api::client::interceptors::{Intercept, dyn_dispatch_hint};
@@ -19,6 +19,21 @@ use time::OffsetDateTime;
 use crate::aws;
 use crate::clock;
 use crate::consumer::Failure;
+
+/// What AWS says of credentials that it does not take.
+/// <https://docs.aws.amazon.com/STS/latest/APIReference/CommonErrors.html>
+const REFUSED: [&str; 10] = [
+    "AccessDenied",
+    "AccessDeniedException",
+    "ExpiredToken",
+    "ExpiredTokenException",
+    "IncompleteSignature",
+    "InvalidClientTokenId",
+    "MissingAuthenticationToken",
+    "RequestExpired",
+    "SignatureDoesNotMatch",
+    "UnrecognizedClientException",
+];
 
 /// Who asks.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -44,7 +59,12 @@ pub(super) struct Answer {
 /// When there are no credentials to ask with.
 pub(super) async fn ask(sdk: &SdkConfig) -> Result<Answer, String> {
     if let Some(provider) = sdk.credentials_provider() {
-        provider.provide_credentials().await.map_err(|error| aws::causes(&error))?;
+        // A process that is asked for them, or a login, may never answer.
+        let provided = tokio::time::timeout(aws::ANSWER_TIMEOUT, provider.provide_credentials()).await;
+        let seconds = aws::ANSWER_TIMEOUT.as_secs();
+        let provided =
+            provided.map_err(|_elapsed| format!("whoever has them did not answer in {seconds} s"))?;
+        provided.map_err(|error| aws::causes(&error))?;
     }
     let offset = ClockOffset::default();
     let config = aws_sdk_sts::config::Builder::from(sdk)
@@ -56,8 +76,8 @@ pub(super) async fn ask(sdk: &SdkConfig) -> Result<Answer, String> {
         arn: answer.arn.unwrap_or_default(),
         account: answer.account.unwrap_or_default(),
     });
-    let who = who.map_err(|error| match error {
-        SdkError::ServiceError(_) => Failure::permanent(aws::describe(&error)),
+    let who = who.map_err(|error| match error.code() {
+        Some(code) if REFUSED.contains(&code) => Failure::permanent(aws::describe(&error)),
         _ => Failure::transient(aws::describe(&error)),
     });
     Ok(Answer { who, offset: offset.seen() })

@@ -48,7 +48,10 @@ fn senders(attributes: &Attributes) -> Finding {
         .into_iter()
         .filter(|statement| is_about_sending(statement, arn))
         .partition(|statement| statement["Effect"] == "Allow");
-    if allowing.iter().any(|statement| is_everybody(statement) && !names_whom(statement)) {
+    let open: Vec<_> =
+        allowing.iter().filter(|statement| is_everybody(statement) && !names_whom(statement)).collect();
+    let foreign: Vec<_> = open.iter().filter_map(|statement| foreign_condition(statement)).collect();
+    if foreign.len() < open.len() {
         let found = "the queue's policy lets everybody send to it";
         return Finding::failed(check, found, format!("take out the statement that does, and {allow}"));
     }
@@ -56,8 +59,22 @@ fn senders(attributes: &Attributes) -> Finding {
         let found = "the queue's policy forbids EventBridge to send to it";
         return Finding::failed(check, found, "take out the Deny, or except events.amazonaws.com from it");
     }
-    let lets_in = |statement: &&Value| takes_eventbridge(statement) && !asks_for_a_caller(statement);
-    let letting_in: Vec<_> = allowing.into_iter().filter(lets_in).collect();
+    if let Some(key) = foreign.first() {
+        let found = format!(
+            "the queue's policy lets everybody send to it on a condition that is not judged here, on {key}"
+        );
+        let todo = format!("see that only your rules fulfil it, or take out the statement, and {allow}");
+        return Finding::new(check, Status::Warning, found, todo);
+    }
+    let lets_in = |statement: &&Value| {
+        takes_eventbridge(statement) && !asks_for_a_caller(statement) && !asks_for_another_source(statement)
+    };
+    let (letting_in, others): (Vec<_>, Vec<_>) = allowing.into_iter().partition(lets_in);
+    if letting_in.is_empty() && others.into_iter().any(takes_callers) {
+        let found = "the queue's policy does not let EventBridge send by itself, only roles and users";
+        let todo = format!("if each of your rules sends by one of those roles, leave it; else {allow}");
+        return Finding::new(check, Status::Warning, found, todo);
+    }
     if letting_in.is_empty() {
         let found = "the queue's policy does not let EventBridge send to it";
         return Finding::failed(check, found, allow);
@@ -140,6 +157,36 @@ fn takes_eventbridge(statement: &Value) -> bool {
 
 fn is_eventbridge(principal: &Value) -> bool {
     texts(&principal["Service"]).any(|service| service == "events.amazonaws.com")
+}
+
+/// Whether roles or users are among those whom a statement is about: a rule may send by a role.
+/// <https://docs.aws.amazon.com/eventbridge/latest/userguide/eb-service-cross-account.html>
+fn takes_callers(statement: &Value) -> bool {
+    let names_some = texts(&statement["Principal"]["AWS"]).next().is_some();
+    names_some || (is_everybody(statement) && asks_for_a_caller(statement))
+}
+
+/// The key of a condition that is neither about callers nor about sources, and that a call must fulfil all the same.
+fn foreign_condition(statement: &Value) -> Option<String> {
+    let mut conditions = conditions(statement);
+    let foreign = conditions.find(|(operator, key, values)| {
+        let is_known = OF_CALLERS.contains(&key.as_str()) || OF_SOURCES.contains(&key.as_str());
+        // That it comes by TLS says nothing of who it is.
+        let tells = !is_known && key != "aws:securetransport" && *operator != "Null";
+        tells && !holds_without_key(operator, values)
+    });
+    foreign.map(|(_, key, _)| key)
+}
+
+/// Whether a condition holds only for calls that are made for something else than a rule of EventBridge's.
+fn asks_for_another_source(statement: &Value) -> bool {
+    let may_be_a_rule = |arn: &str| arn.split(':').nth(2).is_none_or(|service| matches(service, "events"));
+    conditions(statement).any(|(operator, key, values)| {
+        key == "aws:sourcearn"
+            && operator != "Null"
+            && !holds_without_key(operator, values)
+            && !texts(values).any(may_be_a_rule)
+    })
 }
 
 /// Whether a condition holds only for principals of IAM or in a VPC: EventBridge is neither.
@@ -244,6 +291,14 @@ mod tests {
         let sns = json!({ "Service": "sns.amazonaws.com" });
         let eventbridge = json!({ "Service": ["events.amazonaws.com"] });
         let open = |principal: Value| but(json!({ "Principal": principal, "Condition": null }));
+        let role = json!({ "AWS": "arn:aws:iam::111122223333:role/events" });
+        let topic = "arn:aws:sns:eu-west-1:111122223333:topic";
+        let for_a_topic = |principal: &str| {
+            but(json!({ "Principal": principal, "Condition": { "ArnEquals": { "aws:SourceArn": topic } } }))
+        };
+        let from_an_address = |operator: &str| {
+            but(json!({ "Principal": "*", "Condition": { operator: { "aws:SourceIp": "192.0.2.1" } } }))
+        };
         let denial = but(json!({ "Effect": "Deny", "Principal": "*", "Condition": null }));
         let deny = |changes: Value| changed(denial.clone(), changes);
         let deny_all_but = |spared: &Value| deny(json!({ "Principal": null, "NotPrincipal": spared }));
@@ -274,6 +329,16 @@ mod tests {
                 Status::Failed,
             ),
             ("everybody for one rule", json!([but(json!({ "Principal": "*" }))]), Status::Ok),
+            ("everybody for one topic", json!([for_a_topic("*")]), Status::Failed),
+            ("everybody for one topic, beside the rule", json!([good, for_a_topic("*")]), Status::Ok),
+            ("everybody from one address", json!([good, from_an_address("StringEquals")]), Status::Warning),
+            (
+                "everybody not from one address",
+                json!([good, from_an_address("NotIpAddress")]),
+                Status::Failed,
+            ),
+            ("a role", json!([but(json!({ "Principal": role, "Condition": null }))]), Status::Warning),
+            ("a role, beside the rule", json!([good, open(role.clone())]), Status::Ok),
             ("denied", json!([good, deny(json!({}))]), Status::Failed),
             ("denied by name", json!([good, deny(json!({ "Principal": eventbridge }))]), Status::Failed),
             ("denied to another", json!([good, deny(json!({ "Principal": sns }))]), Status::Ok),
@@ -302,7 +367,7 @@ mod tests {
     fn conditions_name_a_source_or_a_caller_or_nobody() {
         // What is found if everybody may send under the condition, and if EventBridge may.
         const SOURCE: [&str; 2] = ["for the rules it names"; 2];
-        const CALLER: [&str; 2] = ["does not let EventBridge send"; 2];
+        const CALLER: [&str; 2] = ["by itself, only roles and users", "does not let EventBridge send to it"];
         const NOBODY: [&str; 2] = ["lets everybody send", "for any rule of any account"];
         const ANY_CALLER: [&str; 2] = ["lets everybody send", "does not let EventBridge send"];
         let table = [

@@ -38,6 +38,8 @@ const REQUESTS: usize = 4;
 const STEPS_AHEAD: usize = 1;
 /// Events that are named because SQS does not take them.
 const MAX_UNSENT_NAMED: usize = 20;
+/// Faults that are named: beyond these, something is wrong with all of it.
+const MAX_FAULTS: usize = 1_000;
 /// Where CloudTrail puts hashes of log files, and no events.
 const DIGESTS: &str = "CloudTrail-Digest";
 /// What begins a file that is packed with gzip.
@@ -54,8 +56,10 @@ pub struct Replayed {
     pub left_out: usize,
     /// Files read.
     pub files: usize,
-    /// What could not be read or sent, one each.
+    /// What could not be read or sent: the first of it, by name.
     pub faults: Vec<String>,
+    /// Faults that are not named.
+    pub more_faults: usize,
 }
 
 impl fmt::Display for Replayed {
@@ -76,26 +80,53 @@ impl fmt::Display for Replayed {
 }
 
 impl Replayed {
+    /// A run over what `found` found.
+    fn over(faults: Vec<String>) -> Self {
+        let mut replayed = Self::default();
+        replayed.fault_each(faults);
+        replayed
+    }
+
+    fn fault_each(&mut self, faults: Vec<String>) {
+        for fault in faults {
+            self.fault(fault);
+        }
+    }
+
+    fn fault(&mut self, what: String) {
+        if self.faults.len() < MAX_FAULTS { self.faults.push(what) } else { self.more_faults += 1 }
+    }
+
     /// The events of a file that are meant; the others are counted, and what is wrong is written down.
     fn read(&mut self, file: &Path) -> Vec<Recorded> {
-        let (mut meant, mut odd) = (Vec::new(), Vec::new());
-        let (mut position, mut left_out) = (0, 0);
+        let (mut meant, mut odd) = (Vec::new(), None);
+        let (mut position, mut left_out, mut odd_count) = (0, 0, 0);
         let read = load(file).and_then(|text| {
             let take = |event: Result<Recorded, NotAnEvent>| {
                 position += 1;
                 match event {
                     Ok(event) if event.is_meant() => meant.push(event),
                     Ok(_) => left_out += 1,
-                    Err(error) => odd.push(format!("{}: record {position}: {error}", file.display())),
+                    Err(error) => {
+                        odd_count += 1;
+                        odd.get_or_insert_with(|| format!("record {position}: {error}"));
+                    }
                 }
             };
             recording::read(&text, take).map_err(|error| error.to_string())
         });
+        let file = screen::path(file);
         if let Err(error) = read {
-            self.faults.push(format!("{}: {error}", file.display()));
+            self.fault(format!("{file}: {error}"));
             return Vec::new();
         }
-        self.faults.append(&mut odd);
+        match (odd, odd_count) {
+            (Some(odd), 1) => self.fault(format!("{file}: {odd}")),
+            (Some(odd), count) => {
+                self.fault(format!("{file}: {odd}; and {} other records are no events either", count - 1));
+            }
+            (None, _) => {}
+        }
         self.left_out += left_out;
         self.files += 1;
         meant
@@ -138,24 +169,20 @@ pub async fn send(queue_url: &str, sdk: Sdk, given: &[PathBuf]) -> Replayed {
     progress.set_length(files.len() as u64);
     let (hand_over, steps) = mpsc::channel(STEPS_AHEAD);
     let reading = tokio::task::spawn_blocking(move || {
-        let mut replayed = Replayed { faults, ..Replayed::default() };
+        let mut replayed = Replayed::over(faults);
         // Nobody wants more after a failure, which is told below.
         let _ = replayed.read_all(&files, &hand_over);
         replayed
     });
     let sent = send_all(&outbox, steps, &progress).await;
-    let mut replayed = reading.await.unwrap_or_else(|_| Replayed {
-        faults: vec!["reading broke off: not every file was read".to_owned()],
-        ..Replayed::default()
-    });
+    let broke_off = || vec!["reading broke off: not every file was read".to_owned()];
+    let mut replayed = reading.await.unwrap_or_else(|_| Replayed::over(broke_off()));
     progress.finish_and_clear();
     replayed.queue_url = Some(queue_url.to_owned());
     replayed.events = sent.events;
-    let unnamed = sent.unsent - sent.faults.len();
-    replayed.faults.extend(sent.faults);
-    if unnamed > 0 {
-        replayed.faults.push(format!("and {unnamed} more"));
-    }
+    replayed.more_faults += sent.unsent - sent.faults.len();
+    replayed.fault_each(sent.faults);
+    // It says why there is no more of the rest, so it always has a place.
     replayed.faults.extend(sent.failure.map(|failure| format!("{queue_url}: {failure}")));
     replayed
 }
@@ -166,14 +193,14 @@ pub async fn send(queue_url: &str, sdk: Sdk, given: &[PathBuf]) -> Replayed {
 /// When `out` cannot be written to.
 pub fn preview(config: &ReplayConfig, given: &[PathBuf], out: &mut impl Write) -> io::Result<Replayed> {
     let (files, faults) = found(given);
-    let mut replayed = Replayed { faults, ..Replayed::default() };
+    let mut replayed = Replayed::over(faults);
     let mut seen = HashSet::new();
     for file in &files {
         let events = replayed.read(file);
         replayed.events += events.len();
         for Recorded { event, .. } in events {
             let is_new = seen.insert(event.id.clone());
-            writeln!(out, "{}: {} {}", file.display(), event.id, event.name)?;
+            writeln!(out, "{}: {} {}", screen::path(file), event.id, event.name)?;
             if is_new {
                 describe(&Preview::new(&event, config.mode, clock::now()), out)?;
             } else {
@@ -207,28 +234,34 @@ fn found(given: &[PathBuf]) -> (Vec<PathBuf>, Vec<String>) {
         if path.as_os_str() != STANDARD_INPUT && path.is_dir() {
             match inside(&path) {
                 Ok(paths) => left.extend(paths.into_iter().rev()),
-                Err(error) => faults.push(format!("{}: {error}", path.display())),
+                Err(error) => faults.push(format!("{}: {error}", screen::path(&path))),
             }
         } else if files.len() < MAX_FILES {
             files.push(path);
         } else {
-            let path = path.display();
+            let path = screen::path(&path);
             faults.push(format!("{path}: left out with all that follows: {MAX_FILES} files go before it"));
             break;
         }
+    }
+    if files.is_empty() && faults.is_empty() {
+        faults.push("there is no file in what was named".to_owned());
     }
     (files, faults)
 }
 
 /// The files and folders in a folder, sorted. Links to folders are none: they may lead round in a circle. Nor is the
-/// folder of digests, which CloudTrail puts beside that of its log files.
+/// folder of digests, which CloudTrail puts beside that of its log files. A link that leads nowhere is a file, which
+/// then cannot be read.
 fn inside(folder: &Path) -> io::Result<Vec<PathBuf>> {
     let mut paths = Vec::new();
     for entry in fs::read_dir(folder)? {
         let entry = entry?;
         let path = entry.path();
         let has_events = entry.file_name() != DIGESTS;
-        if has_events && (entry.file_type()?.is_dir() || path.is_file()) {
+        let kind = entry.file_type()?;
+        let leads_nowhere = kind.is_symlink() && !path.exists();
+        if has_events && (kind.is_dir() || path.is_file() || leads_nowhere) {
             paths.push(path);
         }
     }
@@ -306,7 +339,7 @@ async fn send_all(outbox: &Outbox, mut steps: Receiver<Step>, progress: &Progres
             Some(answer) = in_flight.next() => sent.add(answer),
             else => return sent,
         }
-        progress.set_message(format!("{} sent, {}", sent.events, file.display()));
+        progress.set_message(format!("{} sent, {}", sent.events, screen::path(&file)));
     }
 }
 

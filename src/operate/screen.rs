@@ -1,16 +1,23 @@
 //! What people see on a terminal: tables, progress, questions. Progress goes to standard error, and nowhere
 //! unless that is a terminal.
 
+use std::fmt::Write as _;
 use std::io::{BufRead, IsTerminal, Write};
+use std::path::Path;
 use std::time::Duration;
 
 use comfy_table::presets::NOTHING;
 use comfy_table::{ContentArrangement, Table};
 use console::Term;
 use indicatif::{ProgressBar, ProgressStyle};
+use serde::Serialize;
+
+use crate::respond::message::{harmless, is_hidden};
 
 /// The width of a table that is not on a terminal: a wide window's.
 const PAPER_WIDTH: u16 = 140;
+/// The longest path shown, in characters.
+const MAX_PATH_CHARS: usize = 300;
 
 /// A table as wide as the terminal, its cells broken where they must be.
 pub(super) fn table(columns: &[&str]) -> Table {
@@ -19,6 +26,32 @@ pub(super) fn table(columns: &[&str]) -> Table {
     table.load_style(NOTHING).set_content_arrangement(ContentArrangement::Dynamic).set_width(width);
     table.set_header(columns.iter().copied());
     table
+}
+
+/// JSON for machines, which may end up on a terminal: what is hidden there is escaped.
+///
+/// # Errors
+/// When the value is none that JSON has.
+pub fn json(value: &impl Serialize) -> serde_json::Result<String> {
+    let mut json = String::new();
+    for char in serde_json::to_string_pretty(value)?.chars() {
+        // A line's end is the layout's own: inside of a string it is escaped already.
+        if char != '\n' && is_hidden(char) {
+            let mut units = [0; 2];
+            for unit in char.encode_utf16(&mut units) {
+                // Writing to a string cannot fail.
+                let _ = write!(json, "\\u{unit:04x}");
+            }
+        } else {
+            json.push(char);
+        }
+    }
+    Ok(json)
+}
+
+/// A file's name, which somebody else may have chosen.
+pub(super) fn path(path: &Path) -> String {
+    harmless(&path.to_string_lossy(), MAX_PATH_CHARS)
 }
 
 /// Between two looks of a spinner.

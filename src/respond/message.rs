@@ -318,15 +318,16 @@ pub fn harmless(value: &str, max: usize) -> String {
             harmless.push('…');
             break;
         }
-        let hidden = char.is_control() || is_invisible(char);
-        harmless.push(if hidden { '\u{fffd}' } else { char });
+        harmless.push(if is_hidden(char) { '\u{fffd}' } else { char });
     }
     harmless
 }
 
-/// Marks that change the direction of text, or hide in it.
-fn is_invisible(char: char) -> bool {
-    matches!(char,
+/// Control marks, and marks that change the direction of text or hide in it.
+#[must_use]
+pub fn is_hidden(char: char) -> bool {
+    char.is_control()
+        || matches!(char,
         '\u{00ad}' | '\u{061c}' | '\u{180e}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}'
         | '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e007f}')
 }

@@ -11,7 +11,7 @@ use crate::state::{Restoration, Restored};
 #[derive(Debug, Clone, PartialEq)]
 pub struct Preview {
     /// In words.
-    pub decision: &'static str,
+    pub decision: String,
     /// Nothing would be told without one.
     pub message: Option<Message>,
 }
@@ -22,28 +22,28 @@ impl Preview {
     pub fn new(event: &Event, mode: Mode, now: OffsetDateTime) -> Self {
         let ended = |outcome| Restored::new(outcome, now);
         let told = |report: Report| Some(Message::new(event, report, false));
-        match (mode, event.kind) {
-            (_, Kind::Other) => Self { decision: "ignore", message: None },
-            (Mode::DryRun, _) => {
-                Self { decision: "only log, since TRAILKEEPER_MODE is dry-run", message: None }
-            }
+        let (decision, message) = match (mode, event.kind) {
+            (_, Kind::Other) => (would(event.kind).to_owned(), None),
+            (Mode::DryRun, _) => ("only log, since TRAILKEEPER_MODE is dry-run".to_owned(), None),
             (Mode::Notify, Kind::Stopped) => {
-                Self { decision: "tell, since TRAILKEEPER_MODE is notify", message: told(Report::Untouched) }
+                ("tell, since TRAILKEEPER_MODE is notify".to_owned(), told(Report::Untouched))
             }
             (Mode::Restore, Kind::Stopped) => match event.target() {
-                Ok(_) => Self {
-                    decision: would(event.kind),
-                    message: told(Report::Ended(&ended(Restoration::Restarted))),
-                },
-                Err(why) => Self {
-                    decision: "tell that it cannot be restarted",
-                    message: told(Report::Ended(&ended(untargeted(why)))),
-                },
+                Ok(trail) => {
+                    let account = trail.account();
+                    let decision =
+                        format!("restart {trail} and tell, if {account} is the worker's own account");
+                    (decision, told(Report::Ended(&ended(Restoration::Restarted))))
+                }
+                Err(why) => {
+                    let decision =
+                        "tell that it cannot be restarted, and keep it as a dead letter".to_owned();
+                    (decision, told(Report::Ended(&ended(untargeted(why)))))
+                }
             },
-            (_, Kind::Weakened | Kind::Attempted) => {
-                Self { decision: would(event.kind), message: told(Report::Seen) }
-            }
-        }
+            (_, Kind::Weakened | Kind::Attempted) => (would(event.kind).to_owned(), told(Report::Seen)),
+        };
+        Self { decision, message }
     }
 }
 

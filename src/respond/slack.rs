@@ -105,6 +105,10 @@ impl Slack {
         if busy || answer.word.as_deref().is_some_and(|word| ALIVE.contains(&word)) {
             return Ok(());
         }
+        if answer.status.is_success() {
+            let told = "what answers there takes anything: no webhook of Slack's does; check its address";
+            return Err(PostError::Refused(told.to_owned()));
+        }
         self.meaning(answer)
     }
 
@@ -135,7 +139,8 @@ impl Slack {
             return Ok(());
         }
         if status == StatusCode::TOO_MANY_REQUESTS {
-            let after = retry_after.unwrap_or(DEFAULT_RETRY_AFTER).min(MAX_WAIT);
+            // Not at once, whatever it says: each return is a receive, and SQS counts those.
+            let after = retry_after.unwrap_or(DEFAULT_RETRY_AFTER).clamp(TURN, MAX_WAIT);
             return Err(PostError::NotOurTurn { after: self.turns().quiet(after) });
         }
         let word = word.map(|word| format!(" ({word})")).unwrap_or_default();
@@ -201,11 +206,12 @@ impl Turns {
 /// Why a request failed, without the URL, which is the secret.
 fn reason(error: reqwest::Error) -> String {
     let error = error.without_url();
-    if error.is_timeout() {
-        return format!("no answer in {} s", POST_TIMEOUT.as_secs());
-    }
+    // One that takes too long to be made is both.
     if error.is_connect() {
         return "no connection".to_owned();
+    }
+    if error.is_timeout() {
+        return format!("no answer in {} s", POST_TIMEOUT.as_secs());
     }
     error.to_string()
 }

@@ -46,6 +46,15 @@ pub enum Meaning {
     Impossible,
 }
 
+/// What became of a start that was asked for where it cannot happen, by somebody who has the right to it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Asked {
+    /// It did not happen.
+    Refused,
+    /// It may have happened, though it should not.
+    Accepted,
+}
+
 /// An error of CloudTrail, understood.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{detail}")]
@@ -122,11 +131,10 @@ impl Trails {
     /// Whether the trail might be started, found out without starting it: `StartLogging` is asked for in `elsewhere`,
     /// a region that is not the trail's home. CloudTrail refuses that with `InvalidHomeRegionException`; that it looks
     /// at the right before is what AWS's services do, and is not documented for this one.
-    ///
-    pub async fn may_start(&self, trail: &TrailArn, elsewhere: &Region) -> Result<(), Refusal> {
+    pub async fn may_start(&self, trail: &TrailArn, elsewhere: &Region) -> Result<Asked, Refusal> {
         match self.start(trail, elsewhere).await {
-            Err(Refusal { meaning: Meaning::Elsewhere | Meaning::Gone, .. }) => Ok(()),
-            answer => answer,
+            Err(Refusal { meaning: Meaning::Elsewhere | Meaning::Gone, .. }) => Ok(Asked::Refused),
+            answer => answer.map(|()| Asked::Accepted),
         }
     }
 

@@ -137,12 +137,12 @@ impl<'a, S: Store, N: Notifier> Work<'a, S, N> {
 
     /// Restarts the trail; the inner error is a failure for now, with people told if it takes long.
     async fn restore(&mut self, trails: &Restorer) -> Result<Result<Restored, Finished>, StoreError> {
-        let target = match self.event.target() {
-            Ok(target) => target,
+        let trail = match self.event.target() {
+            Ok(trail) => trail,
             Err(why) => return Ok(Ok(Restored::new(untargeted(why), clock::now()))),
         };
         let claim = self.claim.clone();
-        let mut restoring = std::pin::pin!(trails.restore(target.arn(), &claim, self.lease));
+        let mut restoring = std::pin::pin!(trails.restore(&trail, &claim, self.lease));
         let result = match tokio::time::timeout(PATIENCE, &mut restoring).await {
             Ok(result) => result,
             Err(_elapsed) => {

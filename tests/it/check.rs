@@ -4,6 +4,8 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use aws_config::credential_process::CredentialProcessProvider;
+use aws_sdk_sqs::config::SharedCredentialsProvider;
 use serde_json::{Value, json};
 use trailkeeper::args::RunArgs;
 use trailkeeper::operate::check;
@@ -132,7 +134,19 @@ async fn queues_that_are_missing_or_may_not_be_read_are_told_apart() {
 
     aws.break_down("GetQueueAttributes", Fault::Refuse(403, "AccessDeniedException"));
     let found = findings(&aws, &slack, |_| {}).await;
+    let (checked, _, text) = only_fault(&found);
+    assert_eq!(checked, Check::Queue);
+    assert!(text.contains("allow sqs:GetQueueAttributes"), "{text}");
+    // What is named is looked at all the same.
+    aws.heal();
+    let poison = aws.queue_url("poison");
+    let found = findings(&aws, &slack, |args| {
+        args.queue.queue_url = Some(missing.clone());
+        args.dlq.dlq_url = Some(poison);
+    })
+    .await;
     assert_eq!(only_fault(&found).0, Check::Queue);
+    assert!(found.iter().any(|finding| finding.check == Check::DeadLetters), "{found:#?}");
 }
 
 #[tokio::test]
@@ -191,6 +205,23 @@ async fn what_may_not_be_seen_is_unknown_and_no_failure() {
     let found = findings(&aws, &slack, |_| {}).await;
     assert_eq!(only_fault(&found), (Check::StateTableTtl, Status::Unknown, "DescribeTimeToLive is denied"));
     assert!(check::all_well(&found));
+
+    let (aws, slack) = proper().await;
+    aws.watch(Arc::new(Unread));
+    let found = findings(&aws, &slack, |_| {}).await;
+    let (checked, status, text) = only_fault(&found);
+    assert_eq!((checked, status), (Check::DeadLetters, Status::Unknown), "{text}");
+}
+
+struct Unread;
+
+impl Watch for Unread {
+    fn fault(&self, call: &Call) -> Option<Fault> {
+        let is_about_poison = call.body["QueueUrl"].as_str().is_some_and(|url| url.ends_with("poison"));
+        is_about_poison.then_some(Fault::Refuse(403, "AccessDeniedException"))
+    }
+
+    fn carried_out(&self, _call: &Call, _status: u16) {}
 }
 
 #[tokio::test]
@@ -225,6 +256,17 @@ async fn what_is_wrong_with_trails_is_told_without_starting_any() {
     aws.fault("DescribeTrails", 1, Fault::Answer(json!({ "trailList": [] })));
     let found = findings(&aws, &slack, |_| {}).await;
     assert_eq!(only_fault(&found), (Check::Trails, Status::Failed, "no trail is seen in eu-west-1"));
+}
+
+/// No CloudTrail of AWS's does that; an address that is not of the region's does.
+#[tokio::test]
+async fn a_start_that_is_accepted_where_it_cannot_be_is_told() {
+    let (aws, slack) = proper().await;
+    aws.fault("StartLogging", 1, Fault::Answer(json!({})));
+    let found = findings(&aws, &slack, |_| {}).await;
+    let (checked, status, text) = only_fault(&found);
+    assert_eq!((checked, status), (Check::TrailStartRight, Status::Warning));
+    assert!(text.contains("was accepted in us-east-1"), "{text}");
 }
 
 /// A control policy that locks regions denies everything there, and nothing at home.
@@ -309,6 +351,8 @@ async fn a_webhook_that_slack_refuses_is_told_and_not_shown() {
         (403, "action_prohibited"),
         (410, "channel_is_archived"),
         (400, "invalid_token"),
+        // Not Slack's: a page to log in, a relay.
+        (200, "takes anything"),
     ] {
         let (aws, slack) = proper().await;
         slack.otherwise(ResponseTemplate::new(status).set_body_string(word)).await;
@@ -335,6 +379,25 @@ async fn credentials_and_a_clock_that_aws_does_not_take_are_told() {
     let (checked, status, text) = only_fault(&found);
     assert_eq!((checked, status), (Check::Credentials, Status::Failed));
     assert!(text.contains("ExpiredToken"), "{text}");
+    // A worker starts without this answer.
+    aws.heal();
+    aws.break_down("GetCallerIdentity", Fault::Refuse(503, "ServiceUnavailable"));
+    let found = findings(&aws, &slack, |_| {}).await;
+    let (checked, status, _) = only_fault(&found);
+    assert_eq!((checked, status), (Check::Credentials, Status::Unknown));
+}
+
+/// A process that is asked for them may wait for somebody.
+#[tokio::test]
+async fn credentials_that_do_not_come_are_not_waited_for() {
+    let (aws, slack) = proper().await;
+    let silent = SharedCredentialsProvider::new(CredentialProcessProvider::new("sleep 30".to_owned()));
+    let silent = aws.sdk_config().into_builder().credentials_provider(silent);
+    let config = worker::config(worker::args(&aws, &slack)).expect("a configuration that holds");
+    tokio::time::pause();
+    let found = check::run(&config, silent.build()).await;
+    assert_eq!((found[0].check, found[0].status), (Check::Credentials, Status::Failed));
+    assert!(found[0].found.contains("did not answer in 10 s"), "{:?}", found[0]);
 }
 
 #[tokio::test(flavor = "multi_thread")]

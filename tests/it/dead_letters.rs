@@ -138,6 +138,44 @@ async fn a_redrive_puts_back_what_is_wanted_with_its_label_and_leaves_the_rest()
     let done = dlq(&aws, &slack, &["redrive", "--event", "e-4"]).await;
     assert_eq!(done.stdout, "put 1 dead letters back; left 2 others\n");
     assert_eq!(events(&aws, "poison").await, ["e-3", "malformed"]);
+    // Who asks for one and does not get it, is told.
+    let typo = dlq(&aws, &slack, &["redrive", "--event", "e-33"]).await;
+    assert_eq!((typo.status, typo.stdout.as_str()), (Some(1), "put 0 dead letters back; left 2 others\n"));
+    assert!(typo.stderr.contains("of event e-33"), "{}", typo.stderr);
+}
+
+/// What was looked at comes again after some minutes; that is no sign that all was seen.
+#[tokio::test]
+async fn those_that_come_again_hide_none_behind_them() {
+    let (aws, slack) = graveyard().await;
+    let again = |receipt: &str| {
+        let reason = json!({ "DataType": "String", "StringValue": "malformed" });
+        Fault::Answer(json!({ "Messages": [{
+            "MessageId": "m-1", "ReceiptHandle": receipt, "Body": "{}",
+            "MessageAttributes": { "trailkeeper.reason": reason },
+        }] }))
+    };
+    for receipt in ["r-1", "r-2"] {
+        aws.fault("ReceiveMessage", 1, again(receipt));
+    }
+    let done = dlq(&aws, &slack, &["redrive", "--reason", "restore-refused"]).await;
+    assert_eq!(done.stdout, "put 2 dead letters back; left 4 others\n");
+    let given_back: String =
+        aws.calls("ChangeMessageVisibilityBatch").iter().map(|call| call.body.to_string()).collect();
+    assert!(given_back.contains("r-2") && !given_back.contains("r-1"), "{given_back}");
+}
+
+/// One queue has several names; poison would go round in it for ever.
+#[tokio::test]
+async fn a_dead_letter_queue_that_is_the_queue_itself_is_refused() {
+    let (aws, slack) = graveyard().await;
+    for same in [aws.queue_url("events"), format!("{}/", aws.queue_url("events"))] {
+        let mut command = configured(&aws, &slack, &["dlq", "redrive", "--yes"]);
+        command.env("TRAILKEEPER_DLQ_URL", &same);
+        let refused = ended(command).await;
+        assert_eq!(refused.status, Some(2), "{same}");
+        assert!(refused.stderr.contains("is the queue itself"), "{}", refused.stderr);
+    }
 }
 
 #[tokio::test]
@@ -210,6 +248,21 @@ async fn what_comes_back_while_it_runs_is_left() {
     assert_eq!(aws.messages("poison").await.len(), 1);
 }
 
+/// One that is too long to carry a label says nothing of which message it was.
+#[tokio::test]
+async fn one_without_a_label_does_not_go_round_either() {
+    let (aws, slack) = (Aws::start().await, Slack::start().await);
+    bury(&aws, "x".repeat(1_048_576), &[]).await;
+    let worker = Worker::start_with(&aws, args(&aws, &slack));
+    // The first, which is put back, is followed by those that the worker refuses: each looks until one came back.
+    aws.fault("DeleteMessageBatch", 1, Fault::Late(Duration::from_secs(1)));
+    let done = dlq(&aws, &slack, &["redrive", "--yes"]).await;
+    assert_eq!(done.status, Some(0), "{}", done.stderr);
+    assert_eq!(done.stdout, "put 1 dead letters back; 1 came dead meanwhile, and were left: see dlq list\n");
+    assert_eq!(aws.calls("SendMessageBatch").len(), 1);
+    worker.stop().await;
+}
+
 /// No list is a part of the whole without saying so.
 #[tokio::test]
 async fn more_than_can_be_held_are_told() {
@@ -243,11 +296,31 @@ async fn dead_letters_that_are_hidden_are_not_none() {
         "RedrivePolicy": json!({ "deadLetterTargetArn": format!("arn:aws:sqs:{REGION}:{ACCOUNT}:poison"), "maxReceiveCount": 20 }).to_string(),
         "ApproximateNumberOfMessagesNotVisible": "5",
     } })));
-    for args in [&["list"][..], &["redrive", "--yes"]] {
+    for (args, told) in [(&["list"][..], ""), (&["redrive", "--yes"], "put 0 dead letters back\n")] {
         let done = dlq(&aws, &slack, args).await;
-        assert_eq!(done.status, Some(1));
+        assert_eq!((done.status, done.stdout.as_str()), (Some(1), told));
         assert!(done.stderr.contains("about 5 dead letters are hidden"), "{}", done.stderr);
     }
+    // Those that are seen beside them, and hidden by that, are not among them.
+    for event in ["e-8", "e-9"] {
+        bury(&aws, stop(event, "audit"), &[]).await;
+    }
+    let listed = dlq(&aws, &slack, &["list"]).await;
+    assert_eq!((listed.status, listed.stdout.contains("e-8")), (Some(0), true), "{}", listed.stdout);
+    assert!(listed.stderr.contains("about 3 dead letters are hidden"), "{}", listed.stderr);
+}
+
+/// JSON is for machines, and is looked at on terminals.
+#[tokio::test]
+async fn no_json_steers_a_terminal() {
+    let (aws, slack) = (Aws::start().await, Slack::start().await);
+    let name = "a\u{9b}2J\u{202e}\u{7f}\u{e0001}z";
+    bury(&aws, stop("e-1", name), &[]).await;
+    let listed = dlq(&aws, &slack, &["list", "--json"]).await;
+    let plain = |char: char| char == '\n' || (' '..='~').contains(&char);
+    assert!(listed.stdout.chars().all(plain), "{}", listed.stdout);
+    let letters: Value = serde_json::from_str(&listed.stdout).expect("JSON");
+    assert_eq!(letters[0]["resource"], name);
 }
 
 /// A message that was put back, and then moved by SQS: the reason on it is of the round before.

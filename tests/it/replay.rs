@@ -239,6 +239,59 @@ async fn what_cannot_be_read_is_named_and_the_rest_is_sent() {
     assert_eq!(ids, ["\"e-1\"", "\"e-2\"", "\"e-4\""], "nothing of a file that broke off");
 }
 
+/// Whoever can write a log file can write a million records that are none into it.
+#[tokio::test]
+async fn a_file_full_of_faults_is_one_fault() {
+    let here = folder("odd");
+    let odd = format!("{{\"Records\":[{}1]}}", "1,".repeat(100_000));
+    let done = ended(trailkeeper(&["replay", "--dry-run", &file(&here, "odd.json", gzip(&odd))])).await;
+    assert_eq!(done.status, Some(1));
+    assert!(done.stderr.contains("record 1: it is neither"), "{}", done.stderr);
+    assert!(done.stderr.ends_with("; and 100000 other records are no events either\n"), "{}", done.stderr);
+}
+
+/// Names of files are chosen by whoever can write to the bucket.
+#[tokio::test]
+async fn no_name_of_a_file_steers_a_terminal() {
+    let here = folder("names");
+    file(&here, "a\u{1b}[2J\nb.json", stop("e-1", "audit").to_string());
+    file(&here, "c\u{9b}2J.json", "");
+    let done = ended(trailkeeper(&["replay", "--dry-run", here.to_str().expect("UTF-8")])).await;
+    for text in [&done.stdout, &done.stderr] {
+        assert!(!text.chars().any(|char| char.is_control() && char != '\n'), "{text:?}");
+    }
+    assert!(done.stdout.contains("a\u{fffd}[2J\u{fffd}b.json: e-1"), "{}", done.stdout);
+    assert!(done.stderr.contains("c\u{fffd}2J.json: it is empty"), "{}", done.stderr);
+}
+
+/// Nothing read is not nothing to do.
+#[tokio::test]
+async fn a_folder_without_files_and_a_link_that_leads_nowhere_are_told() {
+    let here = folder("nothing");
+    let name = here.to_str().expect("UTF-8");
+    let empty = ended(trailkeeper(&["replay", "--dry-run", name])).await;
+    assert_eq!(empty.status, Some(1));
+    assert!(empty.stderr.contains("there is no file in what was named"), "{}", empty.stderr);
+    std::os::unix::fs::symlink("gone", here.join("link.json")).expect("linked");
+    let dangling = ended(trailkeeper(&["replay", "--dry-run", name])).await;
+    assert_eq!(dangling.status, Some(1));
+    assert!(dangling.stderr.contains("link.json: No such file"), "{}", dangling.stderr);
+}
+
+/// `2>&1 | head -1` closes both.
+#[tokio::test]
+async fn whoever_stops_reading_crashes_nothing() {
+    let here = folder("unread");
+    file(&here, "empty.json", "");
+    let mut command = trailkeeper(&["replay", "--dry-run", here.to_str().expect("UTF-8")]);
+    let mut child = command.spawn().expect("it starts");
+    drop((child.stdout.take(), child.stderr.take()));
+    assert_eq!(child.wait().await.expect("an end").code(), Some(1));
+    let mut child = trailkeeper(&["run"]).spawn().expect("it starts");
+    drop((child.stdout.take(), child.stderr.take()));
+    assert_eq!(child.wait().await.expect("an end").code(), Some(2));
+}
+
 #[tokio::test]
 async fn a_queue_that_is_not_there_is_told() {
     let (aws, slack) = (Aws::start().await, Slack::start().await);

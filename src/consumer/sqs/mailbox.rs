@@ -48,7 +48,7 @@ impl Mailbox {
             .await;
         let received_at = Instant::now();
         telemetry::sqs_request(SqsOperation::Receive, result_of(&answer));
-        let answer = answer.map_err(|error| failure(&error, "receiving from the queue"))?;
+        let answer = answer.map_err(|error| failure(&error, "receiving from the queue", "ReceiveMessage"))?;
         Ok(answer
             .messages
             .unwrap_or_default()
@@ -153,7 +153,11 @@ where
     let error = if stale && count == 1 {
         SettleError::Gone
     } else {
-        failure(error, "settling a batch of messages").into()
+        let action = match operation {
+            SqsOperation::Delete => "DeleteMessage",
+            _ => "ChangeMessageVisibility",
+        };
+        failure(error, "settling a batch of messages", action).into()
     };
     vec![Err(error); count]
 }

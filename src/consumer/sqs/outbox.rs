@@ -63,7 +63,7 @@ impl Outbox {
         let request = self.client.send_message().queue_url(&self.url);
         let answer = request.message_body(letter.body).set_message_attributes(attributes).send().await;
         telemetry::sqs_request(SqsOperation::DeadLetter, result_of(&answer));
-        answer.map(drop).map_err(|error| failure(&error, "copying to the dead-letter queue"))
+        answer.map(drop).map_err(|error| failure(&error, "copying to the dead-letter queue", "SendMessage"))
     }
 
     /// Sends a batch of [`batches`], and what SQS does not take for now again. One result for each, in order: the id
@@ -112,7 +112,7 @@ impl Outbox {
         });
         let request = self.client.send_message_batch().queue_url(&self.url);
         let answer = request.set_entries(Some(entries.collect())).send().await;
-        let answer = answer.map_err(|error| failure(&error, "sending to the queue"))?;
+        let answer = answer.map_err(|error| failure(&error, "sending to the queue", "SendMessage"))?;
         let mut results: Vec<_> = letters.iter().map(|_| Err(Unsent::unanswered())).collect();
         let place = |id: &str| id.parse::<usize>().ok().filter(|position| *position < letters.len());
         for sent in answer.successful() {
