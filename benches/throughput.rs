@@ -189,7 +189,7 @@ impl Queue for Counting {
         self.sqs.hide(entries).await
     }
 
-    async fn copy_to_dead_letters(&self, letter: &DeadLetter) -> Result<(), Failure> {
+    async fn copy_to_dead_letters(&self, letter: &DeadLetter<'_>) -> Result<(), Failure> {
         self.sqs.copy_to_dead_letters(letter).await
     }
 }

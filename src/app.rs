@@ -87,7 +87,7 @@ async fn work<S: Store>(
     });
     let protecting =
         config.ecs_agent.clone().map(|agent| tokio::spawn(protection::keep(agent, Arc::clone(&health))));
-    tracing::info!(version = env!("CARGO_PKG_VERSION"), mode = ?config.respond.mode, "started");
+    tracing::info!(version = env!("TRAILKEEPER_VERSION"), mode = ?config.respond.mode, "started");
     let drained = consumer::run(Arc::new(queue), Arc::new(responder), config.pool, health, shutdown).await;
     tracing::info!(given_back = drained.given_back(), "drained");
     upkeep.abort();
@@ -101,7 +101,7 @@ async fn work<S: Store>(
 
 /// A name that no other worker has, and this one has only until it ends.
 fn worker_name() -> String {
-    format!("{:016x}{:016x}", fastrand::u64(..), fastrand::u64(..))
+    format!("{:032x}", fastrand::u128(..))
 }
 
 /// A table that is wrong is better found out now. One that does not answer is no reason not to start: events

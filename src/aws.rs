@@ -4,7 +4,7 @@ use std::error::Error;
 use std::time::Duration;
 
 use aws_config::timeout::{TimeoutConfig, TimeoutConfigBuilder};
-use aws_config::{AppName, SdkConfig};
+use aws_config::{AppName, Region, SdkConfig};
 use aws_sdk_sqs::error::{ProvideErrorMetadata, SdkError};
 use aws_smithy_http_client::tls::{Provider, rustls_provider::CryptoMode};
 use aws_smithy_runtime_api::box_error::BoxError;
@@ -123,7 +123,8 @@ impl Intercept for Traced {
         if let Some(CallSpan(span)) = call.load::<CallSpan>()
             && let Ok(url) = Url::parse(context.request().uri())
         {
-            spans::addressed(span, url.host_str().unwrap_or_default(), url.port_or_known_default());
+            let region = call.load::<Region>().map(AsRef::as_ref);
+            spans::addressed(span, url.host_str().unwrap_or_default(), url.port_or_known_default(), region);
         }
         Ok(())
     }

@@ -131,7 +131,8 @@ enum Failed {
 
 impl<E: Display> From<E> for Failed {
     fn from(error: E) -> Self {
-        Self::Running(error.to_string())
+        // With the causes, where there are some.
+        Self::Running(format!("{error:#}"))
     }
 }
 

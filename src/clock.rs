@@ -1,4 +1,4 @@
-//! Wall time that follows tokio's clock, so that a test which pauses the one has paused the other.
+//! Wall time, which a test that pauses tokio's clock can have paused too.
 
 use std::sync::OnceLock;
 use std::time::Duration;
@@ -6,13 +6,24 @@ use std::time::Duration;
 use time::OffsetDateTime;
 use tokio::time::Instant;
 
-/// Now, UTC: the wall time at first use, moved on by tokio's clock.
+/// Where wall time follows tokio's clock: from which moment of each.
+static FOLLOWED: OnceLock<(Instant, OffsetDateTime)> = OnceLock::new();
+
+/// Now, UTC. The system's own clock: one that is set right, or a machine that was suspended, must not leave us behind,
+/// since other workers compare our leases with their clocks.
 #[must_use]
+#[expect(clippy::disallowed_methods, reason = "the one place where wall time is read")]
 pub fn now() -> OffsetDateTime {
-    static ANCHOR: OnceLock<(std::time::Instant, OffsetDateTime)> = OnceLock::new();
-    #[expect(clippy::disallowed_methods, reason = "the one place where the two clocks are tied together")]
-    let (instant, wall) = *ANCHOR.get_or_init(|| (std::time::Instant::now(), OffsetDateTime::now_utc()));
-    wall + Instant::now().into_std().saturating_duration_since(instant)
+    match FOLLOWED.get() {
+        Some((instant, wall)) => *wall + (Instant::now() - *instant),
+        None => OffsetDateTime::now_utc(),
+    }
+}
+
+/// For tests with a paused clock: from now on, and for the whole process, wall time is moved on by tokio's clock.
+#[expect(clippy::disallowed_methods, reason = "the one place where the two clocks are tied together")]
+pub fn follow_tokio() {
+    FOLLOWED.get_or_init(|| (std::time::Instant::now().into(), OffsetDateTime::now_utc()));
 }
 
 /// How long ago `moment` was; zero if it lies in the future.

@@ -172,6 +172,12 @@ impl Config {
             &[("off", false), ("on", true)],
         );
         let ecs_agent = protected.then(|| present(environment("ECS_AGENT_URI"))).flatten();
+        if tells && protected && ecs_agent.is_none() {
+            faults.add(
+                "TRAILKEEPER_TASK_PROTECTION is on, and ECS_AGENT_URI is not set: only ECS sets it"
+                    .to_owned(),
+            );
+        }
         faults.not_yet(environment);
         match (faults.0.is_empty(), url) {
             (true, Some(url)) => Ok(Self {
@@ -215,10 +221,6 @@ struct Faults(Vec<Fault>);
 impl Faults {
     fn add(&mut self, what: String) {
         self.0.push(Fault(what));
-    }
-
-    fn names(&self, variable: &str) -> bool {
-        self.0.iter().any(|fault| fault.0.starts_with(variable))
     }
 
     fn number(&mut self, name: &str, text: Option<String>, range: RangeInclusive<u64>, default: u64) -> u64 {
@@ -285,15 +287,15 @@ impl Faults {
     }
 
     fn queue(&mut self, args: QueueArgs) -> Option<String> {
-        let url = self.url("TRAILKEEPER_QUEUE_URL", args.queue_url);
-        if url.is_none() && !self.names("TRAILKEEPER_QUEUE_URL") {
+        let Some(text) = present(args.queue_url) else {
             self.add("TRAILKEEPER_QUEUE_URL is required: the URL of the queue to consume".to_owned());
-        }
-        url
+            return None;
+        };
+        self.url("TRAILKEEPER_QUEUE_URL", text)
     }
 
     fn dead_letters(&mut self, args: DlqArgs, queue: Option<&str>) -> Option<String> {
-        let url = self.url("TRAILKEEPER_DLQ_URL", args.dlq_url);
+        let url = present(args.dlq_url).and_then(|text| self.url("TRAILKEEPER_DLQ_URL", text));
         if let (Some(url), Some(queue)) = (&url, queue)
             && is_same_queue(url, queue)
         {
@@ -302,8 +304,7 @@ impl Faults {
         url
     }
 
-    fn url(&mut self, name: &str, text: Option<String>) -> Option<String> {
-        let text = present(text)?;
+    fn url(&mut self, name: &str, text: String) -> Option<String> {
         if is_web_address(&text) {
             return Some(text);
         }
@@ -369,6 +370,9 @@ impl Faults {
             None => "is not a URL like http://localhost:4318",
             Some(url) if url.path().trim_end_matches('/').ends_with("/v1/traces") => {
                 "ends in /v1/traces, which is appended to it: leave that out"
+            }
+            Some(url) if !url.username().is_empty() || url.password().is_some() => {
+                "holds a user or a password, which are not sent: set OTEL_EXPORTER_OTLP_HEADERS=authorization=…"
             }
             Some(_) => return Some(SecretString::from(text)),
         };

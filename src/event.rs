@@ -10,5 +10,5 @@ mod lenient;
 mod trail;
 
 pub use envelope::{Event, Kind, MAX_BODY_BYTES, Malformed, parse};
-pub use identity::{Actor, ActorKind};
+pub use identity::Actor;
 pub use trail::{AccountId, EventId, Region, TrailArn, Untargetable, partition_of};

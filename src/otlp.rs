@@ -97,7 +97,9 @@ fn resource() -> Resource {
     let named = std::env::var("OTEL_SERVICE_NAME").ok().filter(|name| !name.is_empty());
     let whole = Resource::builder_empty()
         .with_service_name(NAME)
-        .with_attribute(KeyValue::new("service.version", env!("CARGO_PKG_VERSION")))
+        .with_attribute(KeyValue::new("service.version", env!("TRAILKEEPER_VERSION")))
+        // Which of the workers.
+        .with_attribute(KeyValue::new("service.instance.id", format!("{:032x}", fastrand::u128(..))))
         .with_detectors(&[Box::new(TelemetryResourceDetector), Box::new(EnvResourceDetector::new())]);
     match named {
         Some(name) => whole.with_service_name(name).build(),

@@ -7,7 +7,8 @@
 //! |---|---|---|---|---|
 //! | `receive QUEUE` | client | poll | none | |
 //! | `process QUEUE` | consumer | delivery | none | the `receive` that brought it |
-//! | `delete QUEUE`, `change_visibility QUEUE` | client | batch of answers or heartbeats | none | the `process` of each message |
+//! | `delete QUEUE`, `change_visibility QUEUE` | client | batch of answers | none | the `process` of each message |
+//! | `extend QUEUE` | client | batch of heartbeats | none | the `process` of each message |
 //! | `send DEAD-LETTER-QUEUE` | client | copy of a dead letter | its `process` | |
 //! | `SERVICE.OPERATION` | client | call to AWS | whatever makes it | |
 //! | `POST` | client | post to Slack | its `process` | |
@@ -85,14 +86,14 @@ pub(crate) fn began(process: &Span, attempt: u32) {
     process.record("trailkeeper.attempt", i64::from(attempt));
 }
 
-/// What became of the message whose span this is in.
-pub(crate) fn outcome(outcome: &'static str) {
-    current().record("trailkeeper.outcome", outcome);
+/// What became of the message.
+pub(crate) fn outcome(process: &Span, outcome: &'static str) {
+    process.record("trailkeeper.outcome", outcome);
 }
 
-/// Why the message whose span this is in becomes a dead letter.
-pub(crate) fn dead_letter(reason: &'static str) {
-    current().record("trailkeeper.reason", reason);
+/// Why the message becomes a dead letter.
+pub(crate) fn dead_letter(process: &Span, reason: &'static str) {
+    process.record("trailkeeper.reason", reason);
 }
 
 /// A batch of answers to the queue: `operation` is `delete` or `change_visibility`.
@@ -102,18 +103,33 @@ pub(crate) fn settle<'a>(
     count: usize,
     processes: impl Iterator<Item = &'a Span>,
 ) -> Span {
+    of_batch(queue, operation, Some("settle"), count, processes)
+}
+
+/// A heartbeat: keeps a batch of messages hidden. It settles none of them, so it has none of the conventions' types.
+pub(crate) fn extend<'a>(queue: &str, count: usize, processes: impl Iterator<Item = &'a Span>) -> Span {
+    of_batch(queue, "extend", None, count, processes)
+}
+
+fn of_batch<'a>(
+    queue: &str,
+    operation: &'static str,
+    operation_type: Option<&'static str>,
+    count: usize,
+    processes: impl Iterator<Item = &'a Span>,
+) -> Span {
     let span = span!(
         target: TARGET,
         parent: None,
         Level::INFO,
-        "settle",
+        "batch",
         otel.name = format!("{operation} {queue}"),
         otel.kind = "client",
         otel.status_description = Empty,
         messaging.system = SYSTEM,
         messaging.destination.name = queue,
         messaging.operation.name = operation,
-        messaging.operation.r#type = "settle",
+        messaging.operation.r#type = operation_type,
         messaging.batch.message_count = whole(count),
         error.r#type = Empty,
     );
@@ -153,6 +169,7 @@ pub(crate) fn call(service: &str, operation: &str) -> Span {
         rpc.system = "aws-api",
         rpc.service = service,
         rpc.method = operation,
+        cloud.region = Empty,
         server.address = Empty,
         server.port = Empty,
         http.response.status_code = Empty,
@@ -161,11 +178,14 @@ pub(crate) fn call(service: &str, operation: &str) -> Span {
     )
 }
 
-/// Whom a call is made to.
-pub(crate) fn addressed(span: &Span, host: &str, port: Option<u16>) {
-    span.record("server.address", host);
+/// Whom a call is made to, and in which of AWS's regions.
+pub(crate) fn addressed(call: &Span, host: &str, port: Option<u16>, region: Option<&str>) {
+    call.record("server.address", host);
     if let Some(port) = port {
-        span.record("server.port", i64::from(port));
+        call.record("server.port", i64::from(port));
+    }
+    if let Some(region) = region {
+        call.record("cloud.region", region);
     }
 }
 
@@ -179,15 +199,13 @@ pub(crate) fn answered(call: &Span, status: u16, request_id: Option<&str>) {
 
 /// A call to AWS did not go well: the service's error code, or why there is none.
 pub(crate) fn call_failed(call: &Span, code: &str) {
-    if code == ANSWERED_NO {
-        call.record("error.type", code);
-    } else {
+    if code != ANSWERED_NO {
         failed(call, code, "");
     }
 }
 
-/// One post to a host whose path is a secret: `url.full`, which the conventions want, is left out.
-pub(crate) fn post(host: Option<&str>, port: Option<u16>) -> Span {
+/// One post to a host whose path is a secret, and is not in `url`.
+pub(crate) fn post(url: &str, host: Option<&str>, port: Option<u16>) -> Span {
     span!(
         target: TARGET,
         Level::INFO,
@@ -196,6 +214,7 @@ pub(crate) fn post(host: Option<&str>, port: Option<u16>) -> Span {
         otel.kind = "client",
         otel.status_description = Empty,
         http.request.method = "POST",
+        url.full = url,
         server.address = host,
         server.port = port.map(i64::from),
         http.response.status_code = Empty,

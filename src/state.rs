@@ -65,7 +65,7 @@ impl Claim {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Steps {
-    /// `StartLogging` was called, and not refused; it is not verified yet.
+    /// `StartLogging` was accepted; it is not verified yet.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub started: bool,
     /// How the restart ended, once it has.
@@ -125,6 +125,11 @@ pub enum Restoration {
         since: Option<OffsetDateTime>,
         /// An earlier execution may have restarted logging, and been killed before it could write that down.
         perhaps_ours: bool,
+    },
+    /// Started by us, and nobody may look whether it logs.
+    Unverified {
+        /// What was refused, and what to do.
+        detail: String,
     },
     /// CloudTrail knows no such trail.
     Gone,

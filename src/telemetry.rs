@@ -178,9 +178,8 @@ label! {
 }
 
 /// A message became `outcome`.
-pub fn message(outcome: Outcome) {
+pub(crate) fn message(outcome: Outcome) {
     counter!(MESSAGES, "outcome" => outcome.as_str()).increment(1);
-    spans::outcome(outcome.as_str());
 }
 
 pub(crate) fn messages_received(count: usize) {

@@ -9,9 +9,9 @@ use tokio::time::Instant;
 
 use super::disposition::{Disposition, Verdict, decide};
 use super::ledger::{Cancelled, Hold, InFlight};
-use super::queue::{DeadLetter, Delivery};
+use super::queue::Delivery;
 use super::retry::RetryPolicy;
-use super::settle::{Settlement, Settler};
+use super::settle::Settler;
 use super::shutdown::Drained;
 use crate::clock;
 use crate::spans;
@@ -19,6 +19,9 @@ use crate::telemetry::{self, Outcome};
 
 /// How long a handler that was told to stop may take to put its affairs in order before it is dropped.
 pub const LET_GO: Duration = Duration::from_secs(2);
+
+/// Back to the queue, for whoever receives next.
+const AT_ONCE: Disposition = Disposition::Retry { after: Duration::ZERO };
 
 /// What is done about a message.
 pub trait Handler: Send + Sync + 'static {
@@ -45,39 +48,34 @@ impl<H: Handler> Floor<H> {
             telemetry::queue_delay(clock::since(sent_at));
         }
         let disposition = self.work(&message).await;
-        let attempts = message.hold().attempt().unwrap_or(message.delivery.receive_count);
-        let settlement = match (message.hold().cancellation(), disposition) {
+        let disposition = match (message.hold().cancellation(), disposition) {
             // Somebody else has it now, or will: whatever came of the work, the message is theirs to settle.
             (Some(Cancelled::Lost), _) => {
-                spans::failed(message.hold().span(), "lost", "the message is somebody else's now");
+                message.hold().failed("lost", "the message is somebody else's now");
                 return;
             }
             (Some(Cancelled::GivenBack), left @ (None | Some(Disposition::Retry { .. }))) => {
                 drained.count();
                 if left.is_none() {
-                    telemetry::message(Outcome::Released);
+                    message.hold().became(Outcome::Released);
                 }
-                Settlement::Hide(Duration::ZERO)
+                AT_ONCE
             }
-            (_, Some(Disposition::Delete)) => Settlement::Delete,
-            (_, Some(Disposition::Retry { after })) => Settlement::Hide(after),
-            (_, Some(Disposition::DeadLetter { reason, detail })) => {
-                spans::dead_letter(reason.as_str());
-                let subject = message.hold().subject();
-                let delivery = message.delivery.clone();
-                Settlement::DeadLetter(Box::new(DeadLetter { delivery, reason, detail, attempts, subject }))
-            }
+            (_, Some(disposition)) => disposition,
             // A handler that never came back, though nobody told it to stop, cannot be.
-            (None, None) => Settlement::Hide(self.retry.max),
+            (None, None) => Disposition::Retry { after: self.retry.max },
         };
+        if let Disposition::DeadLetter { reason, .. } = &disposition {
+            spans::dead_letter(message.hold().span(), reason.as_str());
+        }
         telemetry::processing(started_at.elapsed());
-        self.settler.settle(message, settlement).await;
+        self.settler.settle(message, disposition).await;
     }
 
     /// Gives a message back that nobody has begun to work on.
     pub(super) async fn give_back(&self, message: InFlight) {
-        telemetry::message(Outcome::Released);
-        self.settler.settle(message, Settlement::Hide(Duration::ZERO)).await;
+        message.hold().became(Outcome::Released);
+        self.settler.settle(message, AT_ONCE).await;
     }
 
     /// What the handler decides; `None` if it was told to stop and did not in time.
@@ -93,11 +91,12 @@ impl<H: Handler> Floor<H> {
         Some(result?.unwrap_or_else(|_panic| {
             // The payload may quote a message, so only the fact is told; the panic hook told where.
             tracing::error!(message_id = %message.delivery.message_id, "the handler panicked");
-            telemetry::message(Outcome::Retried);
-            spans::failed(hold.span(), "panicked", "");
-            let attempts = hold.attempt().unwrap_or(message.delivery.receive_count);
+            hold.failed("panicked", "");
             let failed = Verdict::Failed { after: None, detail: "the worker panicked".to_owned() };
-            decide(failed, attempts, &self.retry, fastrand::f64())
+            let disposition = decide(failed, message.attempts(), &self.retry, fastrand::f64());
+            let dead = matches!(disposition, Disposition::DeadLetter { .. });
+            hold.became(if dead { Outcome::DeadLettered } else { Outcome::Retried });
+            disposition
         }))
     }
 }

@@ -1,7 +1,5 @@
 //! What a dead letter says of itself, in message attributes. Pure.
 
-use super::queue::DeadLetter;
-
 /// Every dead letter of ours carries this; one that comes back still does.
 pub const REASON: &str = "trailkeeper.reason";
 const DETAIL: &str = "trailkeeper.detail";
@@ -37,20 +35,6 @@ impl Label {
     /// The names of the attributes.
     pub const NAMES: [&str; 6] = [REASON, DETAIL, ATTEMPTS, EVENT_ID, SOURCE_MESSAGE_ID, FAILED_AT];
 
-    /// What is written on `letter`, given up at `failed_at`.
-    #[must_use]
-    pub fn of(letter: &DeadLetter, failed_at: Option<String>) -> Self {
-        let before = letter.delivery.label.as_ref().map_or(0, |label| label.attempts);
-        Self {
-            reason: letter.reason.as_str().to_owned(),
-            detail: Some(plain(&letter.detail)),
-            attempts: before.saturating_add(letter.attempts),
-            event_id: letter.subject.clone(),
-            source_message_id: Some(letter.delivery.message_id.clone()),
-            failed_at,
-        }
-    }
-
     /// Reads the attributes of a message; `None` if it has no reason, and so was never given up by us.
     pub fn read(attribute: impl Fn(&str) -> Option<String>) -> Option<Self> {
         Some(Self {
@@ -75,7 +59,7 @@ impl Label {
         let Self { reason, detail, attempts, event_id, source_message_id, failed_at } = self.clone();
         let fields = [
             (REASON, Some(reason)),
-            (DETAIL, detail),
+            (DETAIL, detail.as_deref().map(plain)),
             (ATTEMPTS, Some(attempts.to_string())),
             (EVENT_ID, event_id),
             (SOURCE_MESSAGE_ID, source_message_id),

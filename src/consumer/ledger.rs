@@ -13,8 +13,9 @@ use tracing::{Instrument, Span};
 
 use super::health::Health;
 use super::queue::{self, BATCH, Delivery, Queue, ReceiptHandle, SettleError};
+use super::retry::Failure;
 use crate::spans;
-use crate::telemetry::{self, SqsOperation};
+use crate::telemetry::{self, Outcome};
 
 /// Why a handler is told to stop.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -32,6 +33,7 @@ pub struct Hold {
     cancelled: OnceLock<Cancelled>,
     attempt: AtomicU32,
     subject: OnceLock<String>,
+    failed: OnceLock<()>,
     beats: watch::Sender<u64>,
     span: Span,
 }
@@ -43,6 +45,7 @@ impl Hold {
             cancelled: OnceLock::new(),
             attempt: AtomicU32::new(0),
             subject: OnceLock::new(),
+            failed: OnceLock::new(),
             beats: watch::Sender::new(0),
             span,
         }
@@ -78,13 +81,26 @@ impl Hold {
     }
 
     /// The execution that [`Hold::began`] named, if it did.
-    pub(super) fn attempt(&self) -> Option<u32> {
+    fn attempt(&self) -> Option<u32> {
         Some(self.attempt.load(Ordering::Relaxed)).filter(|attempt| *attempt > 0)
     }
 
+    /// The handler says what became of the message: counted, and told in its span.
+    pub fn became(&self, outcome: Outcome) {
+        telemetry::message(outcome);
+        spans::outcome(&self.span, outcome.as_str());
+    }
+
+    /// The work on the message did not go well. What is said first stands.
+    pub fn failed(&self, kind: &str, detail: &str) {
+        if self.failed.set(()).is_ok() {
+            spans::failed(&self.span, kind, detail);
+        }
+    }
+
     /// What [`Hold::names`] named.
-    pub(super) fn subject(&self) -> Option<String> {
-        self.subject.get().cloned()
+    pub(super) fn subject(&self) -> Option<&str> {
+        self.subject.get().map(String::as_str)
     }
 
     /// The span of the work on the message.
@@ -128,6 +144,11 @@ pub(super) struct InFlight {
 }
 
 impl InFlight {
+    /// The execution that the handler named, or else as many as there were receives.
+    pub(super) fn attempts(&self) -> u32 {
+        self.hold.attempt().unwrap_or(self.delivery.receive_count)
+    }
+
     /// The grip that the line keeps alive.
     pub(super) fn hold(&self) -> &Hold {
         &self.hold
@@ -191,12 +212,17 @@ impl Ledger {
     /// Keeps every line hidden until dropped: extends what has half of its visibility left, six times as often
     /// as it would run out, so that no message is ever left with less than a third.
     pub async fn beat<Q: Queue>(&self, queue: &Q) {
-        let mut ticks = tokio::time::interval(self.visibility / 6);
+        let mut ticks = tokio::time::interval(self.tick());
         ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
             ticks.tick().await;
             self.extend_due(queue).await;
         }
+    }
+
+    /// Between two beats.
+    fn tick(&self) -> Duration {
+        self.visibility / 6
     }
 
     async fn extend_due<Q: Queue>(&self, queue: &Q) {
@@ -211,9 +237,12 @@ impl Ledger {
             let requests: Vec<_> =
                 batch.iter().map(|(_, receipt, _)| (receipt.clone(), self.visibility)).collect();
             let beaten = batch.iter().map(|(_, _, hold)| hold.span());
-            let operation = SqsOperation::Hide.as_str();
-            let span = spans::settle(queue.names().queue, operation, batch.len(), beaten);
-            let answers = queue.hide(&requests).instrument(span.clone()).await;
+            let span = spans::extend(queue.names().queue, batch.len(), beaten);
+            let hiding = queue.hide(&requests).instrument(span.clone());
+            // One that hangs must not hold up the next, or everything becomes visible meanwhile.
+            let answers = tokio::time::timeout(self.tick(), hiding).await.unwrap_or_else(|_elapsed| {
+                vec![Err(Failure::transient("no answer before the next heartbeat").into()); batch.len()]
+            });
             queue::record_failure(&span, &answers);
             let mut entries = self.entries();
             for ((key, ..), answer) in batch.iter().zip(answers) {

@@ -23,8 +23,8 @@ use crate::telemetry;
 /// How long the only poll waits for a whole batch of permits before it asks for fewer messages: long enough
 /// for the batch that is being deleted, far below what anybody notices.
 const PERMIT_LINGER: Duration = Duration::from_millis(10);
-/// Between receives that fail. The maximum stays below any health check's patience, so that the worker is
-/// back as soon as the queue is.
+/// Between receives that fail. The maximum stays below a health check's patience (three waits, at the default wait), so
+/// that the worker is back as soon as the queue is.
 const RECEIVE_RETRY: RetryPolicy =
     RetryPolicy { max_attempts: u32::MAX, base: Duration::from_millis(250), max: Duration::from_secs(10) };
 /// The least time between a poll and the next when the first brought nothing. A long poll takes longer by
@@ -128,11 +128,13 @@ impl<Q: Queue, H: Handler> Pool<Q, H> {
             tokio::select! {
                 biased;
                 Some(polled) = self.polls.join_next() => {
-                    let Ok(polled) = polled else {
-                        tracing::error!("a poll panicked");
-                        continue;
+                    rest_until = match polled {
+                        Ok(polled) => self.take_in(polled),
+                        Err(_panic) => {
+                            tracing::error!("a poll panicked");
+                            self.failed()
+                        }
                     };
-                    rest_until = self.take_in(polled);
                 }
                 permits = permits_after(&self.permits, rest_until, self.batch, alone), if poll_wanted => {
                     self.poll(permits);
@@ -159,11 +161,8 @@ impl<Q: Queue, H: Handler> Pool<Q, H> {
             Ok(deliveries) => deliveries,
             Err(failure) => {
                 spans::failed(&span, failure.kind(), &failure.to_string());
-                self.wanted = 1;
-                self.failures = self.failures.saturating_add(1);
-                let wait = RECEIVE_RETRY.wait(self.failures, fastrand::f64());
-                tracing::warn!(%failure, wait_seconds = wait.as_secs_f64(), "receiving failed, trying again");
-                return Instant::now() + wait;
+                tracing::warn!(%failure, "receiving failed, trying again");
+                return self.failed();
             }
         };
         self.failures = 0;
@@ -200,6 +199,13 @@ impl<Q: Queue, H: Handler> Pool<Q, H> {
         rest_until
     }
 
+    /// A poll failed: one poll is enough, and when it may begin.
+    fn failed(&mut self) -> Instant {
+        self.wanted = 1;
+        self.failures = self.failures.saturating_add(1);
+        Instant::now() + RECEIVE_RETRY.wait(self.failures, fastrand::f64())
+    }
+
     /// Lets polls in flight end, gives back what they bring, and finishes what has begun; when the grace is
     /// over, or at once if told so, gives back that too.
     async fn drain(mut self, grace: Duration, shutdown: &Shutdown) {
@@ -220,6 +226,10 @@ impl<Q: Queue, H: Handler> Pool<Q, H> {
             () = finished => return,
             () = tokio::time::sleep(grace) => tracing::warn!("the grace is over"),
             () = shutdown.give_up.cancelled() => tracing::warn!("told to give up"),
+        }
+        if !self.polls.is_empty() {
+            // What SQS has given them by now stays hidden until its visibility timeout.
+            tracing::warn!(polls = self.polls.len(), "polls are left without an answer");
         }
         self.ledger.give_back_all();
         self.deliveries.close();

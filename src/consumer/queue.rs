@@ -58,17 +58,33 @@ impl fmt::Debug for Delivery {
 
 /// A message on its way to the dead-letter queue.
 #[derive(Debug, Clone)]
-pub struct DeadLetter {
+pub struct DeadLetter<'a> {
     /// The message; its body is copied unchanged.
-    pub delivery: Delivery,
+    pub delivery: &'a Delivery,
     /// Why.
     pub reason: Reason,
     /// What exactly. Holds nothing of the body.
-    pub detail: String,
+    pub detail: &'a str,
     /// Executions so far.
     pub attempts: u32,
     /// What the handler calls the message, where it could tell.
-    pub subject: Option<String>,
+    pub subject: Option<&'a str>,
+}
+
+impl DeadLetter<'_> {
+    /// What is written on the copy, given up at `failed_at`. What was tried before the message was put back counts on.
+    #[must_use]
+    pub fn label(&self, failed_at: Option<String>) -> Label {
+        let before = self.delivery.label.as_ref().map_or(0, |label| label.attempts);
+        Label {
+            reason: self.reason.as_str().to_owned(),
+            detail: Some(self.detail.to_owned()),
+            attempts: before.saturating_add(self.attempts),
+            event_id: self.subject.map(str::to_owned),
+            source_message_id: Some(self.delivery.message_id.clone()),
+            failed_at,
+        }
+    }
 }
 
 /// What traces call a queue and its dead-letter queue.
@@ -124,5 +140,8 @@ pub trait Queue: Send + Sync + 'static {
     ) -> impl Future<Output = Vec<Result<(), SettleError>>> + Send;
 
     /// Copies a message to the dead-letter queue; the source keeps it.
-    fn copy_to_dead_letters(&self, letter: &DeadLetter) -> impl Future<Output = Result<(), Failure>> + Send;
+    fn copy_to_dead_letters(
+        &self,
+        letter: &DeadLetter<'_>,
+    ) -> impl Future<Output = Result<(), Failure>> + Send;
 }

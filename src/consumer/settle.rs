@@ -8,6 +8,7 @@ use tokio::time::Instant;
 use tokio_util::task::TaskTracker;
 use tracing::Instrument;
 
+use super::disposition::{Disposition, Reason};
 use super::ledger::InFlight;
 use super::queue::{self, BATCH, DeadLetter, Queue, SettleError};
 use super::retry::{Failure, RetryPolicy};
@@ -24,30 +25,19 @@ const TRIES: RetryPolicy =
 /// Answers that may wait for the settler to take them; beyond it the deliveries themselves wait.
 const BACKLOG: usize = 1_024;
 
-/// What the queue is told of a message.
-#[derive(Debug)]
-pub(super) enum Settlement {
-    /// It is done.
-    Delete,
-    /// It comes back after this long.
-    Hide(Duration),
-    /// It is poison: copied first, deleted after.
-    DeadLetter(Box<DeadLetter>),
-}
-
-/// Takes settlements; the requests are made by [`run`].
+/// Takes what is decided of messages; the requests are made by [`run`].
 #[derive(Debug, Clone)]
-pub(super) struct Settler(mpsc::Sender<(InFlight, Settlement)>);
+pub(super) struct Settler(mpsc::Sender<(InFlight, Disposition)>);
 
 impl Settler {
-    pub(super) fn new() -> (Self, mpsc::Receiver<(InFlight, Settlement)>) {
+    pub(super) fn new() -> (Self, mpsc::Receiver<(InFlight, Disposition)>) {
         let (sender, receiver) = mpsc::channel(BACKLOG);
         (Self(sender), receiver)
     }
 
-    pub(super) async fn settle(&self, message: InFlight, settlement: Settlement) {
+    pub(super) async fn settle(&self, message: InFlight, disposition: Disposition) {
         // The other end goes away only after every sender has: this cannot fail before the process ends.
-        let _ = self.0.send((message, settlement)).await;
+        let _ = self.0.send((message, disposition)).await;
     }
 }
 
@@ -65,7 +55,7 @@ enum Kind {
 }
 
 /// Collects answers into batches and makes the requests, until every [`Settler`] is gone and all is answered.
-pub(super) async fn run<Q: Queue>(queue: Arc<Q>, mut answers: mpsc::Receiver<(InFlight, Settlement)>) {
+pub(super) async fn run<Q: Queue>(queue: Arc<Q>, mut answers: mpsc::Receiver<(InFlight, Disposition)>) {
     let requests = TaskTracker::new();
     let send = |batch: &mut Batch| {
         if !batch.messages.is_empty() {
@@ -85,14 +75,14 @@ pub(super) async fn run<Q: Queue>(queue: Arc<Q>, mut answers: mpsc::Receiver<(In
         tokio::select! {
             biased;
             answer = answers.recv() => match answer {
-                Some((message, Settlement::Delete)) => deletes.messages.push((message, Duration::ZERO)),
-                Some((message, Settlement::Hide(after))) => {
+                Some((message, Disposition::Delete)) => deletes.messages.push((message, Duration::ZERO)),
+                Some((message, Disposition::Retry { after })) => {
                     // A beat that is under way at the same time would hide it for longer.
                     message.stop_beating();
                     hides.messages.push((message, after));
                 }
-                Some((message, Settlement::DeadLetter(letter))) => {
-                    requests.spawn(bury(Arc::clone(&queue), message, letter));
+                Some((message, Disposition::DeadLetter { reason, detail })) => {
+                    requests.spawn(bury(Arc::clone(&queue), message, reason, detail));
                 }
                 None => break,
             },
@@ -174,7 +164,14 @@ async fn ask<Q: Queue>(
 }
 
 /// Copies first, deletes after: at worst the dead letter is there twice, never not at all.
-async fn bury<Q: Queue>(queue: Arc<Q>, message: InFlight, letter: Box<DeadLetter>) {
+async fn bury<Q: Queue>(queue: Arc<Q>, message: InFlight, reason: Reason, detail: String) {
+    let letter = DeadLetter {
+        delivery: &message.delivery,
+        reason,
+        detail: &detail,
+        attempts: message.attempts(),
+        subject: message.hold().subject(),
+    };
     let copy = async || {
         let span = spans::send(queue.names().dead_letters, message.hold().span());
         let copied = queue.copy_to_dead_letters(&letter).instrument(span.clone()).await;
@@ -183,12 +180,12 @@ async fn bury<Q: Queue>(queue: Arc<Q>, message: InFlight, letter: Box<DeadLetter
     let copied = backon::Retryable::retry(copy, TRIES.waits()).when(Failure::is_transient).await;
     match copied {
         Ok(()) => {
-            telemetry::dead_letter(letter.reason.as_str());
+            telemetry::dead_letter(reason.as_str());
             settle_all(queue, Kind::Delete, vec![(message, Duration::ZERO)]).await;
         }
         Err(failure) => {
             // Not deleted, so not lost: it comes back, and the queue's own redrive is behind it.
-            let message_id = &letter.delivery.message_id;
+            let message_id = &message.delivery.message_id;
             tracing::error!(%message_id, %failure, "not copied to the dead-letter queue: it will come again");
         }
     }

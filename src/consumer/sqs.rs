@@ -14,7 +14,6 @@ use aws_sdk_sqs::error::{ProvideErrorMetadata, SdkError};
 use aws_sdk_sqs::types::QueueAttributeName;
 use time::format_description::well_known::Rfc3339;
 
-use super::label::Label;
 use super::queue::{DeadLetter, Delivery, Queue, QueueNames, ReceiptHandle, SettleError};
 use super::redrive::RedrivePolicy;
 use super::retry::Failure;
@@ -130,10 +129,10 @@ impl Queue for SqsQueue {
         self.mailbox.hide(entries).await
     }
 
-    async fn copy_to_dead_letters(&self, letter: &DeadLetter) -> Result<(), Failure> {
+    async fn copy_to_dead_letters(&self, letter: &DeadLetter<'_>) -> Result<(), Failure> {
         let failed_at = clock::now().replace_nanosecond(0).ok().and_then(|now| now.format(&Rfc3339).ok());
-        let label = Some(Label::of(letter, failed_at));
-        self.dead_letters.send(Letter { body: letter.delivery.body.clone(), label }).await
+        let label = Some(letter.label(failed_at));
+        self.dead_letters.copy_dead_letter(Letter { body: letter.delivery.body.clone(), label }).await
     }
 }
 

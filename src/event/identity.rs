@@ -9,24 +9,13 @@ use super::lenient::{Object, Text};
 /// Roles that IAM Identity Center makes are named `AWSReservedSSO_<permission set>_<hash>`.
 const SSO_ROLE_PREFIX: &str = "AWSReservedSSO_";
 
-/// What kind of identity made the call, as far as it matters to a reader.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum ActorKind {
-    /// The root user of an account: nobody should be, so its alerts are louder.
-    Root,
-    /// A person of IAM Identity Center.
-    IdentityCenter,
-    /// Anyone else.
-    Other,
-}
-
 /// Who made the call. Every text in it was chosen by the caller, or could have been.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Actor {
     /// One line that names the actor; never empty.
     pub who: String,
-    /// See [`ActorKind`].
-    pub kind: ActorKind,
+    /// The root user of an account: nobody should be, so its alerts are louder.
+    pub is_root: bool,
     /// The access key that signed the call.
     pub access_key_id: Option<String>,
     /// Whether the session was opened with MFA, where the event says so.
@@ -80,13 +69,13 @@ impl Actor {
             "false" => Some(false),
             _ => None,
         });
-        let (named, kind) = identity.name();
         Self {
-            who: named
+            who: identity
+                .name()
                 .or_else(|| identity.principal_id.take())
                 .or_else(|| identity.invoked_by.take())
                 .unwrap_or_else(|| "unknown".to_owned()),
-            kind,
+            is_root: identity.is_root(),
             access_key_id: identity.access_key_id.take(),
             mfa,
         }
@@ -95,13 +84,13 @@ impl Actor {
 
 impl UserIdentity {
     /// The name that the identity's type gives it, if its fields are there.
-    fn name(&self) -> (Option<String>, ActorKind) {
-        let named = match self.kind.get().unwrap_or_default() {
-            "Root" => {
+    fn name(&self) -> Option<String> {
+        match self.kind.get().unwrap_or_default() {
+            _ if self.is_root() => {
                 let account = self.account_id.get().unwrap_or("an unknown account");
-                return (Some(format!("root of {account}")), ActorKind::Root);
+                Some(format!("root of {account}"))
             }
-            "AssumedRole" => return self.assumed_role(),
+            "AssumedRole" => self.assumed_role(),
             "IAMUser" => self.user_name.take(),
             "FederatedUser" => self.after("federated-user/").map(|user| match self.issuer() {
                 Some(issuer) => format!("{user} (federated by {issuer})"),
@@ -118,12 +107,15 @@ impl UserIdentity {
                 None => format!("account {account}"),
             }),
             _ => None,
-        };
-        (named, ActorKind::Other)
+        }
+    }
+
+    fn is_root(&self) -> bool {
+        self.kind.get() == Some("Root")
     }
 
     /// `role/session`, or for a role of IAM Identity Center the person and the permission set.
-    fn assumed_role(&self) -> (Option<String>, ActorKind) {
+    fn assumed_role(&self) -> Option<String> {
         let (arn_role, arn_session) = match self.after("assumed-role/") {
             Some(rest) => match rest.split_once('/') {
                 Some((role, session)) => (Some(role), session.rsplit('/').next()),
@@ -136,12 +128,10 @@ impl UserIdentity {
         let session = arn_session.or_else(principal_session).filter(|session| !session.is_empty());
         let role = self.issuer().or(arn_role);
         match (role.and_then(permission_set), role, session) {
-            (Some(set), _, Some(person)) => {
-                (Some(format!("{person} (permission set {set})")), ActorKind::IdentityCenter)
-            }
-            (_, Some(role), Some(session)) => (Some(format!("{role}/{session}")), ActorKind::Other),
-            (_, Some(one), None) | (_, None, Some(one)) => (Some(one.to_owned()), ActorKind::Other),
-            (_, None, None) => (None, ActorKind::Other),
+            (Some(set), _, Some(person)) => Some(format!("{person} (permission set {set})")),
+            (_, Some(role), Some(session)) => Some(format!("{role}/{session}")),
+            (_, Some(one), None) | (_, None, Some(one)) => Some(one.to_owned()),
+            (_, None, None) => None,
         }
     }
 
@@ -216,16 +206,10 @@ mod tests {
     }
 
     #[test]
-    fn root_and_identity_center_are_told_apart() {
-        let kind = |json| Actor::from_identity(Some(&serde_json::from_str(json).expect("lenient"))).kind;
-        assert_eq!(kind(r#"{"type":"Root"}"#), ActorKind::Root);
-        assert_eq!(
-            kind(r#"{"type":"AssumedRole","arn":"a:assumed-role/AWSReservedSSO_Ops_Team_0a/eve"}"#),
-            ActorKind::IdentityCenter
-        );
-        assert_eq!(
-            kind(r#"{"type":"AssumedRole","arn":"a:assumed-role/AWSReservedSSO/eve"}"#),
-            ActorKind::Other
-        );
+    fn root_is_told_apart() {
+        let is_root =
+            |json| Actor::from_identity(Some(&serde_json::from_str(json).expect("lenient"))).is_root;
+        assert!(is_root(r#"{"type":"Root"}"#));
+        assert!(!is_root(r#"{"type":"IAMUser","userName":"Root"}"#));
     }
 }

@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
-use crate::event::{AccountId, ActorKind, Event, Kind, Region, TrailArn, partition_of};
+use crate::event::{AccountId, Event, Kind, Region, TrailArn, partition_of};
 use crate::state::{Restoration, Restored};
 
 /// The longest value shown, in characters before escaping: with every one of them escaped (`&amp;`), the
@@ -137,6 +137,10 @@ fn outcome(event: &Event, report: Report) -> String {
                 event,
                 restored,
             ),
+            Restoration::Unverified { detail } => format!(
+                "Logging was started, and it could not be verified that it runs: LOOK AT THE TRAIL. {}",
+                cut_shown(detail, MAX_DETAIL_CHARS)
+            ),
             Restoration::Gone => {
                 "The trail no longer exists, so logging cannot be restarted: LOGGING IS OFF.".to_owned()
             }
@@ -190,7 +194,7 @@ fn severity(event: &Event, report: Report) -> Severity {
         _ => Severity::Critical,
     };
     // Nobody should be root at all.
-    if event.actor.kind == ActorKind::Root { Severity::Critical } else { by_report }
+    if event.actor.is_root { Severity::Critical } else { by_report }
 }
 
 /// How long logging was off, if that can be told.
@@ -215,6 +219,7 @@ fn blocks(event: &Event, report: Report, severity: Severity, text: &str, outcome
             Restoration::Restarted | Restoration::AlreadyLogging { .. } => {
                 blind(event, restored).map_or_else(|| "unknown".to_owned(), duration)
             }
+            Restoration::Unverified { .. } => "unknown".to_owned(),
             Restoration::Gone | Restoration::Refused { .. } => "still off".to_owned(),
         },
         Report::Delayed { .. } | Report::GaveUp { .. } | Report::Untouched => "still off".to_owned(),
@@ -259,6 +264,7 @@ fn headline(event: &Event, report: Report) -> &'static str {
         Report::Ended(restored) => match restored.outcome {
             Restoration::Restarted => "CloudTrail was turned off, and is on again",
             Restoration::AlreadyLogging { .. } => "CloudTrail was turned off and on again",
+            Restoration::Unverified { .. } => "CloudTrail was turned off, and started unseen",
             Restoration::Gone => "CloudTrail was turned off, and the trail is gone",
             Restoration::Refused { .. } => "CloudTrail is off, and may not be restarted",
         },
@@ -405,6 +411,7 @@ mod tests {
             restored(Restoration::AlreadyLogging { since: None, perhaps_ours: false }),
             restored(Restoration::AlreadyLogging { since, perhaps_ours: false }),
             restored(Restoration::AlreadyLogging { since, perhaps_ours: true }),
+            restored(Restoration::Unverified { detail: "GetTrailStatus: AccessDeniedException".to_owned() }),
             restored(Restoration::Gone),
             restored(Restoration::Refused { detail: "StartLogging: AccessDeniedException".to_owned() }),
         ];
@@ -432,6 +439,7 @@ mod tests {
         let severity = |outcome| Message::new(&event, Report::Ended(&restored(outcome)), false).severity;
         let success = severity(Restoration::Restarted);
         assert!(severity(Restoration::Refused { detail: String::new() }) >= success);
+        assert!(severity(Restoration::Unverified { detail: String::new() }) >= success);
         assert!(severity(Restoration::Gone) >= success);
         for report in
             [Report::Delayed { detail: "" }, Report::GaveUp { detail: "", attempts: 1 }, Report::Untouched]

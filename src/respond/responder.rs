@@ -10,9 +10,8 @@ use super::work::{Finished, Means, Work};
 use crate::consumer::disposition::decide;
 use crate::consumer::{Delivery, Disposition, Handler, Hold, Reason, RetryPolicy};
 use crate::event::{self, Event, Kind, Malformed};
-use crate::spans;
 use crate::state::{Attempt, Claim, Claimed, Ending, Lease, Store, StoreError};
-use crate::telemetry::{self, Outcome};
+use crate::telemetry::Outcome;
 
 /// On top of another worker's lease, before its event is looked at again.
 const HELD_MARGIN: Duration = Duration::from_secs(1);
@@ -88,7 +87,7 @@ impl<S: Store, N: Notifier> Responder<S, N> {
         let finished = self.hold_claim(&mut work, hold).await;
         let failure = match finished.verdict.failure() {
             Some((kind, detail)) => {
-                spans::failed(&spans::current(), kind, detail);
+                hold.failed(kind, detail);
                 Some(detail.to_owned())
             }
             None => None,
@@ -177,7 +176,7 @@ impl<S: Store, N: Notifier> Handler for Responder<S, N> {
         };
         hold.names(event.id.as_str());
         let Decided { disposition, outcome, attempt, failure } = self.respond(&event, delivery, hold).await;
-        telemetry::message(outcome);
+        hold.became(outcome);
         let (reason, detail) = match &disposition {
             Disposition::DeadLetter { reason, detail } => (Some(reason.as_str()), Some(detail.as_str())),
             Disposition::Delete | Disposition::Retry { .. } => (None, failure.as_deref()),
@@ -207,10 +206,10 @@ fn bury(delivery: &Delivery, malformed: &Malformed, hold: &Hold) -> Disposition 
     }
     let reason = if *malformed == Malformed::AnotherKind { Reason::Unsupported } else { Reason::Malformed };
     let outcome = Outcome::DeadLettered;
-    telemetry::message(outcome);
+    hold.became(outcome);
     let message_id = &delivery.message_id;
     tracing::warn!(%message_id, outcome = outcome.as_str(), reason = reason.as_str(), detail = %malformed, "decided");
     let detail = malformed.to_string();
-    spans::failed(&spans::current(), reason.as_str(), &detail);
+    hold.failed(reason.as_str(), &detail);
     Disposition::DeadLetter { reason, detail }
 }

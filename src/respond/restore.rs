@@ -22,7 +22,7 @@ pub struct Restorer {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{detail}")]
 pub struct NotYet {
-    /// `StartLogging` was accepted, or not answered: whoever looks next and sees logging on owes it to us.
+    /// `StartLogging` was accepted: whoever looks next and sees logging on owes it to us.
     pub started: bool,
     /// What failed.
     pub detail: String,
@@ -90,7 +90,7 @@ impl Restorer {
             Ok(Restoration::Restarted) => RestoreResult::Restored,
             Ok(Restoration::AlreadyLogging { .. }) => RestoreResult::AlreadyLogging,
             Ok(Restoration::Gone) => RestoreResult::NotFound,
-            Ok(Restoration::Refused { .. }) => RestoreResult::Refused,
+            Ok(Restoration::Refused { .. } | Restoration::Unverified { .. }) => RestoreResult::Refused,
             Err(_) => RestoreResult::Failed,
         });
         result
@@ -135,12 +135,15 @@ impl Restorer {
             Err(refusal) => return Err(refusal.into()),
         };
         lease.check().map_err(Halt::Lost)?;
-        self.trails.start(trail, region).await.map_err(|refusal| {
-            // Without an answer it may have been carried out: logging that is found on later is then ours.
-            Halt::Refused { started: refusal.unanswered, refusal }
-        })?;
-        let verified = self.verify(trail, region).await;
-        let verified = verified.map_err(|refusal| Halt::Refused { refusal, started: true })?;
+        // Without an answer it may have been carried out. Whoever finds logging on later does not claim to know.
+        self.trails.start(trail, region).await?;
+        let verified = match self.verify(trail, region).await {
+            // Nobody will see more, and starting it again would show nothing.
+            Err(Refusal { meaning: Meaning::Denied, detail }) => {
+                Restored::new(Restoration::Unverified { detail }, clock::now())
+            }
+            verified => verified.map_err(|refusal| Halt::Refused { refusal, started: true })?,
+        };
         Ok(Restored { stopped_at: before.and_then(|status| status.stopped_at), ..verified })
     }
 
@@ -151,10 +154,6 @@ impl Restorer {
             match self.trails.status(trail, region).await {
                 Ok(status) if status.logging => return Ok(ended(status, Restoration::Restarted)),
                 Ok(_) => {}
-                Err(Refusal { meaning: Meaning::Denied, detail, .. }) => {
-                    let detail = format!("StartLogging was accepted but cannot be verified: {detail}");
-                    return Err(Refusal::new(Meaning::Denied, detail));
-                }
                 Err(refusal) => return Err(refusal),
             }
         }

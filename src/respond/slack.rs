@@ -43,9 +43,26 @@ pub trait Notifier: Send + Sync + 'static {
 pub struct Slack {
     http: reqwest::Client,
     webhook: SecretString,
-    /// Host and port, which are no secret.
-    address: (Option<String>, Option<u16>),
+    /// What is no secret of the webhook.
+    address: Address,
     turns: Mutex<Turns>,
+}
+
+/// Where the webhook is.
+#[derive(Debug, Default)]
+struct Address {
+    /// The URL without its path, which is the secret.
+    url: String,
+    host: Option<String>,
+    port: Option<u16>,
+}
+
+impl Address {
+    fn of(webhook: &Url) -> Self {
+        let host = webhook.host_str().map(str::to_owned);
+        let url = format!("{}/REDACTED", webhook.origin().ascii_serialization());
+        Self { url, host, port: webhook.port_or_known_default() }
+    }
 }
 
 /// What Slack answered.
@@ -89,9 +106,7 @@ impl Slack {
             // Slack does not redirect; whoever does would be sent the message.
             .redirect(reqwest::redirect::Policy::none())
             .build()?;
-        let url = Url::parse(webhook.expose_secret()).ok();
-        let host = url.as_ref().and_then(|url| url.host_str().map(str::to_owned));
-        let address = (host, url.and_then(|url| url.port_or_known_default()));
+        let address = Url::parse(webhook.expose_secret()).as_ref().map(Address::of).unwrap_or_default();
         let now = Instant::now();
         Ok(Self { http, webhook, address, turns: Mutex::new(Turns { quiet_until: now, last_given: now }) })
     }
@@ -172,8 +187,8 @@ impl Notifier for Slack {
     async fn post(&self, message: &Message) -> Result<(), PostError> {
         self.turn()?;
         let started_at = Instant::now();
-        let (host, port) = &self.address;
-        let posted = self.send(message).instrument(spans::post(host.as_deref(), *port)).await;
+        let Address { url, host, port } = &self.address;
+        let posted = self.send(message).instrument(spans::post(url, host.as_deref(), *port)).await;
         let result = match &posted {
             Ok(()) => SlackResult::Ok,
             Err(PostError::NotOurTurn { .. }) => SlackResult::RateLimited,

@@ -61,15 +61,13 @@ pub enum Asked {
 pub struct Refusal {
     /// See [`Meaning`].
     pub meaning: Meaning,
-    /// There was no answer: the call may have been carried out.
-    pub unanswered: bool,
     /// What was refused, why, and what to do.
     pub detail: String,
 }
 
 impl Refusal {
     pub(super) fn new(meaning: Meaning, detail: String) -> Self {
-        Self { meaning, unanswered: false, detail }
+        Self { meaning, detail }
     }
 }
 
@@ -168,8 +166,7 @@ where
         Meaning::Denied => format!("; allow cloudtrail:{call} on this trail to the worker's role"),
         _ => String::new(),
     };
-    let unanswered = !matches!(error, SdkError::ServiceError(_));
-    Refusal { meaning, unanswered, detail: format!("{call}: {told}{advice}") }
+    Refusal::new(meaning, format!("{call}: {told}{advice}"))
 }
 
 /// What an error code means. A code that is not known is taken as passing: the attempts are bounded, and

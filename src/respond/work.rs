@@ -120,15 +120,22 @@ impl<'a, S: Store, N: Notifier> Work<'a, S, N> {
         let outcome = match restored.outcome {
             Restoration::Restarted => Outcome::Restored,
             Restoration::AlreadyLogging { .. } => Outcome::AlreadyLogging,
-            Restoration::Gone | Restoration::Refused { .. } => Outcome::Notified,
+            Restoration::Gone | Restoration::Unverified { .. } | Restoration::Refused { .. } => {
+                Outcome::Notified
+            }
         };
         let told = self.tell(Report::Ended(&restored), outcome).await?;
-        Ok(match (restored.outcome, &told.verdict) {
-            (Restoration::Refused { detail }, Verdict::Done) => {
-                Finished::poison(Reason::RestoreRefused, detail)
+        let detail = match restored.outcome {
+            Restoration::Refused { detail } => detail,
+            Restoration::Unverified { detail } => {
+                format!("StartLogging was accepted and cannot be verified: {detail}")
             }
+            _ => return Ok(told),
+        };
+        Ok(match &told.verdict {
+            Verdict::Done => Finished::poison(Reason::RestoreRefused, detail),
             // That the trail is off weighs more than that nobody was told.
-            (Restoration::Refused { detail }, Verdict::Poison { detail: untold, .. }) => {
+            Verdict::Poison { detail: untold, .. } => {
                 Finished::poison(Reason::RestoreRefused, format!("{detail}; and nobody was told: {untold}"))
             }
             _ => told,

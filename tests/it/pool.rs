@@ -78,7 +78,7 @@ impl Queue for MemoryQueue {
         vec![Ok(()); entries.len()]
     }
 
-    async fn copy_to_dead_letters(&self, _letter: &DeadLetter) -> Result<(), Failure> {
+    async fn copy_to_dead_letters(&self, _letter: &DeadLetter<'_>) -> Result<(), Failure> {
         Ok(())
     }
 }

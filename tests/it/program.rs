@@ -45,6 +45,16 @@ async fn every_fault_of_the_configuration_is_named_in_one_go() {
     insta::assert_snapshot!(ended.stderr);
 }
 
+/// Outside of ECS there is nobody who could protect anything.
+#[tokio::test]
+async fn protection_that_nobody_gives_is_a_fault() {
+    let mut command = trailkeeper(&["run", "--task-protection", "on", "--mode", "dry-run"]);
+    command.env("TRAILKEEPER_QUEUE_URL", "http://localhost/1/events");
+    let ended = ended(command).await;
+    assert_eq!(ended.status, Some(2));
+    assert!(ended.stderr.contains("ECS_AGENT_URI is not set"), "{}", ended.stderr);
+}
+
 #[tokio::test]
 async fn a_bare_start_says_what_is_required() {
     let ended = ended(trailkeeper(&["run"])).await;
@@ -206,7 +216,7 @@ fn a_webhook_is_not_shown_by_debug() {
     let args = RunArgs {
         queue: QueueArgs { queue_url: Some("https://sqs.eu-west-1.amazonaws.com/1/q".to_owned()) },
         slack_webhook_url: Some("https://hooks.slack.com/services/very-secret".into()),
-        otlp_endpoint: Some("http://very-secret@collector:4318".into()),
+        otlp_endpoint: Some("http://collector:4318/very-secret".into()),
         ..RunArgs::default()
     };
     let config = Config::read(args.clone(), |_| None).expect("a configuration that holds");
@@ -223,6 +233,8 @@ async fn ended_with(command: &str, address: &str) -> Option<i32> {
 #[tokio::test]
 async fn a_healthcheck_without_a_worker_is_exit_1() {
     assert_eq!(ended_with("healthcheck", "127.0.0.1:1").await, Some(1));
+    let why = ended(trailkeeper(&["healthcheck", "--http-addr", "127.0.0.1:1"])).await.stderr;
+    assert!(why.contains("Connection refused"), "{why}");
     assert_eq!(ended_with("healthcheck", "nowhere").await, Some(2));
 }
 

@@ -61,7 +61,7 @@ pub(super) async fn promises(
     // A copy in the dead-letter queue leaves the message where it is.
     let receipt = third.receipt.clone();
     let (reason, detail) = (Reason::Malformed, "so".to_owned());
-    let letter = DeadLetter { delivery: third, reason, detail, attempts: 1, subject: None };
+    let letter = DeadLetter { delivery: &third, reason, detail: &detail, attempts: 1, subject: None };
     queue.copy_to_dead_letters(&letter).await.expect("copied");
     assert_eq!(buried().await, ["one"]);
     assert_eq!(queue.hide(&[(receipt.clone(), LONG)]).await, [Ok(())]);

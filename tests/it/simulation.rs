@@ -27,6 +27,7 @@ use serde_json::{Value, json};
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
+use trailkeeper::clock;
 use trailkeeper::consumer::{self, Health, Reason, Shutdown};
 use trailkeeper::respond::Means;
 use trailkeeper::respond::accounts::Accounts;
@@ -58,6 +59,7 @@ struct Ending {
 }
 
 fn run(seed: u64) -> Ending {
+    clock::follow_tokio();
     fastrand::seed(seed);
     let mut runtime = tokio::runtime::Builder::new_current_thread();
     let runtime = runtime.enable_time().start_paused(true).build().expect("a runtime");
@@ -379,6 +381,7 @@ fn a_seed_replays_to_the_letter() {
 
 /// Two workers' ends of a store and a queue, in good weather, their clocks right.
 async fn two_workers() -> (Arc<World>, Process, Process) {
+    clock::follow_tokio();
     let mut world = World::new(0);
     // Longer than the long poll.
     Arc::get_mut(&mut world).expect("ours alone").pool.visibility = Duration::from_mins(1);

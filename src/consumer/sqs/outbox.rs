@@ -49,11 +49,11 @@ impl Outbox {
         &self.url
     }
 
-    /// Sends one message.
+    /// Sends a dead letter to its queue.
     ///
     /// SQS counts attributes into its limit. A body that leaves no room for them goes alone: its reason is then in
     /// the log only, but it is not lost.
-    pub async fn send(&self, letter: Letter) -> Result<(), Failure> {
+    pub(super) async fn copy_dead_letter(&self, letter: Letter) -> Result<(), Failure> {
         let fits = letter.bytes() <= MAX_BYTES;
         if !fits {
             let reason = letter.label.as_ref().map(|label| &label.reason);

@@ -244,7 +244,7 @@ impl Queue for Process {
         answers
     }
 
-    async fn copy_to_dead_letters(&self, letter: &DeadLetter) -> Result<(), Failure> {
+    async fn copy_to_dead_letters(&self, letter: &DeadLetter<'_>) -> Result<(), Failure> {
         self.outward().await;
         let world = &self.world;
         let fails = world.is_down(Side::Queue) || world.fails(world.rates.request_fails);
