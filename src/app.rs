@@ -9,14 +9,14 @@ use secrecy::SecretString;
 use crate::aws;
 use crate::config::{Config, Fault, Mode, RespondConfig};
 use crate::consumer::sqs::{SqsClients, SqsQueue};
-use crate::consumer::{self, Failure, Health, RetryPolicy, Shutdown};
+use crate::consumer::{self, Health, RetryPolicy, Shutdown, patiently};
 use crate::http;
 use crate::protection;
 use crate::respond::Means;
 use crate::respond::accounts::Accounts;
 use crate::respond::responder::Responder;
-use crate::respond::restore::Restorer;
 use crate::respond::slack::Slack;
+use crate::respond::trails::Trails;
 use crate::state::{DynamoStore, MemoryStore, Store};
 use crate::telemetry::Metrics;
 
@@ -80,7 +80,7 @@ async fn work<S: Store>(
     let responder = Responder::new(store, means, config.pool.retry, config.pool.visibility);
     let serving = http::serve(config.http, Arc::clone(&health), metrics.clone())
         .await
-        .map_err(|error| StartError::Failed(format!("listening on {}: {error}", config.http.0)))?;
+        .map_err(|error| StartError::Failed(format!("listening on {}: {error}", config.http)))?;
     let upkeep = tokio::spawn({
         let metrics = metrics.clone();
         async move { metrics.upkeep().await }
@@ -88,8 +88,8 @@ async fn work<S: Store>(
     let protecting =
         config.ecs_agent.clone().map(|agent| tokio::spawn(protection::keep(agent, Arc::clone(&health))));
     tracing::info!(version = env!("TRAILKEEPER_VERSION"), mode = ?config.respond.mode, "started");
-    let drained = consumer::run(Arc::new(queue), Arc::new(responder), config.pool, health, shutdown).await;
-    tracing::info!(given_back = drained.given_back(), "drained");
+    let given_back = consumer::run(Arc::new(queue), Arc::new(responder), config.pool, health, shutdown).await;
+    tracing::info!(given_back, "drained");
     upkeep.abort();
     if let Some(protecting) = protecting {
         protecting.abort();
@@ -107,10 +107,7 @@ fn worker_name() -> String {
 /// A table that is wrong is better found out now. One that does not answer is no reason not to start: events
 /// are then worked on without it.
 async fn probe(store: &DynamoStore) -> Result<(), StartError> {
-    let probed = backon::Retryable::retry(|| store.probe(), START_RETRY.waits().take(PROBE_RETRIES))
-        .when(Failure::is_transient)
-        .await;
-    match probed {
+    match patiently(START_RETRY.waits().take(PROBE_RETRIES), || store.probe()).await {
         Ok(()) => Ok(()),
         Err(failure) if failure.is_transient() => {
             tracing::warn!(%failure, "starting without the state table: events may be handled twice");
@@ -139,8 +136,7 @@ async fn queue(config: &Config, sdk: &SdkConfig) -> Result<SqsQueue, StartError>
     let url = config.queue.url.clone();
     let named = &config.queue.dead_letter_url;
     let found = || clients.dead_letter_url(&url, named.clone());
-    let found = backon::Retryable::retry(found, START_RETRY.waits())
-        .when(Failure::is_transient)
+    let found = patiently(START_RETRY.waits(), found)
         .await
         .map_err(|failure| StartError::Failed(format!("{url}: {failure}")))?;
     let dead_letter_url = found.ok_or_else(|| {
@@ -159,7 +155,7 @@ async fn means(config: &RespondConfig, sdk: &SdkConfig) -> Result<Means<Slack>, 
     };
     Ok(match (config.mode, &config.slack_webhook) {
         (Mode::Restore, Some(webhook)) => {
-            Means::Restore(Box::new(Restorer::new(Accounts::discover(sdk).await)), slack(webhook)?)
+            Means::Restore(Box::new(Trails::new(Accounts::discover(sdk).await)), slack(webhook)?)
         }
         (Mode::Notify, Some(webhook)) => Means::Notify(slack(webhook)?),
         // Config::read demands a webhook for every other mode.

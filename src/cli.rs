@@ -10,12 +10,12 @@ use clap_complete::Shell;
 use crate::app::{self, StartError};
 use crate::args::{CheckArgs, DlqListArgs, DlqRedriveArgs, HttpArgs, ReplayArgs, RunArgs};
 use crate::aws::Sdk;
-use crate::config::{Config, DlqConfig, Fault, HttpAddress, ReplayConfig};
+use crate::config::{Config, DlqConfig, Fault, ReplayConfig, http_address};
 use crate::consumer::{Reason, Shutdown};
+use crate::http;
 use crate::operate::dead_letters::{self, DeadLetters, End, Listed};
 use crate::operate::{check, replay, screen};
-use crate::telemetry::Telemetry;
-use crate::{http, telemetry};
+use crate::telemetry::{self, Telemetry};
 
 /// Keeps AWS CloudTrail switched on: restarts a stopped trail within seconds and tells Slack who stopped it.
 #[derive(Debug, Parser)]
@@ -186,7 +186,7 @@ fn run(args: RunArgs) -> Result<(), Failed> {
 }
 
 fn healthcheck(args: &HttpArgs) -> Result<(), Failed> {
-    let address = HttpAddress::read(args).map_err(|fault| Failed::Misconfigured(vec![fault]))?;
+    let address = http_address(args).map_err(|fault| Failed::Misconfigured(vec![fault]))?;
     let healthy = runtime()?.block_on(http::ask_health(address))?;
     if healthy { Ok(()) } else { Err(Failed::Told) }
 }

@@ -3,7 +3,7 @@
 mod commands;
 
 use std::fmt;
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::num::NonZeroUsize;
 use std::ops::RangeInclusive;
 use std::str::FromStr;
@@ -31,6 +31,9 @@ const NOT_YET: [(&str, Option<&str>); 7] = [
     ("TRAILKEEPER_EXTERNAL_ID", None),
     ("TRAILKEEPER_SWEEP_INTERVAL_SECONDS", Some("0")),
 ];
+
+/// Where health and metrics are served unless something else is said.
+const HTTP_ADDRESS: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), 9090);
 
 /// One thing that is wrong with the configuration. Names the variable; holds no secret.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -64,7 +67,7 @@ pub struct Config {
     /// The ECS agent to ask for scale-in protection while at work.
     pub ecs_agent: Option<String>,
     /// Where health and metrics are served.
-    pub http: HttpAddress,
+    pub http: SocketAddr,
     /// Logs, metrics and traces.
     pub telemetry: TelemetryConfig,
 }
@@ -108,10 +111,6 @@ pub struct QueueConfig {
     /// The long poll.
     pub wait: Duration,
 }
-
-/// Where health and metrics are served.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct HttpAddress(pub SocketAddr);
 
 impl Config {
     /// Reads the whole configuration. `environment` looks up the variables that have no flag.
@@ -161,9 +160,9 @@ impl Config {
             retry,
         };
         let hours = faults.number("TRAILKEEPER_STATE_TTL_HOURS", args.state_ttl_hours, 1..=8_760, 336);
-        let http = HttpAddress::read(&args.http).unwrap_or_else(|fault| {
+        let http = http_address(&args.http).unwrap_or_else(|fault| {
             faults.0.push(fault);
-            HttpAddress::DEFAULT
+            HTTP_ADDRESS
         });
         let telemetry = faults.telemetry(args.log, args.log_format, args.metrics, args.otlp_endpoint);
         let protected = faults.one_of(
@@ -197,22 +196,17 @@ impl Config {
     }
 }
 
-impl HttpAddress {
-    const DEFAULT: Self = Self(SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::UNSPECIFIED), 9090));
-
-    /// Reads the address alone, for the command that needs nothing else.
-    ///
-    /// # Errors
-    /// When it is not an address and a port.
-    pub fn read(args: &HttpArgs) -> Result<Self, Fault> {
-        let Some(text) = present(args.http_addr.clone()) else { return Ok(Self::DEFAULT) };
-        let address = SocketAddr::from_str(&text);
-        address.map(Self).map_err(|_| {
-            Fault::new(format!(
-                "TRAILKEEPER_HTTP_ADDR is {text:?}, not an IP address and a port like 0.0.0.0:9090"
-            ))
-        })
-    }
+/// Where health and metrics are served: the address alone, for the command that needs nothing else.
+///
+/// # Errors
+/// When it is not an address and a port.
+pub fn http_address(args: &HttpArgs) -> Result<SocketAddr, Fault> {
+    let Some(text) = present(args.http_addr.clone()) else { return Ok(HTTP_ADDRESS) };
+    SocketAddr::from_str(&text).map_err(|_| {
+        Fault::new(format!(
+            "TRAILKEEPER_HTTP_ADDR is {text:?}, not an IP address and a port like 0.0.0.0:9090"
+        ))
+    })
 }
 
 /// Collects faults; each reader puts a default in place of what it could not read.

@@ -17,7 +17,6 @@ use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
 use tokio::task::JoinHandle;
 
-use crate::config::HttpAddress;
 use crate::consumer::Health;
 use crate::telemetry::Metrics;
 
@@ -37,11 +36,11 @@ const ASK_TIMEOUT: Duration = Duration::from_secs(3);
 /// # Errors
 /// When the address cannot be listened on.
 pub async fn serve(
-    address: HttpAddress,
+    address: SocketAddr,
     health: Arc<Health>,
     metrics: Metrics,
 ) -> std::io::Result<JoinHandle<()>> {
-    let listener = TcpListener::bind(address.0).await?;
+    let listener = TcpListener::bind(address).await?;
     Ok(tokio::spawn(accept(listener, health, metrics)))
 }
 
@@ -134,7 +133,7 @@ fn response(status: StatusCode, content_type: &'static str, body: String) -> Res
 ///
 /// # Errors
 /// When there is no answer.
-pub async fn ask_health(HttpAddress(address): HttpAddress) -> anyhow::Result<bool> {
+pub async fn ask_health(address: SocketAddr) -> anyhow::Result<bool> {
     let ip = match address.ip() {
         IpAddr::V4(ip) if ip.is_unspecified() => IpAddr::V4(Ipv4Addr::LOCALHOST),
         IpAddr::V6(ip) if ip.is_unspecified() => IpAddr::V6(Ipv6Addr::LOCALHOST),

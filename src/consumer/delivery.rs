@@ -18,7 +18,7 @@ use crate::spans;
 use crate::telemetry::{self, Outcome};
 
 /// How long a handler that was told to stop may take to put its affairs in order before it is dropped.
-pub const LET_GO: Duration = Duration::from_secs(2);
+pub(super) const LET_GO: Duration = Duration::from_secs(2);
 
 /// Back to the queue, for whoever receives next.
 const AT_ONCE: Disposition = Disposition::Retry { after: Duration::ZERO };
@@ -26,19 +26,19 @@ const AT_ONCE: Disposition = Disposition::Retry { after: Duration::ZERO };
 /// What is done about a message.
 pub trait Handler: Send + Sync + 'static {
     /// Works on one message until it knows what becomes of it. The future may be dropped at any await: what
-    /// must not be lost is written down as it happens. When [`Hold::cancelled`] ends, it has [`LET_GO`] to
-    /// return, and starts no further effect.
+    /// must not be lost is written down as it happens. When [`Hold::cancelled`] ends, it has two seconds
+    /// to return, and starts no further effect.
     fn handle(&self, delivery: &Delivery, hold: &Hold) -> impl Future<Output = Disposition> + Send;
 }
 
-/// What every delivery shares.
-pub(super) struct Floor<H> {
+/// Works on deliveries; what every one of them shares.
+pub(super) struct Deliverer<H> {
     pub(super) handler: Arc<H>,
     pub(super) settler: Settler,
     pub(super) retry: RetryPolicy,
 }
 
-impl<H: Handler> Floor<H> {
+impl<H: Handler> Deliverer<H> {
     /// Works on a message and hands it to the settler.
     pub(super) async fn deliver(&self, message: InFlight, drained: &Drained) {
         let started_at = Instant::now();

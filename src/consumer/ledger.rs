@@ -124,7 +124,7 @@ struct Entry {
 
 /// Every message that is being worked on or settled.
 #[derive(Debug)]
-pub struct Ledger {
+pub(super) struct Ledger {
     visibility: Duration,
     health: Arc<Health>,
     next_key: AtomicU64,
@@ -174,7 +174,7 @@ impl Drop for InFlight {
 impl Ledger {
     /// `visibility` is what every receive and every beat hides a message for.
     #[must_use]
-    pub fn new(visibility: Duration, health: Arc<Health>) -> Arc<Self> {
+    pub(super) fn new(visibility: Duration, health: Arc<Health>) -> Arc<Self> {
         Arc::new(Self { visibility, health, next_key: AtomicU64::new(0), entries: Mutex::default() })
     }
 
@@ -203,7 +203,7 @@ impl Ledger {
     }
 
     /// Tells every handler that its message goes back.
-    pub fn give_back_all(&self) {
+    pub(super) fn give_back_all(&self) {
         for entry in self.entries().values() {
             entry.hold.cancel(Cancelled::GivenBack);
         }
@@ -211,7 +211,7 @@ impl Ledger {
 
     /// Keeps every line hidden until dropped: extends what has half of its visibility left, six times as often
     /// as it would run out, so that no message is ever left with less than a third.
-    pub async fn beat<Q: Queue>(&self, queue: &Q) {
+    pub(super) async fn beat<Q: Queue>(&self, queue: &Q) {
         let mut ticks = tokio::time::interval(self.tick());
         ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {

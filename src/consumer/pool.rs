@@ -10,7 +10,7 @@ use tokio::time::Instant;
 use tokio_util::task::TaskTracker;
 use tracing::{Instrument, Span};
 
-use super::delivery::{Floor, Handler, LET_GO};
+use super::delivery::{Deliverer, Handler, LET_GO};
 use super::health::Health;
 use super::ledger::Ledger;
 use super::queue::{BATCH, Delivery, Queue};
@@ -56,14 +56,14 @@ struct Polled {
     span: Span,
 }
 
-/// Consumes until told to shut down, then drains.
+/// Consumes until told to shut down, then drains. Returns how many messages went back to the queue unfinished.
 pub async fn run<Q: Queue, H: Handler>(
     queue: Arc<Q>,
     handler: Arc<H>,
     config: PoolConfig,
     health: Arc<Health>,
     shutdown: Shutdown,
-) -> Arc<Drained> {
+) -> u64 {
     let ledger = Ledger::new(config.visibility, Arc::clone(&health));
     let (settler, answers) = Settler::new();
     let settling = tokio::spawn(settle::run(Arc::clone(&queue), answers));
@@ -71,11 +71,11 @@ pub async fn run<Q: Queue, H: Handler>(
         let (ledger, queue) = (Arc::clone(&ledger), Arc::clone(&queue));
         async move { ledger.beat(&*queue).await }
     });
-    let floor = Arc::new(Floor { handler, settler, retry: config.retry });
+    let deliverer = Arc::new(Deliverer { handler, settler, retry: config.retry });
     let mut pool = Pool {
         queue,
         ledger,
-        floor,
+        deliverer,
         health,
         permits: Arc::new(Semaphore::new(config.concurrency.get())),
         batch: BATCH.min(config.concurrency.get()),
@@ -99,13 +99,13 @@ pub async fn run<Q: Queue, H: Handler>(
         tracing::warn!("the queue did not answer the last settlements: those messages will come again");
     }
     beating.abort();
-    drained
+    drained.given_back()
 }
 
 struct Pool<Q, H> {
     queue: Arc<Q>,
     ledger: Arc<Ledger>,
-    floor: Arc<Floor<H>>,
+    deliverer: Arc<Deliverer<H>>,
     health: Arc<Health>,
     permits: Arc<Semaphore>,
     batch: usize,
@@ -181,19 +181,19 @@ impl<Q: Queue, H: Handler> Pool<Q, H> {
                 tracing::error!("the queue gave more messages than were asked for");
                 break;
             };
-            let (floor, drained) = (Arc::clone(&self.floor), Arc::clone(&self.drained));
+            let (deliverer, drained) = (Arc::clone(&self.deliverer), Arc::clone(&self.drained));
             if self.health.is_draining() {
                 let message = self.ledger.enter(delivery, permit, Span::none());
                 self.deliveries.spawn(async move {
                     drained.count();
-                    floor.give_back(message).await;
+                    deliverer.give_back(message).await;
                 });
                 continue;
             }
             let (queue, Delivery { message_id, receive_count, .. }) = (self.queue.names().queue, &delivery);
             let work = spans::process(queue, message_id, *receive_count, &span);
             let message = self.ledger.enter(delivery, permit, work.clone());
-            let deliver = async move { floor.deliver(message, &drained).await };
+            let deliver = async move { deliverer.deliver(message, &drained).await };
             self.deliveries.spawn(deliver.instrument(work));
         }
         rest_until

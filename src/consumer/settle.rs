@@ -10,6 +10,7 @@ use tracing::Instrument;
 
 use super::disposition::{Disposition, Reason};
 use super::ledger::InFlight;
+use super::patiently;
 use super::queue::{self, BATCH, DeadLetter, Queue, SettleError};
 use super::retry::{Failure, RetryPolicy};
 use crate::spans;
@@ -177,8 +178,7 @@ async fn bury<Q: Queue>(queue: Arc<Q>, message: InFlight, reason: Reason, detail
         let copied = queue.copy_to_dead_letters(&letter).instrument(span.clone()).await;
         copied.inspect_err(|failure| spans::failed(&span, failure.kind(), &failure.to_string()))
     };
-    let copied = backon::Retryable::retry(copy, TRIES.waits()).when(Failure::is_transient).await;
-    match copied {
+    match patiently(TRIES.waits(), copy).await {
         Ok(()) => {
             telemetry::dead_letter(reason.as_str());
             settle_all(queue, Kind::Delete, vec![(message, Duration::ZERO)]).await;

@@ -37,9 +37,9 @@ impl Shutdown {
     }
 }
 
-/// How a drain ended.
+/// Counts what goes back to the queue in a drain.
 #[derive(Debug, Default)]
-pub struct Drained {
+pub(super) struct Drained {
     given_back: AtomicU64,
 }
 
@@ -49,8 +49,7 @@ impl Drained {
     }
 
     /// Messages that went back to the queue unfinished.
-    #[must_use]
-    pub fn given_back(&self) -> u64 {
+    pub(super) fn given_back(&self) -> u64 {
         self.given_back.load(Ordering::Relaxed)
     }
 }

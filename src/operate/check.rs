@@ -7,12 +7,12 @@ use serde_json::json;
 
 use super::finding::{Check, Finding, Status};
 use super::judge::{self, Attributes};
-use super::{identity, patiently, queue_policy, screen};
+use super::{identity, queue_policy, screen};
 use crate::aws::{self, Sdk};
 use crate::config::{Config, Mode};
 use crate::consumer::redrive::RedrivePolicy;
 use crate::consumer::sqs::SqsClients;
-use crate::consumer::{Failure, RetryPolicy};
+use crate::consumer::{Failure, RetryPolicy, patiently};
 use crate::event::{AccountId, Region, TrailArn};
 use crate::respond::accounts::Accounts;
 use crate::respond::message::harmless;
@@ -219,7 +219,7 @@ impl Checks<'_> {
         }
         let store =
             DynamoStore::new(&self.sdk, name.clone(), APP_NAME.to_owned(), self.config.state.remember);
-        self.found(match patiently(TRIES, || store.probe()).await {
+        self.found(match patiently(TRIES.waits(), || store.probe()).await {
             Ok(()) => Finding::ok(Check::StateTable, name),
             Err(failure) => Finding::failed(
                 Check::StateTable,
@@ -240,7 +240,9 @@ impl Checks<'_> {
             return self.found(Finding::failed(Check::Trails, "AWS_REGION is no region's name", todo));
         };
         let trails = Trails::new(Accounts::of(&self.sdk, self.own.clone()));
-        let all = match patiently(TRIES, || async { trails.all(&region).await.map_err(failure) }).await {
+        let all = match patiently(TRIES.waits(), || async { trails.all(&region).await.map_err(failure) })
+            .await
+        {
             Ok(all) if all.is_empty() => {
                 let found = format!("no trail is seen in {region}");
                 let todo = "create one: without a trail there is nothing to keep on, and EventBridge hears of no calls";
@@ -268,8 +270,10 @@ impl Checks<'_> {
 
     async fn trail(&mut self, trails: &Trails, trail: &TrailArn, here: &Region) {
         self.looks_at(trail.name());
-        let status =
-            patiently(TRIES, || async { trails.status(trail, trail.region()).await.map_err(failure) }).await;
+        let status = patiently(TRIES.waits(), || async {
+            trails.status(trail, trail.region()).await.map_err(failure)
+        })
+        .await;
         let sees = status.is_ok();
         match status {
             Ok(status) => {
@@ -311,7 +315,9 @@ impl Checks<'_> {
         };
         self.looks_at("Slack");
         let asked = match Slack::new(webhook) {
-            Ok(slack) => patiently(TRIES, || async { slack.check().await.map_err(post_failure) }).await,
+            Ok(slack) => {
+                patiently(TRIES.waits(), || async { slack.check().await.map_err(post_failure) }).await
+            }
             Err(error) => Err(Failure::permanent(format!("setting up TLS for Slack: {error}"))),
         };
         self.found(match asked {
@@ -372,7 +378,9 @@ async fn start_right(trails: &Trails, trail: &TrailArn, sees: bool) -> Finding {
         let todo = "look at the role's policy for cloudtrail:StartLogging";
         return Finding::new(check, Status::Unknown, found, todo);
     };
-    match patiently(TRIES, || async { trails.may_start(trail, &elsewhere).await.map_err(failure) }).await {
+    match patiently(TRIES.waits(), || async { trails.may_start(trail, &elsewhere).await.map_err(failure) })
+        .await
+    {
         Ok(Asked::Refused) => Finding::ok(check, "StartLogging is allowed; it was not started"),
         Ok(Asked::Accepted) => {
             let found = format!(
@@ -403,7 +411,7 @@ fn is_denied<T>(answer: &Result<T, Refusal>) -> bool {
 }
 
 async fn attributes(clients: &SqsClients, url: &str) -> Result<Attributes, Failure> {
-    patiently(TRIES, || clients.attributes(url)).await
+    patiently(TRIES.waits(), || clients.attributes(url)).await
 }
 
 fn failure(refusal: Refusal) -> Failure {

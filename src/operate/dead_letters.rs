@@ -12,14 +12,14 @@ use time::OffsetDateTime;
 use time::serde::rfc3339;
 use tokio_util::sync::CancellationToken;
 
-use super::{patiently, screen};
+use super::screen;
 use crate::aws::{self, Sdk};
 use crate::clock;
 use crate::config::{DlqConfig, Wanted};
 use crate::consumer::label::NO_REASON;
 use crate::consumer::queue::{BATCH, SettleError};
 use crate::consumer::sqs::{Letter, Mailbox, Outbox, SqsClients, batches};
-use crate::consumer::{Delivery, Failure, Label, Reason, ReceiptHandle, RetryPolicy};
+use crate::consumer::{Delivery, Failure, Label, Reason, ReceiptHandle, RetryPolicy, patiently};
 use crate::event::{self, Event};
 use crate::respond::message::{duration, harmless};
 
@@ -187,7 +187,7 @@ impl DeadLetters {
     pub async fn of(config: &DlqConfig, sdk: Sdk) -> Result<Self, Failure> {
         let clients = SqsClients::new(&aws::named(sdk, APP_NAME), WAIT);
         let found = || clients.dead_letter_url(&config.queue_url, config.dead_letter_url.clone());
-        let url = patiently(TRIES, found)
+        let url = patiently(TRIES.waits(), found)
             .await?
             .ok_or_else(|| Failure::permanent("the queue has no redrive policy: set TRAILKEEPER_DLQ_URL"))?;
         let (mailbox, queue) = (clients.mailbox(url.clone(), HELD), clients.outbox(config.queue_url.clone()));
@@ -355,7 +355,7 @@ impl DeadLetters {
             if stop.is_cancelled() {
                 return Ok(Next::End(End::Stopped));
             }
-            let received = patiently(TRIES, || self.mailbox.receive(BATCH)).await?;
+            let received = patiently(TRIES.waits(), || self.mailbox.receive(BATCH)).await?;
             if received.is_empty() {
                 empty += 1;
                 continue;

@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-use super::accounts::Accounts;
 use super::trails::{Meaning, Refusal, Status, Trails};
 use crate::clock;
 use crate::event::{Region, TrailArn};
@@ -11,12 +10,6 @@ use crate::telemetry::{self, RestoreResult};
 
 /// Waits before each look at whether logging runs; StartLogging is usually seen by the first.
 const VERIFY_WAITS_MS: [u64; 5] = [0, 200, 400, 800, 1_600];
-
-/// Restarts trails.
-#[derive(Debug)]
-pub struct Restorer {
-    trails: Trails,
-}
 
 /// A restart that failed for now.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -52,13 +45,7 @@ impl From<Refusal> for Halt {
     }
 }
 
-impl Restorer {
-    /// Restarts trails with the clients of `accounts`.
-    #[must_use]
-    pub fn new(accounts: Accounts) -> Self {
-        Self { trails: Trails::new(accounts) }
-    }
-
+impl Trails {
     /// Sees to it that the trail logs. Safe to repeat. The claim tells how far earlier calls of this got: if to
     /// `StartLogging`, logging that is found on is ours.
     ///
@@ -103,7 +90,7 @@ impl Restorer {
         claim: &Claim,
         lease: &Lease,
     ) -> Result<Restored, Halt> {
-        match self.trails.home_region(trail).await? {
+        match self.home_region(trail).await? {
             Some(home) if home != *trail.region() => self.restore_in(trail, &home, claim, lease).await,
             _ => {
                 let region = trail.region();
@@ -121,7 +108,7 @@ impl Restorer {
         claim: &Claim,
         lease: &Lease,
     ) -> Result<Restored, Halt> {
-        let before = match self.trails.status(trail, region).await {
+        let before = match self.status(trail, region).await {
             Ok(status) if status.logging && claim.steps.started => {
                 return Ok(ended(status, Restoration::Restarted));
             }
@@ -136,7 +123,7 @@ impl Restorer {
         };
         lease.check().map_err(Halt::Lost)?;
         // Without an answer it may have been carried out. Whoever finds logging on later does not claim to know.
-        self.trails.start(trail, region).await?;
+        self.start(trail, region).await?;
         let verified = match self.verify(trail, region).await {
             // Nobody will see more, and starting it again would show nothing.
             Err(Refusal { meaning: Meaning::Denied, detail }) => {
@@ -151,7 +138,7 @@ impl Restorer {
     async fn verify(&self, trail: &TrailArn, region: &Region) -> Result<Restored, Refusal> {
         for wait in VERIFY_WAITS_MS {
             tokio::time::sleep(Duration::from_millis(wait)).await;
-            match self.trails.status(trail, region).await {
+            match self.status(trail, region).await {
                 Ok(status) if status.logging => return Ok(ended(status, Restoration::Restarted)),
                 Ok(_) => {}
                 Err(refusal) => return Err(refusal),

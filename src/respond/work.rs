@@ -4,8 +4,9 @@ use std::time::Duration;
 
 use super::message::{Message, Report};
 use super::preview::untargeted;
-use super::restore::{NotYet, Restorer, Unrestored};
+use super::restore::{NotYet, Unrestored};
 use super::slack::{Notifier, PostError};
+use super::trails::Trails;
 use crate::clock;
 use crate::consumer::disposition::Verdict;
 use crate::consumer::{Reason, RetryPolicy};
@@ -21,7 +22,7 @@ const PATIENCE: Duration = Duration::from_secs(5);
 #[derive(Debug)]
 pub enum Means<N> {
     /// Restart and tell.
-    Restore(Box<Restorer>, N),
+    Restore(Box<Trails>, N),
     /// Tell.
     Notify(N),
     /// Neither: log what would be done.
@@ -143,7 +144,7 @@ impl<'a, S: Store, N: Notifier> Work<'a, S, N> {
     }
 
     /// Restarts the trail; the inner error is a failure for now, with people told if it takes long.
-    async fn restore(&mut self, trails: &Restorer) -> Result<Result<Restored, Finished>, StoreError> {
+    async fn restore(&mut self, trails: &Trails) -> Result<Result<Restored, Finished>, StoreError> {
         let trail = match self.event.target() {
             Ok(trail) => trail,
             Err(why) => return Ok(Ok(Restored::new(untargeted(why), clock::now()))),

@@ -134,4 +134,28 @@ fn one_file_alone_makes_and_fills_spans() {
 #[test]
 fn only_the_top_knows_everything() {
     keeps_out(|name| name != "cli.rs", &["crate::app"], "only the command line starts the app");
+    let beside = |name: &str| name != "cli.rs" && !name.starts_with("operate");
+    keeps_out(beside, &["crate::operate"], "nothing is built on the commands beside the worker");
+}
+
+/// The other tests look for whole paths.
+#[test]
+fn every_import_names_its_whole_path() {
+    keeps_out(|_| true, &["use crate::{", "super::super"], "it would hide from these tests");
+}
+
+/// Two files that need each other are one room with a wall in it.
+#[test]
+fn no_two_files_of_a_folder_import_each_other() {
+    let sources = sources();
+    let imports = |name: &str, other: &str| {
+        let other = other.rsplit('/').next().unwrap_or(other).trim_end_matches(".rs");
+        sources[name].contains(&format!("super::{other}::"))
+    };
+    let folder = |name: &str| name.rsplit_once('/').map(|(folder, _)| folder.to_owned());
+    for one in sources.keys() {
+        for other in sources.keys().filter(|other| *other > one && folder(other) == folder(one)) {
+            assert!(!(imports(one, other) && imports(other, one)), "src/{one} and src/{other}");
+        }
+    }
 }

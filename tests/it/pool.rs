@@ -142,8 +142,8 @@ async fn run<H: Handler>(
     tokio::time::sleep(running).await;
     let told_at = Instant::now();
     shutdown.drain.cancel();
-    let drained = pool.await.expect("no panic");
-    (drained.given_back(), told_at.elapsed())
+    let given_back = pool.await.expect("no panic");
+    (given_back, told_at.elapsed())
 }
 
 #[tokio::test(start_paused = true)]

@@ -32,7 +32,7 @@ use trailkeeper::consumer::{self, Health, Reason, Shutdown};
 use trailkeeper::respond::Means;
 use trailkeeper::respond::accounts::Accounts;
 use trailkeeper::respond::responder::Responder;
-use trailkeeper::respond::restore::Restorer;
+use trailkeeper::respond::trails::Trails;
 
 use self::book::Sent;
 use self::cloud::{FINAL, Nature, Trail};
@@ -220,7 +220,7 @@ impl Worker {
         let process = Process::new(world, name);
         world.book().note(&format!("{process:?} starts"));
         let accounts = Accounts::discover(&process.sdk_config()).await;
-        let means = Means::Restore(Box::new(Restorer::new(accounts)), process.clone());
+        let means = Means::Restore(Box::new(Trails::new(accounts)), process.clone());
         let pool = world.pool;
         let responder = Responder::new(Watched::new(&process), means, pool.retry, pool.visibility);
         let (health, shutdown) = (Arc::new(Health::new(WAIT)), Shutdown::default());
