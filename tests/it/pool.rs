@@ -25,6 +25,10 @@ struct MemoryQueue {
     deleted: AtomicUsize,
     hidden: Mutex<Vec<Duration>>,
     failing: AtomicUsize,
+    /// The next receives that panic.
+    panicking: AtomicUsize,
+    /// The next changes of visibility that are never answered.
+    hanging: AtomicUsize,
 }
 
 impl MemoryQueue {
@@ -55,6 +59,10 @@ impl Queue for MemoryQueue {
             self.failing.fetch_sub(1, Ordering::SeqCst);
             return Err(Failure::transient("as the test asked for"));
         }
+        if self.panicking.load(Ordering::SeqCst) > 0 {
+            self.panicking.fetch_sub(1, Ordering::SeqCst);
+            panic!("as the test asked for");
+        }
         let polling = self.polling.fetch_add(1, Ordering::SeqCst) + 1;
         self.most_polling.fetch_max(polling, Ordering::SeqCst);
         // Like a network: nothing is there at once.
@@ -74,6 +82,10 @@ impl Queue for MemoryQueue {
     }
 
     async fn hide(&self, entries: &[(ReceiptHandle, Duration)]) -> Vec<Result<(), SettleError>> {
+        if self.hanging.load(Ordering::SeqCst) > 0 {
+            self.hanging.fetch_sub(1, Ordering::SeqCst);
+            std::future::pending::<()>().await;
+        }
         self.hidden.lock().expect("whole").extend(entries.iter().map(|(_, hidden)| *hidden));
         vec![Ok(()); entries.len()]
     }
@@ -184,6 +196,35 @@ async fn receives_that_fail_back_off_and_do_not_spin() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn polls_that_panic_back_off_too() {
+    let queue = MemoryQueue::with(1);
+    queue.panicking.store(20, Ordering::SeqCst);
+    run(&queue, Work::taking(Duration::ZERO), CONFIG, Duration::from_mins(10)).await;
+    assert_eq!(queue.deleted.load(Ordering::SeqCst), 1);
+    let receives = queue.receives();
+    let panicking = receives[20].0 - receives[0].0;
+    assert!(panicking > Duration::from_secs(10), "twenty panics took {panicking:?}");
+}
+
+/// The last attempt is a dead letter, whatever ended it.
+#[test]
+fn a_panic_at_the_last_attempt_counts_as_a_dead_letter() {
+    let recorder = metrics_exporter_prometheus::PrometheusBuilder::new().build_recorder();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build();
+    let once = PoolConfig { retry: RetryPolicy { max_attempts: 1, ..CONFIG.retry }, ..CONFIG };
+    metrics::with_local_recorder(&recorder, || {
+        runtime.expect("a runtime").block_on(async {
+            let queue = MemoryQueue::with(1);
+            let work = Work { panics: true, ..Arc::into_inner(Work::taking(Duration::ZERO)).expect("one") };
+            run(&queue, Arc::new(work), once, Duration::from_mins(1)).await;
+        });
+    });
+    let counted = recorder.handle().render();
+    assert!(counted.contains("trailkeeper_messages_total{outcome=\"dead_lettered\"} 1"), "{counted}");
+    assert!(!counted.contains("retried"), "{counted}");
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_panic_takes_nothing_with_it() {
     let queue = MemoryQueue::with(40);
     let work = Arc::new(Work { panics: true, ..Arc::into_inner(Work::taking(Duration::ZERO)).expect("one") });
@@ -228,6 +269,18 @@ async fn past_the_grace_everything_is_given_back() {
     let zeros = queue.hidden.lock().expect("whole").iter().filter(|hidden| hidden.is_zero()).count();
     assert_eq!(zeros, 7);
     assert!((100..115).contains(&took.as_secs()), "{took:?}");
+}
+
+/// A request that hangs holds up no other, and the message is kept by the next.
+#[tokio::test(start_paused = true)]
+async fn a_heartbeat_that_is_not_answered_is_followed_by_the_next() {
+    let queue = MemoryQueue::with(1);
+    queue.hanging.store(1, Ordering::SeqCst);
+    let config = PoolConfig { visibility: Duration::from_secs(12), ..CONFIG };
+    run(&queue, Work::taking(Duration::from_mins(1)), config, Duration::from_mins(2)).await;
+    assert_eq!(queue.deleted.load(Ordering::SeqCst), 1);
+    let beats = queue.hidden.lock().expect("whole").len();
+    assert!((8..=13).contains(&beats), "{beats} beats in a minute at a visibility of twelve seconds");
 }
 
 #[tokio::test(start_paused = true)]

@@ -22,6 +22,17 @@ async fn a_rate_limit_is_waited_out_and_restarts_nothing_twice() {
     scene.worker.stop().await;
 }
 
+/// Each return is a receive, and SQS gives up after some.
+#[tokio::test]
+async fn a_rate_limit_of_nothing_is_a_turn() {
+    let scene = Scene::start().await;
+    scene.slack.next(1, ResponseTemplate::new(429).insert_header("Retry-After", "0")).await;
+    scene.handle(stop("e-1", "gone")).await;
+    let hidden = scene.aws.calls("ChangeMessageVisibilityBatch");
+    assert_eq!(hidden[0].body["Entries"][0]["VisibilityTimeout"], 1);
+    scene.worker.stop().await;
+}
+
 /// Alerts that were refused together are not posted again together.
 #[tokio::test]
 async fn everybody_who_waits_gets_a_turn_of_their_own() {
