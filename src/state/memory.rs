@@ -11,9 +11,11 @@ use super::{Attempt, Claim, Claimed, Ending, Steps, Store, StoreError};
 use crate::clock;
 use crate::event::EventId;
 
-/// Ended events remembered at most, some 250 bytes each: the oldest are forgotten first. StopLogging is rare;
-/// it is duplicates and storms that this holds against.
+/// Events remembered at most, some 250 bytes each: beyond that those that have ended are forgotten, the oldest first.
+/// StopLogging is rare; it is duplicates and storms that this holds against.
 const MAX_REMEMBERED: usize = 16_384;
+/// Records looked at by each claim. A claim makes one at most, so two looks take away more than that.
+const LOOKS: usize = 2;
 
 /// [`Store`] in a map.
 #[derive(Debug)]
@@ -25,8 +27,8 @@ pub struct MemoryStore {
 #[derive(Debug, Default)]
 struct Inner {
     records: HashMap<EventId, Record>,
-    /// Ended events with the time to forget them, oldest first.
-    ended: VecDeque<(Instant, EventId)>,
+    /// Every record's event once, the one to be looked at next first.
+    order: VecDeque<EventId>,
 }
 
 #[derive(Debug)]
@@ -37,6 +39,8 @@ struct Record {
     /// Gone once the event has ended: nobody goes on with it, and there may be thousands.
     steps: Option<Box<Steps>>,
     status: Status,
+    /// An event that never ends, since its message was given up elsewhere, is forgotten too.
+    forget_at: Instant,
     /// The messages that were put back from the dead letters and took the event up anew.
     reopened_by: Vec<String>,
 }
@@ -49,6 +53,27 @@ enum Status {
 }
 
 impl Record {
+    fn new(now: Instant) -> Self {
+        Self {
+            fence: 0,
+            attempts: 0,
+            first_claimed_at: clock::now(),
+            steps: None,
+            status: Status::Free,
+            forget_at: now,
+            reopened_by: Vec::new(),
+        }
+    }
+
+    /// Whether it is worth nothing any more; `full` if there are too many.
+    fn is_over(&self, now: Instant, full: bool) -> bool {
+        match &self.status {
+            Status::Held { until } if *until > now => false,
+            Status::Held { .. } | Status::Free => self.forget_at <= now,
+            Status::Ended(_) => self.forget_at <= now || full,
+        }
+    }
+
     /// Whether this message may take the event up anew: none may do so twice.
     fn reopens(&self, message: Option<&str>) -> bool {
         message.is_some_and(|message| !self.reopened_by.iter().any(|before| before == message))
@@ -73,6 +98,7 @@ impl MemoryStore {
         if record.fence != claim.fence || !matches!(record.status, Status::Held { .. }) {
             return Err(StoreError::Lost);
         }
+        record.forget_at = Instant::now() + self.remember;
         change(record);
         Ok(())
     }
@@ -80,13 +106,12 @@ impl MemoryStore {
 
 impl Inner {
     fn forget_old(&mut self, now: Instant) {
-        while let Some((forget_at, _)) = self.ended.front() {
-            if *forget_at > now && self.ended.len() <= MAX_REMEMBERED {
-                return;
-            }
-            if let Some((_, event)) = self.ended.pop_front()
-                && self.records.get(&event).is_some_and(|record| matches!(record.status, Status::Ended(_)))
-            {
+        for _look in 0..LOOKS {
+            let full = self.records.len() > MAX_REMEMBERED;
+            let Some(event) = self.order.pop_front() else { return };
+            if self.records.get(&event).is_some_and(|record| !record.is_over(now, full)) {
+                self.order.push_back(event);
+            } else {
                 self.records.remove(&event);
             }
         }
@@ -103,14 +128,15 @@ impl Store for MemoryStore {
         let now = Instant::now();
         let mut inner = self.inner();
         inner.forget_old(now);
-        let record = inner.records.entry(event.clone()).or_insert_with(|| Record {
-            fence: 0,
-            attempts: 0,
-            first_claimed_at: clock::now(),
-            steps: None,
-            status: Status::Free,
-            reopened_by: Vec::new(),
+        let Inner { records, order } = &mut *inner;
+        let record = records.entry(event.clone()).or_insert_with(|| {
+            order.push_back(event.clone());
+            Record::new(now)
         });
+        // Its time is over, and nobody has looked at it since.
+        if record.is_over(now, false) {
+            *record = Record::new(now);
+        }
         match &record.status {
             Status::Held { until } if *until > now => return Ok(Claimed::Held { ends_in: *until - now }),
             Status::Ended(Ending::Dead { .. }) if record.reopens(reopen) => {
@@ -126,6 +152,7 @@ impl Store for MemoryStore {
         record.fence += 1;
         record.attempts += 1;
         record.status = Status::Held { until: now + lease };
+        record.forget_at = now + self.remember;
         Ok(Claimed::Yours(Claim {
             event: event.clone(),
             fence: record.fence,
@@ -156,10 +183,7 @@ impl Store for MemoryStore {
         self.write(claim, |record| {
             record.steps = None;
             record.status = Status::Ended(ending);
-        })?;
-        let forget_at = Instant::now() + self.remember;
-        self.inner().ended.push_back((forget_at, claim.event.clone()));
-        Ok(())
+        })
     }
 }
 
@@ -222,5 +246,24 @@ mod tests {
             store.complete(&claim, Ending::Done).await.expect("ours");
         }
         assert!(store.inner().records.len() <= MAX_REMEMBERED + 1);
+        assert!(matches!(store.claim(&id("16483"), LEASE, None).await, Ok(Claimed::Ended { .. })));
+    }
+
+    /// SQS gave its message up, or somebody purged the queue.
+    #[tokio::test(start_paused = true)]
+    async fn an_event_that_never_ends_is_forgotten_too() {
+        let store = MemoryStore::new(Duration::from_hours(1));
+        for number in 0..1_000 {
+            let claim = claim(&store, &number.to_string()).await;
+            store.release(&claim, Attempt::Counts).await.expect("ours");
+        }
+        tokio::time::advance(Duration::from_mins(59)).await;
+        assert_eq!(claim(&store, "999").await.attempts, 2, "it goes on where it stopped");
+        tokio::time::advance(Duration::from_mins(2)).await;
+        for number in 1_000..2_000 {
+            let claim = claim(&store, &number.to_string()).await;
+            store.complete(&claim, Ending::Done).await.expect("ours");
+        }
+        assert_eq!(store.inner().records.len(), 1_001);
     }
 }
