@@ -85,8 +85,11 @@ async fn work<S: Store>(
         let metrics = metrics.clone();
         async move { metrics.upkeep().await }
     });
-    let protecting =
-        config.ecs_agent.clone().map(|agent| tokio::spawn(protection::keep(agent, Arc::clone(&health))));
+    let agent = config.ecs_agent.clone().filter(|_| config.task_protection);
+    if config.task_protection && agent.is_none() {
+        tracing::warn!("task protection is on, and there is no ECS agent: ECS_AGENT_URI is not set");
+    }
+    let protecting = agent.map(|agent| tokio::spawn(protection::keep(agent, Arc::clone(&health))));
     tracing::info!(version = env!("TRAILKEEPER_VERSION"), mode = ?config.respond.mode, "started");
     let given_back = consumer::run(Arc::new(queue), Arc::new(responder), config.pool, health, shutdown).await;
     tracing::info!(given_back, "drained");

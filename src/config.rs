@@ -64,7 +64,9 @@ pub struct Config {
     pub pool: PoolConfig,
     /// Where claims live.
     pub state: StateConfig,
-    /// The ECS agent to ask for scale-in protection while at work.
+    /// Whether to ask for scale-in protection while at work.
+    pub task_protection: bool,
+    /// The ECS agent of the task that this runs in.
     pub ecs_agent: Option<String>,
     /// Where health and metrics are served.
     pub http: SocketAddr,
@@ -165,18 +167,12 @@ impl Config {
             HTTP_ADDRESS
         });
         let telemetry = faults.telemetry(args.log, args.log_format, args.metrics, args.otlp_endpoint);
-        let protected = faults.one_of(
+        let task_protection = faults.one_of(
             "TRAILKEEPER_TASK_PROTECTION",
             args.task_protection,
             &[("off", false), ("on", true)],
         );
-        let ecs_agent = protected.then(|| present(environment("ECS_AGENT_URI"))).flatten();
-        if tells && protected && ecs_agent.is_none() {
-            faults.add(
-                "TRAILKEEPER_TASK_PROTECTION is on, and ECS_AGENT_URI is not set: only ECS sets it"
-                    .to_owned(),
-            );
-        }
+        let ecs_agent = present(environment("ECS_AGENT_URI"));
         faults.not_yet(environment);
         match (faults.0.is_empty(), url) {
             (true, Some(url)) => Ok(Self {
@@ -187,6 +183,7 @@ impl Config {
                     table: present(args.state_table),
                     remember: Duration::from_secs(hours * 3_600),
                 },
+                task_protection,
                 ecs_agent,
                 http,
                 telemetry,
