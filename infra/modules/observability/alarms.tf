@@ -21,7 +21,7 @@ locals {
       queue       = var.queue.name
       metric      = "ApproximateAgeOfOldestMessage"
       above       = 120
-      description = "An event has waited for more than two minutes: CloudTrail or Slack does not answer, or the tasks do not keep up."
+      description = "An event waits for more than two minutes: too few tasks, or tasks that stand still. One that a worker has taken three times no longer counts here, so an event that is tried again and again does not ring."
     }
   }
 
@@ -30,7 +30,7 @@ locals {
     restore-refused = {
       metric      = "trailkeeper_restore_total"
       dimensions  = { result = "refused" }
-      description = "A trail could not be restarted for good: it is still off, or a right is missing. Slack names the trail, and `trailkeeper dlq list` says why."
+      description = "A restart was refused, and trying again will not help. Slack names the trail, and `trailkeeper dlq list` says why. The alarm ends by itself; the trail is off until somebody starts it."
     }
     leases-lost = {
       metric      = "trailkeeper_leases_lost_total"

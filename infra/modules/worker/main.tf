@@ -37,6 +37,9 @@ resource "aws_ecs_task_definition" "worker" {
   memory             = 512
   execution_role_arn = aws_iam_role.execution.arn
   task_role_arn      = aws_iam_role.task.arn
+  # Otherwise each apply deregisters the revision before, and ECS takes no service back to a revision that is inactive.
+  # They cost nothing; `terraform destroy` leaves them.
+  skip_destroy = true
 
   runtime_platform {
     operating_system_family = "LINUX"

@@ -22,7 +22,7 @@ locals {
       Sid      = "LogInToRegistry"
       Effect   = "Allow"
       Action   = "ecr:GetAuthorizationToken"
-      Resource = "*" # It can be given on nothing less.
+      Resource = "*" # IAM accepts only `*` as its resource.
     },
     {
       Sid      = "Pull"
@@ -43,7 +43,7 @@ locals {
       Sid      = "FindHomeRegions"
       Effect   = "Allow"
       Action   = "cloudtrail:DescribeTrails"
-      Resource = "*" # It can be given on nothing less.
+      Resource = "*" # IAM accepts only `*` as its resource.
     },
   ]
   restore = [for statement in local.trails : statement if var.mode == "restore"]

@@ -276,6 +276,11 @@ run "task" {
     condition     = aws_ecs_task_definition.worker.runtime_platform[0].cpu_architecture == "ARM64"
     error_message = "ARM64 unless said otherwise."
   }
+
+  assert {
+    condition     = aws_ecs_task_definition.worker.skip_destroy
+    error_message = "The revision before stays active, so that one can go back to it: docs/runbook.md, A bad deploy."
+  }
 }
 
 run "service" {
