@@ -9,7 +9,7 @@ use futures_util::future::join_all;
 use serde_json::json;
 use tokio::process::Command;
 use trailkeeper::cli;
-use trailkeeper::consumer::Reason;
+use trailkeeper::consumer::{Label, Reason};
 use trailkeeper::operate::finding::Check;
 
 use crate::check::proper;
@@ -20,26 +20,54 @@ use crate::support::eventually;
 use crate::support::process::{Process, configured, free_address};
 use crate::support::slack::Slack;
 
-/// The other commands in shell blocks: what CI runs them by, or why it does not.
-const ELSEWHERE: [(&str, &str); 17] = [
-    ("cargo test", "this is one of its tests"),
-    ("cargo run --example demo", "just demo"),
-    ("cargo build --release", "the image is built by it: just compose-test"),
-    ("cargo bench --bench throughput", "by hand, since it takes minutes; clippy sees that it builds"),
-    ("cargo test --test it simulation", "part of cargo test"),
-    ("TRAILKEEPER_SEEDS=2000 cargo test --test it simulation", "just simulate"),
-    ("TRAILKEEPER_SEEDS=5000..9000 cargo test --test it simulation", "by hand: the same with other seeds"),
-    ("TRAILKEEPER_SEED=199 cargo test --test it simulation", "by hand: the same with one seed"),
-    ("docker compose up --build", "tests/compose"),
-    ("docker compose up --build --scale worker=3", "tests/compose"),
-    ("docker compose --profile observability down # and nothing is left", "tests/compose"),
-    ("docker compose run --rm worker check", "the_commands_work_in_the_image in tests/compose"),
-    ("docker compose run --rm worker dlq list", "the_commands_work_in_the_image in tests/compose"),
-    ("infra/test/run", "just infra-test"),
-    ("infra/test/run target/debug/trailkeeper", "just infra-test"),
-    ("just", "lists the recipes"),
-    ("aws", "just docs-test; anything that begins with it"),
+/// What shows that a command works.
+enum By {
+    /// A recipe that CI runs.
+    Recipe(&'static str),
+    /// A test of this name.
+    Test(&'static str),
+    /// A script that CI runs.
+    Script(&'static str),
+}
+
+/// The commands that are not run as they stand in the pages, and what runs the same.
+const ELSEWHERE: [(&str, By); 25] = [
+    ("aws", By::Recipe("docs-test")),
+    ("cargo audit", By::Recipe("audit")),
+    ("cargo build --release", By::Recipe("compose-test")),
+    ("cargo deny", By::Recipe("deny")),
+    ("cargo run --example demo", By::Recipe("demo")),
+    // The same at a smaller size.
+    ("cargo run --release --example chaos", By::Test(CHAOS)),
+    ("cargo run --release --example chaos -- 2000 3 SEED", By::Test(CHAOS)),
+    ("cargo test", By::Recipe("test")),
+    ("cargo test --test it simulation", By::Recipe("test")),
+    ("UPDATE_DOCS=1 cargo test --test it documents", By::Test("the_configuration_page_is_the_programs_own")),
+    ("docker compose --profile observability down --volumes", By::Recipe("compose-test")),
+    ("docker compose --profile observability up", By::Test(PROMETHEUS)),
+    ("docker compose run --rm worker check", By::Test("the_commands_work_in_the_image")),
+    ("docker compose run --rm worker dlq list", By::Test("the_commands_work_in_the_image")),
+    ("docker compose up --build", By::Recipe("compose-test")),
+    (
+        "docker compose up --build --scale worker=3",
+        By::Test("three_workers_share_300_events_and_their_duplicates"),
+    ),
+    ("docker run --rm IMAGE --help", By::Test("the_image_is_small_runs_its_commands_and_has_no_shell")),
+    ("docker stop", By::Test("docker_stop_drains_within_its_grace")),
+    ("infra/test/run", By::Script("infra/test/run")),
+    ("infra/test/run target/debug/trailkeeper", By::Recipe("infra-test")),
+    ("just", By::Recipe("default")),
+    ("promtool test rules alerts.test.yml", By::Test(PROMETHEUS)),
+    ("terraform apply", By::Script("infra/test/apply.py")),
+    ("terraform destroy", By::Script("infra/test/apply.py")),
+    ("terraform fmt", By::Script("infra/test/run")),
 ];
+const CHAOS: &str = "nothing_is_lost_though_workers_are_killed_and_calls_fail";
+const PROMETHEUS: &str = "prometheus_finds_every_worker_and_answers_every_query_of_the_dashboard";
+/// Other programs than ours that the pages show.
+const PROGRAMS: [&str; 5] = ["aws", "cargo", "docker", "promtool", "terraform"];
+/// How the pages show the simulation with seeds of the reader's choice.
+const SEEDS: [&str; 2] = ["cargo test --test it simulation", "cargo test --release --test it simulation"];
 
 fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
@@ -59,15 +87,36 @@ fn pages() -> Vec<PathBuf> {
     top.into_iter().map(PathBuf::from).chain(docs).collect()
 }
 
-/// The lines in a page's shell blocks, without the remarks behind them.
-fn commands(page: &str) -> Vec<String> {
-    let blocks = page.split("```").skip(1).step_by(2).filter_map(|block| block.strip_prefix("sh\n"));
-    let lines = blocks.flat_map(str::lines).map(|line| line.split("  #").next().unwrap_or_default());
-    lines
-        .map(str::trim)
-        .filter(|line| !line.is_empty() && !line.starts_with('#'))
-        .map(str::to_owned)
-        .collect()
+/// What a page's shell blocks hold.
+fn fences(page: &str) -> impl Iterator<Item = &str> {
+    page.split("```").skip(1).step_by(2).filter_map(|block| block.strip_prefix("sh\n"))
+}
+
+/// The lines of a shell block, without the remarks behind them.
+fn lines(fence: &str) -> impl Iterator<Item = &str> {
+    let lines = fence.lines().map(|line| line.split("  #").next().unwrap_or_default().trim());
+    lines.filter(|line| !line.is_empty() && !line.starts_with('#'))
+}
+
+/// What stands between backticks in the text of a page, and not in a block.
+fn inline(page: &str) -> Vec<&str> {
+    page.split("```").step_by(2).flat_map(|prose| prose.split('`').skip(1).step_by(2)).collect()
+}
+
+/// The commands of a page: the lines in its shell blocks, and what its text names by the way.
+fn commands(page: &str) -> Vec<&str> {
+    let named = inline(page).into_iter().filter(|code| {
+        let mut words = code.split_whitespace().skip_while(|word| word.contains('='));
+        words.next().is_some_and(|first| {
+            PROGRAMS.contains(&first) || (first.starts_with("infra/") && !root().join(code).exists())
+        }) || *code == "infra/test/run"
+    });
+    fences(page).flat_map(lines).chain(named).collect()
+}
+
+/// Whether the lines of a shell block hang together: tests/docs/run then runs the block as a whole.
+fn is_run_as_a_whole(fence: &str) -> bool {
+    fence.contains("aws ") && ["=$(", "|", ">"].iter().any(|mark| fence.contains(mark))
 }
 
 /// The examples in the help of a command and of those under it.
@@ -84,7 +133,8 @@ async fn every_command_of_ours_that_is_shown_works() {
         examples(&cli::command()).into_iter().map(|line| (line, None)).collect();
     let in_help = shown.len();
     for page in pages() {
-        let lines = commands(&read(page));
+        let text = read(page);
+        let lines: Vec<_> = fences(&text).flat_map(lines).map(str::to_owned).collect();
         let exported = lines.iter().filter_map(|line| line.strip_prefix("export ")?.split_once('='));
         let exported: BTreeSet<_> = exported.map(|(name, _)| name.to_owned()).collect();
         let ours = |line: &&String| {
@@ -103,9 +153,7 @@ async fn every_command_of_ours_that_is_shown_works() {
 fn every_command_that_is_named_exists() {
     let (command, recipes) = (cli::command(), read("justfile"));
     for page in pages() {
-        let text = read(&page);
-        let prose: String = text.split("```").step_by(2).collect();
-        for code in prose.split('`').skip(1).step_by(2) {
+        for code in inline(&read(&page)) {
             let mut words = code.split_whitespace();
             let exists = match (words.next(), words.next()) {
                 (Some("trailkeeper"), Some(name)) if !name.starts_with('-') && name != "…" => {
@@ -215,28 +263,92 @@ fn folder(line: &str) -> PathBuf {
 }
 
 #[test]
-fn every_other_command_that_is_shown_is_one_that_ci_runs() {
-    let recipes = read("justfile");
+fn every_other_command_that_is_shown_is_one_that_a_test_runs() {
+    let (recipes, variables) = (read("justfile"), read("docs/configuration.md"));
+    let mut shown = BTreeSet::new();
     for page in pages() {
-        for line in commands(&read(&page)) {
+        let text = read(&page);
+        let whole: BTreeSet<_> =
+            fences(&text).filter(|fence| is_run_as_a_whole(fence)).flat_map(lines).collect();
+        let in_fences: BTreeSet<_> = fences(&text).flat_map(lines).collect();
+        for line in commands(&text) {
+            shown.insert(line.to_owned());
             let ours = line.starts_with("trailkeeper ") || line.starts_with("target/release/trailkeeper ");
-            let known = ELSEWHERE.iter().any(|(known, _)| line == *known) || line.starts_with("aws ");
-            let recipe = line.strip_prefix("just").map(str::trim);
-            let is_recipe = |name: &str| {
-                name.is_empty() || recipes.lines().any(|line| line.starts_with(&format!("{name}:")))
-            };
+            // tests/docs/run sees them in blocks alone.
+            let of_aws = whole.contains(line) || (line.starts_with("aws ") && in_fences.contains(line));
+            let recipe = line.strip_prefix("just ").map(str::trim);
+            let is_recipe = |name: &str| recipes.lines().any(|line| line.starts_with(&format!("{name}:")));
             let exported = line.strip_prefix("export ").and_then(|line| line.split_once('='));
-            let is_variable = |name: &str| {
-                name.starts_with("AWS_") || read("docs/configuration.md").contains(&format!("`{name}`"))
-            };
+            let is_variable =
+                |name: &str| name.starts_with("AWS_") || variables.contains(&format!("`{name}`"));
             assert!(
-                ours || known
+                ours || of_aws
+                    || seeds(line).is_some()
+                    || ELSEWHERE.iter().any(|(known, _)| line == *known)
                     || recipe.is_some_and(is_recipe)
                     || exported.is_some_and(|(name, _)| is_variable(name)),
                 "{}: nothing runs `{line}`",
                 page.display()
             );
         }
+    }
+    for (line, _) in ELSEWHERE {
+        assert!(shown.contains(line), "no page shows `{line}` any more");
+    }
+}
+
+#[test]
+fn what_runs_the_other_commands_is_there() {
+    let recipes = read("justfile");
+    let ci = recipes.lines().find(|line| line.starts_with("ci:")).expect("ci");
+    let mut tests = String::new();
+    for folder in ["tests/it", "tests/compose"] {
+        tests.extend(files_in(&root().join(folder), "rs").into_iter().map(read));
+    }
+    for (line, by) in ELSEWHERE {
+        let is_there = match by {
+            // .ci/run runs what infra-test does.
+            By::Recipe(name @ ("default" | "infra-test")) => recipes.contains(&format!("\n{name}:")),
+            By::Recipe(name) => ci.split_whitespace().any(|recipe| recipe == name),
+            By::Test(name) => tests.contains(&format!("fn {name}()")),
+            By::Script(path) => root().join(path).exists(),
+        };
+        assert!(is_there, "what should run `{line}` is not there");
+    }
+}
+
+/// The variable that chooses the simulation's seeds, and its value.
+fn seeds(line: &str) -> Option<(&str, &str)> {
+    let (variable, command) = line.split_once(' ')?;
+    let (name, value) = variable.split_once('=')?;
+    (name.starts_with("TRAILKEEPER_SEED") && SEEDS.contains(&command)).then_some((name, value))
+}
+
+/// With a few of the seeds; how many there are is only a matter of time.
+#[tokio::test]
+async fn the_commands_with_seeds_work() {
+    let pages: Vec<String> = pages().into_iter().map(read).collect();
+    let fenced = pages.iter().flat_map(|page| fences(page)).flat_map(lines);
+    let named = pages.iter().flat_map(|page| inline(page));
+    let shown: BTreeSet<_> = fenced.chain(named).filter_map(seeds).collect();
+    assert!(shown.iter().any(|(name, _)| *name == "TRAILKEEPER_SEED"), "{shown:?}");
+    assert!(shown.iter().any(|(_, value)| value.contains("..")), "{shown:?}");
+    for (name, value) in shown {
+        let few = match (name, value.split_once("..")) {
+            ("TRAILKEEPER_SEED", None) => value.to_owned(),
+            ("TRAILKEEPER_SEEDS", None) => "2".to_owned(),
+            (_, Some((first, _))) => {
+                let first: u64 = first.parse().expect("a number");
+                format!("{first}..{}", first + 2)
+            }
+            _ => panic!("{name}={value}"),
+        };
+        let this = std::env::current_exe().expect("this");
+        let output =
+            Command::new(this).arg("no_storm_breaks_a_promise").arg("--nocapture").env(name, &few).output();
+        let output = output.await.expect("it runs");
+        let told = String::from_utf8_lossy(&output.stdout);
+        assert!(output.status.success() && told.contains("1 passed"), "{name}={few}: {told}");
     }
 }
 
@@ -274,20 +386,41 @@ fn the_runbook_knows_every_alarm_reason_and_check() {
 #[test]
 fn the_permissions_page_explains_what_infra_gives() {
     let mut given = BTreeSet::new();
-    let mut folders = vec![root().join("infra/modules")];
+    for file in files_in(&root().join("infra/modules"), "tf") {
+        given.extend(actions(&read(file), '"'));
+    }
+    let page = read("docs/permissions.md");
+    // infra/ gives those to nobody; tests/docs/run holds them to the runbook.
+    let paged = section(&page, "## People who are paged");
+    let explained = actions(&page.replace(paged, ""), '`');
+    assert!(given.contains("cloudtrail:StartLogging"), "{given:?}");
+    assert_eq!(explained, given);
+}
+
+/// The files of a folder and of those in it, but for tests of Terraform's.
+fn files_in(folder: &Path, end: &str) -> Vec<PathBuf> {
+    let (mut folders, mut files) = (vec![folder.to_owned()], Vec::new());
     while let Some(folder) = folders.pop() {
         for entry in std::fs::read_dir(folder).expect("a folder") {
             let path = entry.expect("an entry").path();
             if path.is_dir() && path.file_name().is_some_and(|name| name != "tests") {
                 folders.push(path);
-            } else if path.extension().is_some_and(|end| end == "tf") {
-                given.extend(actions(&std::fs::read_to_string(path).expect("a file"), '"'));
+            } else if path.extension().is_some_and(|is| is == end) {
+                files.push(path);
             }
         }
     }
-    let explained = actions(&read("docs/permissions.md"), '`');
-    assert!(given.contains("cloudtrail:StartLogging"), "{given:?}");
-    assert_eq!(explained, given);
+    files.sort();
+    files
+}
+
+/// A page from this heading on, to the next of its rank or a higher one.
+fn section<'a>(page: &'a str, heading: &str) -> &'a str {
+    let start = page.find(&format!("\n{heading}\n")).unwrap_or_else(|| panic!("no {heading}")) + 1;
+    let body = start + heading.len();
+    let rank = heading.split(' ').next().unwrap_or_default().len();
+    let ends = (2..=rank).filter_map(|rank| page[body..].find(&format!("\n{} ", "#".repeat(rank))));
+    &page[start..ends.min().map_or(page.len(), |end| body + end + 1)]
 }
 
 /// Everything in quotes that is an IAM action: `sqs:SendMessage`.
@@ -316,6 +449,163 @@ fn actions(text: &str, quote: char) -> BTreeSet<String> {
         })
     };
     text.split(quote).filter(is_action).map(str::to_owned).collect()
+}
+
+/// Who looks for a line of the log finds it in the runbook.
+#[test]
+fn the_runbook_has_every_warning_and_error_of_the_log() {
+    let runbook = read("docs/runbook.md");
+    let known = section(&runbook, "## Lines in the log");
+    let mut found = 0;
+    for file in files_in(&root().join("src"), "rs") {
+        let source = read(&file);
+        let calls =
+            ["tracing::warn!(", "tracing::error!("].into_iter().flat_map(|call| source.split(call).skip(1));
+        for call in calls {
+            let text = literals(call).pop().unwrap_or_else(|| panic!("{}: no text", file.display()));
+            assert!(
+                known.contains(&format!("`{text}`")),
+                "{}: `{text}` is not in the runbook",
+                file.display()
+            );
+            found += 1;
+        }
+    }
+    assert!(found > 20, "{found}");
+}
+
+/// Likewise for what Slack says.
+#[test]
+fn the_runbook_has_every_message() {
+    let (runbook, source) = (read("docs/runbook.md"), read("src/respond/message.rs"));
+    let (source, _tests) = source.split_once("#[cfg(test)]").expect("tests");
+    let known = section(&runbook, "### What Slack says");
+    let (_, table) = known.split_once("| it says |").expect("a table");
+    let (table, _) = table.split_once("\n\n").expect("its end");
+    let said: Vec<_> = table.lines().skip(2).filter_map(|row| row.split('|').nth(1)).collect();
+    assert!(said.len() > 10, "{said:?}");
+    for phrase in said.iter().flat_map(|cell| cell.split('`').skip(1).step_by(2)) {
+        assert!(source.contains(phrase), "no message says `{phrase}`");
+    }
+    let phrases = |mark: char| said.iter().flat_map(move |cell| cell.split(mark).skip(1).step_by(2));
+    let phrases: Vec<_> = phrases('`').chain(phrases('"')).collect();
+    // What came of it. Whoever did what stands above the table.
+    let (_, outcomes) = source.split_once("fn outcome(").expect("the outcomes");
+    let (outcomes, _) = outcomes.split_once("fn severity(").expect("their end");
+    for text in literals(&format!("{outcomes})")) {
+        let is_said = phrases.iter().any(|phrase| text.contains(phrase));
+        assert!(is_said || text.split_whitespace().count() < 4, "the runbook does not have `{text}`");
+    }
+    let deeds = [
+        "turned off CloudTrail logging",
+        "weakened CloudTrail",
+        "tried to turn off CloudTrail logging",
+        "tried to weaken CloudTrail",
+    ];
+    for deed in deeds {
+        assert!(source.contains(deed) && known.contains(&format!("`{deed}`")), "{deed}");
+    }
+}
+
+/// The text literals of a piece of source, up to the bracket that closes what was open before it.
+fn literals(source: &str) -> Vec<String> {
+    let (mut found, mut depth) = (Vec::new(), 0_usize);
+    let mut rest = source.chars();
+    while let Some(char) = rest.next() {
+        match char {
+            '(' => depth += 1,
+            ')' if depth == 0 => break,
+            ')' => depth -= 1,
+            '"' => {
+                let mut text = String::new();
+                while let Some(char) = rest.next().filter(|char| *char != '"') {
+                    text.push(if char == '\\' { rest.next().unwrap_or(char) } else { char });
+                }
+                found.push(text);
+            }
+            _ => {}
+        }
+    }
+    found
+}
+
+/// What the README lists stands in the source too, and nothing beside it.
+#[test]
+fn the_readme_lists_what_the_program_knows() {
+    let (readme, runbook) = (read("README.md"), read("docs/runbook.md"));
+    let source = read("src/event/envelope.rs");
+    let (_, names) = source.split_once("const WEAKENS_CLOUDTRAIL").expect("the names");
+    let (names, _) = names.split_once("pub enum").expect("their end");
+    let mut weaken: BTreeSet<_> = literals(names).into_iter().collect();
+    assert!(weaken.remove("StopLogging"));
+    assert_eq!(named(paragraph(&readme, "Calls that weaken CloudTrail:")), weaken);
+    let (_, rows) = runbook.split_once("| call | look at |\n|---|---|\n").expect("a table");
+    let rows = rows.lines().take_while(|row| row.starts_with('|')).filter_map(|row| row.split('|').nth(1));
+    assert_eq!(rows.flat_map(named).collect::<BTreeSet<_>>(), weaken);
+
+    let attributes = named(paragraph(&readme, "In the dead-letter queue the body is unchanged"));
+    let attributes: BTreeSet<_> =
+        attributes.into_iter().filter(|name| name.starts_with("trailkeeper.")).collect();
+    assert_eq!(attributes, Label::NAMES.map(str::to_owned).into());
+}
+
+fn paragraph<'a>(page: &'a str, start: &str) -> &'a str {
+    let at = page.find(&format!("\n{start}")).unwrap_or_else(|| panic!("no {start}")) + 1;
+    page[at..].split("\n\n").next().unwrap_or_default()
+}
+
+/// What stands between backticks.
+fn named(text: &str) -> BTreeSet<String> {
+    text.split('`').skip(1).step_by(2).map(str::to_owned).collect()
+}
+
+/// What `check` prints is what it prints in its own test.
+#[test]
+fn the_readme_shows_what_check_prints() {
+    let printed = read(
+        "tests/it/snapshots/it__check__the_command_prints_a_table_or_json_and_ends_with_1_if_anything_failed.snap",
+    );
+    let squeezed = |line: &str| line.split_whitespace().collect::<Vec<_>>().join(" ");
+    let printed: Vec<_> = printed.lines().map(squeezed).collect();
+    let readme = read("README.md");
+    let (_, shown) =
+        readme.split_once("What `check` prints where one thing is wrong:\n\n```text\n").expect("a block");
+    let (shown, _) = shown.split_once("```").expect("its end");
+    let mut next = 0;
+    for line in shown.lines().filter(|line| *line != "[…]") {
+        let found = printed[next..].iter().position(|printed| *printed == squeezed(line));
+        next += found.unwrap_or_else(|| panic!("check does not print {line:?}, or earlier")) + 1;
+    }
+    assert_eq!(next, printed.len(), "the last line is shown");
+}
+
+/// No port of the compose stack is reached from another machine, and each is where the README says.
+#[test]
+fn the_ports_of_the_compose_stack_are_this_machines_own() {
+    let (compose, readme) = (read("docker-compose.yml"), read("README.md"));
+    let mut lines = compose.lines().map(str::trim).peekable();
+    let mut ports = BTreeSet::new();
+    while let Some(line) = lines.next() {
+        assert!(line == "ports:" || !line.starts_with("ports:"), "{line}: one a line");
+        assert!(!line.starts_with("network_mode:"), "{line}");
+        while line == "ports:"
+            && let Some(port) = lines.next_if(|line| line.starts_with("- "))
+        {
+            let port = port.trim_start_matches("- ").trim_matches('"');
+            let mapped =
+                port.strip_prefix("127.0.0.1:").unwrap_or_else(|| panic!("{port} is open to others"));
+            let (variable, _) = mapped.rsplit_once(':').expect("a port inside");
+            let (variable, default) =
+                variable.trim_start_matches("${").trim_end_matches('}').split_once(":-").expect("a default");
+            ports.insert((variable.to_owned(), default.to_owned()));
+        }
+    }
+    let rows = readme.lines().filter_map(|line| {
+        let (_, row) = line.split_once("<http://127.0.0.1:")?;
+        let (port, variable) = row.split_once('>')?;
+        Some((variable.trim_matches([' ', '|', '`']).to_owned(), port.to_owned()))
+    });
+    assert_eq!(rows.collect::<BTreeSet<_>>(), ports);
 }
 
 /// The table of variables is made from the command line.
