@@ -451,7 +451,7 @@ PREPARATIONS = {
     "sqs set-queue-attributes": set_queue_attributes,
 }
 # Those whose calls are others' too, by what stands in them.
-BY_TEXT = {"> undelivered.txt": list_undelivered, "cut -f 4 undelivered.txt": delete_undelivered}
+BY_TEXT = {"> undelivered.txt": list_undelivered, "cut -s -f 4 undelivered.txt": delete_undelivered}
 COMMANDS = commands()
 
 
