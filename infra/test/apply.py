@@ -70,17 +70,28 @@ class Terraform:
         return subprocess.check_output(["terraform", "state", "list"], cwd=self.folder, text=True).split()
 
 
-class Slack(BaseHTTPRequestHandler):
-    """Takes what is posted to a webhook."""
+class Around(BaseHTTPRequestHandler):
+    """What a task has around it: Slack, which takes what is posted to a webhook, and the ECS agent, which protects tasks."""
 
     messages = []
+    protections = []
 
     def do_POST(self):
-        self.messages.append(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
+        self.messages.append(self.body())
+        self.answer(b"ok")
+
+    def do_PUT(self):
+        self.protections.append(self.body()["ProtectionEnabled"])
+        self.answer(b"{}")
+
+    def body(self):
+        return json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+
+    def answer(self, text):
         self.send_response(200)
-        self.send_header("Content-Length", "2")
+        self.send_header("Content-Length", str(len(text)))
         self.end_headers()
-        self.wfile.write(b"ok")
+        self.wfile.write(text)
 
     def log_message(self, *_):
         pass
@@ -110,14 +121,17 @@ def set_the_stage():
 @contextlib.contextmanager
 def worker(binary, environment):
     """The worker with the variables that its task has; the webhook is what ECS would have read from the secret."""
-    slack = HTTPServer(("127.0.0.1", 0), Slack)
-    threading.Thread(target=slack.serve_forever, daemon=True).start()
+    around = HTTPServer(("127.0.0.1", 0), Around)
+    threading.Thread(target=around.serve_forever, daemon=True).start()
+    address = f"http://127.0.0.1:{around.server_port}"
     process = subprocess.Popen(
         [binary, "run"],
         env={
             **os.environ,
             **environment,
-            "TRAILKEEPER_SLACK_WEBHOOK_URL": f"http://127.0.0.1:{slack.server_port}/services/T000/B000/secret",
+            "TRAILKEEPER_SLACK_WEBHOOK_URL": f"{address}/services/T000/B000/secret",
+            # ECS sets it.
+            "ECS_AGENT_URI": address,
             "TRAILKEEPER_HTTP_ADDR": "127.0.0.1:0",
             # So that it need not be waited for in the end.
             "TRAILKEEPER_WAIT_SECONDS": "1",
@@ -130,7 +144,7 @@ def worker(binary, environment):
         process.terminate()
         if process.wait(timeout=30) != 0:
             sys.exit("the worker did not end well")
-        slack.shutdown()
+        around.shutdown()
 
 
 def stop_logging_event(account):
@@ -171,7 +185,8 @@ def play_an_incident(binary, outputs):
     expect("the trail is off", not is_logging())
     with worker(binary, outputs["environment"]):
         expect("the worker restarts the trail", wait_until(is_logging))
-        expect("Slack is told of it", wait_until(lambda: any("restarted and verified" in message["text"] for message in Slack.messages)))
+        expect("Slack is told of it", wait_until(lambda: any("restarted and verified" in message["text"] for message in Around.messages)))
+        expect("the task was protected while at work", wait_until(lambda: Around.protections[:1] == [True], 10))
         expect("the queue is empty", wait_until(lambda: messages_in(outputs["queue_url"]) == 0))
     expect("nothing is in the dead-letter queues", messages_in(outputs["dead_letter_queue_url"]) + messages_in(outputs["undelivered_queue_url"]) == 0)
 
