@@ -44,6 +44,6 @@ output "repository_url" {
 }
 
 output "environment" {
-  description = "The worker's variables, to run it elsewhere with the same; outside of ECS without TRAILKEEPER_TASK_PROTECTION."
+  description = "The worker's variables, to run it elsewhere with the same."
   value       = local.environment
 }
