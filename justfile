@@ -41,9 +41,13 @@ deny:
 audit:
     cargo audit ${ADVISORY_DB:+--db "$ADVISORY_DB" --no-fetch --stale}
 
-# Measure the throughput.
+# Measure the throughput: minutes, on a machine that does nothing else.
 bench:
     cargo bench --bench throughput
+
+# See that measuring works, with a handful of messages.
+bench-test:
+    cargo test --bench throughput
 
 # Build the image, and test it and the compose stack. Needs Docker with compose.
 compose-test:
@@ -57,4 +61,4 @@ infra-test: test
     infra/test/run target/debug/trailkeeper
 
 # Run all that CI runs.
-ci: fmt lint doc test docs-test simulate demo deny audit compose-test
+ci: fmt lint doc test docs-test simulate bench-test demo deny audit compose-test

@@ -37,23 +37,33 @@ mod events;
 #[path = "../tests/it/support/slack.rs"]
 mod slack;
 
-/// Messages that wait when a worker starts.
-const BACKLOG: usize = 20_000;
-/// Runs of each worker on a backlog, by turns; the table has their medians.
-const ROUNDS: usize = 5;
-/// Messages for the runs in which each request takes [`DISTANCE`]: the bare loop needs two for ten messages.
-const AFAR: usize = 2_000;
+/// How much is measured.
+struct Sizes {
+    /// Messages that wait when a worker starts.
+    backlog: usize,
+    /// Runs of each worker on a backlog, by turns; the table has their medians.
+    rounds: usize,
+    /// Messages for the runs in which each request takes [`DISTANCE`]: the bare loop needs two for ten messages.
+    afar: usize,
+    /// Messages after which memory is looked at. They come in portions of a backlog: the queue of this AWS is a
+    /// list, and slow when it is long.
+    many: usize,
+    /// Intervals between polls of an idle worker.
+    idle_polls: usize,
+    /// Starts of the program; the table has their median.
+    starts: usize,
+    /// Events sent one by one.
+    events: usize,
+}
+
+/// For figures.
+const WHOLE: Sizes =
+    Sizes { backlog: 20_000, rounds: 5, afar: 2_000, many: 100_000, idle_polls: 5, starts: 21, events: 200 };
+/// To see that it works.
+const SMALL: Sizes =
+    Sizes { backlog: 100, rounds: 1, afar: 100, many: 200, idle_polls: 1, starts: 1, events: 5 };
 /// What a request to the real SQS takes, about.
 const DISTANCE: Duration = Duration::from_millis(20);
-/// Messages after which memory is looked at. They come in portions of [`BACKLOG`]: the queue of this AWS is a
-/// list, and slow when it is long.
-const MANY: usize = 100_000;
-/// Intervals between polls of an idle worker.
-const IDLE_POLLS: usize = 5;
-/// Starts of the program; the table has their median.
-const STARTS: usize = 21;
-/// Events sent one by one.
-const EVENTS: usize = 200;
 /// The longest pause before such an event, in milliseconds. This AWS looks at its queue every 100 ms during a
 /// long poll; a random pause hits every moment between two looks.
 const PAUSE_MS: u64 = 200;
@@ -92,11 +102,10 @@ fn main() {
         // The runtime of the program itself.
         let runtime = Builder::new_current_thread().enable_all().build().expect("a runtime");
         runtime.block_on(work(role, url, count));
-    } else if std::env::args().any(|arg| arg == "--bench") {
-        Runtime::new().expect("a runtime").block_on(measure());
     } else {
-        // `cargo test --benches` runs this too, and has no use for it.
-        println!("cargo bench --bench throughput");
+        // Cargo says whether it benches or tests.
+        let sizes = if std::env::args().any(|arg| arg == "--bench") { WHOLE } else { SMALL };
+        Runtime::new().expect("a runtime").block_on(measure(sizes));
     }
 }
 
@@ -254,26 +263,27 @@ fn cpu_seconds(stat: &str) -> f64 {
     ticks.map(|field| field.parse::<f64>().expect("ticks")).sum::<f64>() / 100.0
 }
 
-async fn measure() {
-    let mut table = Table::default();
-    for round in 1..=ROUNDS {
+async fn measure(sizes: Sizes) {
+    let Sizes { rounds, many, idle_polls, starts, events, .. } = sizes;
+    let mut table = Table { sizes, figures: BTreeMap::new() };
+    for round in 1..=rounds {
         for role in Role::ALL {
-            eprintln!("round {round} of {ROUNDS}: {}", role.word());
+            eprintln!("round {round} of {rounds}: {}", role.word());
             table.backlog(role).await;
             table.afar(role).await;
         }
     }
     for role in Role::ALL {
-        eprintln!("{MANY} messages: {}", role.word());
+        eprintln!("{many} messages: {}", role.word());
         table.memory(role).await;
     }
-    eprintln!("{MANY} messages: the program");
+    eprintln!("{many} messages: the program");
     table.memory_of_program().await;
-    eprintln!("{IDLE_POLLS} idle polls");
+    eprintln!("{idle_polls} idle polls");
     table.idle().await;
-    eprintln!("{STARTS} starts");
+    eprintln!("{starts} starts");
     table.start().await;
-    eprintln!("{EVENTS} events one by one");
+    eprintln!("{events} events one by one");
     table.latency().await;
     table.print();
 }
@@ -311,44 +321,46 @@ impl From<Role> for Column {
 }
 
 /// Every figure taken.
-#[derive(Default)]
-struct Table(BTreeMap<(Row, Column), Vec<f64>>);
+struct Table {
+    sizes: Sizes,
+    figures: BTreeMap<(Row, Column), Vec<f64>>,
+}
 
 impl Table {
     fn add(&mut self, row: Row, column: impl Into<Column>, figure: f64) {
-        self.0.entry((row, column.into())).or_default().push(figure);
+        self.figures.entry((row, column.into())).or_default().push(figure);
     }
 
     #[expect(clippy::cast_precision_loss, reason = "far fewer than 2^52 requests")]
     async fn backlog(&mut self, role: Role) {
         let own_cpu = || cpu_seconds(&std::fs::read_to_string("/proc/self/stat").expect("Linux"));
         let aws = Aws::start().await;
-        send(&aws, BACKLOG).await;
+        send(&aws, self.sizes.backlog).await;
         let (started_at, cpu_before) = (Instant::now(), own_cpu());
-        let mut worker = Worker::role(role, &aws, BACKLOG);
+        let mut worker = Worker::role(role, &aws, self.sizes.backlog);
         worker.done().await;
         self.add(Row::Wall, role, started_at.elapsed().as_secs_f64());
         self.add(Row::AwsCpu, role, own_cpu() - cpu_before);
         self.add(Row::Cpu, role, worker.cpu_seconds());
         self.add(Row::Peak, role, worker.mebibytes("VmHWM"));
-        self.add(Row::Requests, role, requests(&aws) as f64 / BACKLOG as f64);
+        self.add(Row::Requests, role, requests(&aws) as f64 / self.sizes.backlog as f64);
     }
 
     async fn afar(&mut self, role: Role) {
         let aws = Aws::start().await;
-        send(&aws, AFAR).await;
+        send(&aws, self.sizes.afar).await;
         for operation in WORK {
             aws.break_down(operation, Fault::Delay(DISTANCE));
         }
         let started_at = Instant::now();
-        Worker::role(role, &aws, AFAR).done().await;
+        Worker::role(role, &aws, self.sizes.afar).done().await;
         self.add(Row::WallAfar, role, started_at.elapsed().as_secs_f64());
     }
 
     async fn memory(&mut self, role: Role) {
         let aws = Aws::start().await;
-        let mut worker = Worker::role(role, &aws, MANY);
-        feed(&aws).await;
+        let mut worker = Worker::role(role, &aws, self.sizes.many);
+        feed(&aws, &self.sizes).await;
         worker.done().await;
         self.add(Row::Resident, role, worker.mebibytes("VmRSS"));
     }
@@ -358,7 +370,7 @@ impl Table {
         let (aws, slack) = (Aws::start().await, Slack::start().await);
         aws.stopped_trail("audit", REGION).await;
         let program = Worker::program(&aws, &slack);
-        feed(&aws).await;
+        feed(&aws, &self.sizes).await;
         self.add(Row::ResidentProgram, Column::Ours, program.mebibytes("VmRSS"));
         self.add(Row::PeakProgram, Column::Ours, program.mebibytes("VmHWM"));
     }
@@ -369,10 +381,11 @@ impl Table {
         let (beside_bare, beside_program) = (Aws::start().await, Aws::start().await);
         let _bare = Worker::role(Role::Bare, &beside_bare, usize::MAX);
         let _program = Worker::program(&beside_program, &slack);
+        let idle_polls = self.sizes.idle_polls;
         let requests_per_minute = async |aws: &Aws| {
             let begun_at = seen(aws, "ReceiveMessage", 1).await;
             let before = requests(aws);
-            let ended_at = seen(aws, "ReceiveMessage", 1 + IDLE_POLLS).await;
+            let ended_at = seen(aws, "ReceiveMessage", 1 + idle_polls).await;
             (requests(aws) - before) as f64 * 60.0 / (ended_at - begun_at).as_secs_f64()
         };
         let (bare, ours) =
@@ -382,7 +395,7 @@ impl Table {
     }
 
     async fn start(&mut self) {
-        for _ in 0..STARTS {
+        for _ in 0..self.sizes.starts {
             let (aws, slack) = (Aws::start().await, Slack::start().await);
             let started_at = Instant::now();
             let _program = Worker::program(&aws, &slack);
@@ -393,31 +406,32 @@ impl Table {
 
     async fn latency(&mut self) {
         let (aws, slack) = (Aws::start().await, Slack::start().await);
-        for number in 0..EVENTS {
+        for number in 0..self.sizes.events {
             aws.stopped_trail(&format!("trail-{number}"), REGION).await;
         }
         let program = Worker::program(&aws, &slack);
-        self.percentiles(Column::Ours, latencies(&aws, "StartLogging").await);
+        self.percentiles(Column::Ours, latencies(&aws, "StartLogging", self.sizes.events).await);
         drop(program);
         let aws = Aws::start().await;
         let _bare = Worker::role(Role::Bare, &aws, usize::MAX);
-        self.percentiles(Column::Bare, latencies(&aws, "DeleteMessageBatch").await);
+        self.percentiles(Column::Bare, latencies(&aws, "DeleteMessageBatch", self.sizes.events).await);
     }
 
     fn percentiles(&mut self, column: Column, mut latencies: Vec<f64>) {
         latencies.sort_by(f64::total_cmp);
-        self.add(Row::Latency50, column, latencies[EVENTS / 2]);
-        self.add(Row::Latency99, column, latencies[EVENTS * 99 / 100]);
+        self.add(Row::Latency50, column, latencies[latencies.len() / 2]);
+        self.add(Row::Latency99, column, latencies[latencies.len() * 99 / 100]);
     }
 
     fn print(&self) {
-        let (afar, many, distance) = (AFAR, MANY, DISTANCE.as_millis());
+        let Sizes { backlog, afar, many, .. } = self.sizes;
+        let distance = DISTANCE.as_millis();
         let rows = [
-            (Row::Cpu, format!("CPU for {BACKLOG} messages"), 2, "s", "at most 1.3 times"),
-            (Row::Wall, format!("Wall time for {BACKLOG} messages"), 2, "s", "at most 1.3 times"),
+            (Row::Cpu, format!("CPU for {backlog} messages"), 2, "s", "at most 1.3 times"),
+            (Row::Wall, format!("Wall time for {backlog} messages"), 2, "s", "at most 1.3 times"),
             (Row::AwsCpu, "CPU of the AWS meanwhile".to_owned(), 2, "s", "–"),
             (Row::WallAfar, format!("Wall time for {afar} messages, {distance} ms away"), 2, "s", "–"),
-            (Row::Peak, format!("Peak memory in {BACKLOG} messages"), 1, "MiB", "–"),
+            (Row::Peak, format!("Peak memory in {backlog} messages"), 1, "MiB", "–"),
             (Row::Requests, "SQS requests for each message".to_owned(), 4, "", "at most 0.22"),
             (Row::Resident, format!("Memory after {many} messages"), 1, "MiB", "at most 24 MiB"),
             (Row::ResidentProgram, format!("The program's after {many} events"), 1, "MiB", "at most 24 MiB"),
@@ -442,7 +456,7 @@ impl Table {
 
     /// In ascending order.
     fn figures(&self, row: Row, column: Column) -> Vec<f64> {
-        let mut figures = self.0.get(&(row, column)).cloned().unwrap_or_default();
+        let mut figures = self.figures.get(&(row, column)).cloned().unwrap_or_default();
         figures.sort_by(f64::total_cmp);
         figures
     }
@@ -464,10 +478,10 @@ fn cell(figures: &[f64], decimals: usize, unit: &str) -> String {
     }
 }
 
-/// Sends [`MANY`] events, a [`BACKLOG`] at a time, and waits until they are gone.
-async fn feed(aws: &Aws) {
-    for _ in 0..MANY / BACKLOG {
-        send(aws, BACKLOG).await;
+/// Sends many events, a backlog at a time, and waits until they are gone.
+async fn feed(aws: &Aws, Sizes { many, backlog, .. }: &Sizes) {
+    for _ in 0..many / backlog {
+        send(aws, *backlog).await;
         until(Duration::from_millis(100), async || waiting(aws).await == 0).await;
     }
 }
@@ -512,11 +526,11 @@ async fn seen(aws: &Aws, operation: &str, count: usize) -> Instant {
 }
 
 /// From an event's sending to the call of `operation` that follows from it, in milliseconds.
-async fn latencies(aws: &Aws, operation: &str) -> Vec<f64> {
+async fn latencies(aws: &Aws, operation: &str, events: usize) -> Vec<f64> {
     let sqs = aws.sqs();
     seen(aws, "ReceiveMessage", 1).await;
     let mut latencies = Vec::new();
-    for number in 0..EVENTS {
+    for number in 0..events {
         tokio::time::sleep(Duration::from_millis(fastrand::u64(..PAUSE_MS))).await;
         let body = events::stop(&format!("event-{number}"), &format!("trail-{number}")).to_string();
         let sent_at = Instant::now();
