@@ -21,7 +21,7 @@ use crate::consumer::queue::{BATCH, SettleError};
 use crate::consumer::sqs::{Letter, Mailbox, Outbox, SqsClients, batches};
 use crate::consumer::{Delivery, Failure, Label, Reason, ReceiptHandle, RetryPolicy, patiently};
 use crate::event::{self, Event};
-use crate::respond::message::{duration, harmless};
+use crate::respond::message::{duration, harmless, trail_name};
 
 /// Stands in the user agent of the calls.
 const APP_NAME: &str = "trailkeeper-dlq";
@@ -38,6 +38,8 @@ const MAX_HELD: usize = 2_000;
 const MAX_FAULTS: usize = 20;
 /// Of one request.
 const TRIES: RetryPolicy = RetryPolicy::WHILE_SOMEBODY_WAITS;
+/// Where the event's id stands in the table.
+const ID_COLUMN: usize = 3;
 /// The longest text of a dead letter shown in a table, in characters.
 const MAX_SHOWN_CHARS: usize = 160;
 
@@ -63,6 +65,8 @@ pub struct Summary {
     pub event_name: Option<String>,
     /// The trail or other resource.
     pub resource: Option<String>,
+    /// The region that it is in.
+    pub region: Option<String>,
     /// The account that it is in.
     pub account: Option<String>,
     /// Executions in all.
@@ -455,6 +459,7 @@ fn summary(letter: &Delivery) -> Summary {
         attempts: label.as_ref().map(|label| label.attempts),
         detail: label.and_then(|label| label.detail),
         event_name: event.as_ref().map(|event| event.name.clone()),
+        region: event.as_ref().and_then(|event| event.region.as_ref()).map(ToString::to_string),
         account: event.as_ref().and_then(|event| event.account.as_ref()).map(ToString::to_string),
         resource: event.and_then(|event| event.resource),
         sent_at: letter.sent_at,
@@ -480,9 +485,12 @@ pub fn table(letters: &[Summary]) -> String {
         letters.sort_by_key(|letter| (letter.sent_at, letter.event_id.clone()));
         let _ = writeln!(text, "{}: {}", harmless(reason, MAX_SHOWN_CHARS), letters.len());
         let mut table = screen::table(&["age", "attempts", "event", "id", "detail"]);
+        // It is copied from here to `--event`.
+        screen::keep_whole(&mut table, ID_COLUMN);
         for letter in letters {
             let shown = |text: &Option<String>| text.as_deref().map(|text| harmless(text, MAX_SHOWN_CHARS));
-            let what = [shown(&letter.event_name), shown(&letter.resource), shown(&letter.account)];
+            let resource = letter.resource.as_deref().map(trail_name).map(str::to_owned);
+            let what = [&letter.event_name, &resource, &letter.region, &letter.account].map(shown);
             table.add_row([
                 letter.age_seconds.map_or_else(|| "?".to_owned(), |age| duration(Duration::from_secs(age))),
                 letter.attempts.map_or_else(|| "?".to_owned(), |attempts| attempts.to_string()),

@@ -277,7 +277,8 @@ fn headline(event: &Event, report: Report) -> &'static str {
 }
 
 /// An ARN's name alone: account and region stand beside it.
-fn trail_name(resource: &str) -> &str {
+#[must_use]
+pub fn trail_name(resource: &str) -> &str {
     match TrailArn::parse(resource) {
         Some(_) => resource.rsplit('/').next().unwrap_or(resource),
         None => resource,

@@ -207,6 +207,21 @@ async fn on_a_terminal_it_asks_first() {
     }
 }
 
+/// It is copied from the table, so it is in one piece on the narrowest terminal.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_id_is_not_broken() {
+    const ID: &str = "3b8f0a52-0000-4000-8000-000000000001";
+    let (aws, slack) = (Aws::start().await, Slack::start().await);
+    let detail = "allow it ".repeat(30);
+    let label = [("reason", "restore-refused"), ("detail", detail.as_str())];
+    bury(&aws, stop(ID, &"long-".repeat(20)), &label).await;
+    on_a_terminal(&aws, &slack, &["dlq", "list"], |terminal| {
+        terminal.exp_string(ID)?;
+        terminal.exp_eof().map(drop)
+    })
+    .await;
+}
+
 /// What was tried before it was put back counts on.
 #[tokio::test]
 async fn attempts_are_counted_on_over_the_rounds() {

@@ -15,14 +15,15 @@ use super::slack::Slack;
 /// The longest wait for anything on a terminal, in milliseconds.
 const PATIENCE_MS: u64 = 30_000;
 
-/// Runs `trailkeeper` with these arguments on a terminal of its own, and `play`s with it.
+/// Runs `trailkeeper` with these arguments on a terminal of its own, as narrow as any, and `play`s with it.
 pub async fn on_a_terminal(
     aws: &Aws,
     slack: &Slack,
     args: &[&str],
     play: impl FnOnce(&mut PtySession) -> Result<(), rexpect::error::Error> + Send + 'static,
 ) {
-    let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_trailkeeper"));
+    let mut command = std::process::Command::new("/bin/sh");
+    command.args(["-c", "stty rows 24 cols 80 && exec \"$@\"", "sh", env!("CARGO_BIN_EXE_trailkeeper")]);
     let configured = configured(aws, slack, args);
     let variables = configured.as_std().get_envs().filter_map(|(name, value)| Some((name, value?)));
     command
