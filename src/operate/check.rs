@@ -16,7 +16,7 @@ use crate::consumer::{Failure, RetryPolicy, patiently};
 use crate::event::{AccountId, Region, TrailArn};
 use crate::respond::accounts::Accounts;
 use crate::respond::message::harmless;
-use crate::respond::slack::{PostError, Slack};
+use crate::respond::slack::{PostError, Slack, Webhook};
 use crate::respond::trails::{Asked, Meaning, Refusal, Trails, another_region};
 use crate::state::{DynamoStore, Table, Unseen};
 
@@ -321,7 +321,12 @@ impl Checks<'_> {
             Err(error) => Err(Failure::permanent(format!("setting up TLS for Slack: {error}"))),
         };
         self.found(match asked {
-            Ok(()) => Finding::ok(Check::Slack, "the webhook is alive; nothing was posted"),
+            Ok(Webhook::Alive) => Finding::ok(Check::Slack, "the webhook is alive; nothing was posted"),
+            Ok(Webhook::TakesAnything) => {
+                let found = "what answers takes anything, as no webhook of Slack's does; nothing was posted";
+                let todo = "see whether the address is right: a relay may be meant, a page to log in is not";
+                Finding::new(Check::Slack, Status::Warning, found, todo)
+            }
             Err(failure) => {
                 let new = "make a new webhook for the channel, and set TRAILKEEPER_SLACK_WEBHOOK_URL to it";
                 Finding::failed(Check::Slack, failure.to_string(), todo(&failure, new))

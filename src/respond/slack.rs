@@ -48,6 +48,15 @@ pub struct Slack {
     turns: Mutex<Turns>,
 }
 
+/// What answers in the webhook's place.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Webhook {
+    /// A webhook of Slack's that would take a message.
+    Alive,
+    /// Something that takes what is no message, as Slack does not: a relay, or a wrong address.
+    TakesAnything,
+}
+
 /// Where the webhook is.
 #[derive(Debug, Default)]
 struct Address {
@@ -113,18 +122,14 @@ impl Slack {
 
     /// Whether the webhook would take a message, found out without posting: what is sent is not JSON. A live webhook
     /// answers that, and a dead one that it is dead; one that is busy is alive.
-    pub async fn check(&self) -> Result<(), PostError> {
+    pub async fn check(&self) -> Result<Webhook, PostError> {
         let request = self.http.post(self.webhook.expose_secret()).header(CONTENT_TYPE, "application/json");
         let answer = self.ask(request.body("trailkeeper asks, and posts nothing")).await?;
         let busy = answer.status == StatusCode::TOO_MANY_REQUESTS;
         if busy || answer.word.as_deref().is_some_and(|word| ALIVE.contains(&word)) {
-            return Ok(());
+            return Ok(Webhook::Alive);
         }
-        if answer.status.is_success() {
-            let told = "what answers there takes anything: no webhook of Slack's does; check its address";
-            return Err(PostError::Refused(told.to_owned()));
-        }
-        self.meaning(answer)
+        self.meaning(answer).map(|()| Webhook::TakesAnything)
     }
 
     async fn send(&self, message: &Message) -> Result<(), PostError> {

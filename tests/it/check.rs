@@ -351,8 +351,6 @@ async fn a_webhook_that_slack_refuses_is_told_and_not_shown() {
         (403, "action_prohibited"),
         (410, "channel_is_archived"),
         (400, "invalid_token"),
-        // Not Slack's: a page to log in, a relay.
-        (200, "takes anything"),
     ] {
         let (aws, slack) = proper().await;
         slack.otherwise(ResponseTemplate::new(status).set_body_string(word)).await;
@@ -361,6 +359,13 @@ async fn a_webhook_that_slack_refuses_is_told_and_not_shown() {
         assert_eq!((checked, judged), (Check::Slack, Status::Failed));
         assert!(text.contains(word) && !text.contains("very-secret"), "{text}");
     }
+    // Not Slack's: a relay, or a page to log in.
+    let (aws, slack) = proper().await;
+    slack.otherwise(ResponseTemplate::new(200).set_body_string("<html>")).await;
+    let found = findings(&aws, &slack, |_| {}).await;
+    let (checked, judged, text) = only_fault(&found);
+    assert_eq!((checked, judged), (Check::Slack, Status::Warning));
+    assert!(text.contains("takes anything"), "{text}");
 }
 
 #[tokio::test]
