@@ -70,9 +70,9 @@ fn senders(attributes: &Attributes) -> Finding {
         takes_eventbridge(statement) && !asks_for_a_caller(statement) && !asks_for_another_source(statement)
     };
     let (letting_in, others): (Vec<_>, Vec<_>) = allowing.into_iter().partition(lets_in);
-    if letting_in.is_empty() && others.into_iter().any(takes_callers) {
-        let found = "the queue's policy does not let EventBridge send by itself, only roles and users";
-        let todo = format!("if each of your rules sends by one of those roles, leave it; else {allow}");
+    if letting_in.is_empty() && others.into_iter().any(names_a_role) {
+        let found = "the queue's policy does not let EventBridge send to it by itself, but a role";
+        let todo = format!("if each of your rules sends by such a role, leave it; else {allow}");
         return Finding::new(check, Status::Warning, found, todo);
     }
     if letting_in.is_empty() {
@@ -159,11 +159,11 @@ fn is_eventbridge(principal: &Value) -> bool {
     texts(&principal["Service"]).any(|service| service == "events.amazonaws.com")
 }
 
-/// Whether roles or users are among those whom a statement is about: a rule may send by a role.
+/// Whether a statement is about a role by its name: a rule of another account may send by one. The whole account, which
+/// the console lets in by itself, says nothing of rules.
 /// <https://docs.aws.amazon.com/eventbridge/latest/userguide/eb-service-cross-account.html>
-fn takes_callers(statement: &Value) -> bool {
-    let names_some = texts(&statement["Principal"]["AWS"]).next().is_some();
-    names_some || (is_everybody(statement) && asks_for_a_caller(statement))
+fn names_a_role(statement: &Value) -> bool {
+    texts(&statement["Principal"]["AWS"]).any(|principal| principal.contains(":role/"))
 }
 
 /// The key of a condition that is neither about callers nor about sources, and that a call must fulfil all the same.
@@ -292,6 +292,7 @@ mod tests {
         let eventbridge = json!({ "Service": ["events.amazonaws.com"] });
         let open = |principal: Value| but(json!({ "Principal": principal, "Condition": null }));
         let role = json!({ "AWS": "arn:aws:iam::111122223333:role/events" });
+        let account = json!({ "AWS": "arn:aws:iam::111122223333:root" });
         let topic = "arn:aws:sns:eu-west-1:111122223333:topic";
         let for_a_topic = |principal: &str| {
             but(json!({ "Principal": principal, "Condition": { "ArnEquals": { "aws:SourceArn": topic } } }))
@@ -338,6 +339,8 @@ mod tests {
                 Status::Failed,
             ),
             ("a role", json!([but(json!({ "Principal": role, "Condition": null }))]), Status::Warning),
+            // As the console makes it.
+            ("the account", json!([but(json!({ "Principal": account, "Condition": null }))]), Status::Failed),
             ("a role, beside the rule", json!([good, open(role.clone())]), Status::Ok),
             ("denied", json!([good, deny(json!({}))]), Status::Failed),
             ("denied by name", json!([good, deny(json!({ "Principal": eventbridge }))]), Status::Failed),
@@ -367,7 +370,7 @@ mod tests {
     fn conditions_name_a_source_or_a_caller_or_nobody() {
         // What is found if everybody may send under the condition, and if EventBridge may.
         const SOURCE: [&str; 2] = ["for the rules it names"; 2];
-        const CALLER: [&str; 2] = ["by itself, only roles and users", "does not let EventBridge send to it"];
+        const CALLER: [&str; 2] = ["does not let EventBridge send to it"; 2];
         const NOBODY: [&str; 2] = ["lets everybody send", "for any rule of any account"];
         const ANY_CALLER: [&str; 2] = ["lets everybody send", "does not let EventBridge send"];
         let table = [
