@@ -210,7 +210,7 @@ impl Ledger {
     }
 
     /// Keeps every line hidden until dropped: extends what has half of its visibility left, six times as often
-    /// as it would run out, so that no message is ever left with less than a third.
+    /// as it would run out, so that no message is left with less than a third while the queue answers.
     pub(super) async fn beat<Q: Queue>(&self, queue: &Q) {
         let mut ticks = tokio::time::interval(self.tick());
         ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);

@@ -170,10 +170,8 @@ fn names_a_role(statement: &Value) -> bool {
 fn foreign_condition(statement: &Value) -> Option<String> {
     let mut conditions = conditions(statement);
     let foreign = conditions.find(|(operator, key, values)| {
-        let is_known = OF_CALLERS.contains(&key.as_str()) || OF_SOURCES.contains(&key.as_str());
         // That it comes by TLS says nothing of who it is.
-        let tells = !is_known && key != "aws:securetransport" && *operator != "Null";
-        tells && !holds_without_key(operator, values)
+        !is_about_whom(key) && key != "aws:securetransport" && compares(operator, values)
     });
     foreign.map(|(_, key, _)| key)
 }
@@ -182,10 +180,7 @@ fn foreign_condition(statement: &Value) -> Option<String> {
 fn asks_for_another_source(statement: &Value) -> bool {
     let may_be_a_rule = |arn: &str| arn.split(':').nth(2).is_none_or(|service| matches(service, "events"));
     conditions(statement).any(|(operator, key, values)| {
-        key == "aws:sourcearn"
-            && operator != "Null"
-            && !holds_without_key(operator, values)
-            && !texts(values).any(may_be_a_rule)
+        key == "aws:sourcearn" && compares(operator, values) && !texts(values).any(may_be_a_rule)
     })
 }
 
@@ -199,10 +194,7 @@ fn asks_for_a_caller(statement: &Value) -> bool {
 /// Whether a condition names a source, an account or an organization, and not all of them.
 fn names_whom(statement: &Value) -> bool {
     conditions(statement).any(|(operator, key, values)| {
-        let is_whom = OF_CALLERS.contains(&key.as_str()) || OF_SOURCES.contains(&key.as_str());
-        // `Null` only asks whether there is one.
-        let compares = operator != "Null" && !holds_without_key(operator, values);
-        is_whom && compares && texts(values).all(|value| names_one(&key, value))
+        is_about_whom(&key) && compares(operator, values) && texts(values).all(|value| names_one(&key, value))
     })
 }
 
@@ -213,6 +205,16 @@ fn conditions(statement: &Value) -> impl Iterator<Item = (&str, String, &Value)>
         let keys = keys.as_object().into_iter().flatten();
         keys.map(move |(key, values)| (operator.as_str(), key.to_ascii_lowercase(), values))
     })
+}
+
+fn is_about_whom(key: &str) -> bool {
+    OF_CALLERS.contains(&key) || OF_SOURCES.contains(&key)
+}
+
+/// Whether a condition looks at what its key says, and a call without the key does not fulfil it. `Null` only asks whether
+/// there is one.
+fn compares(operator: &str, values: &Value) -> bool {
+    operator != "Null" && !holds_without_key(operator, values)
 }
 
 /// Whether a condition holds for a call that does not bring its key.

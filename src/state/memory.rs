@@ -53,14 +53,14 @@ enum Status {
 }
 
 impl Record {
-    fn new(now: Instant) -> Self {
+    fn new(forget_at: Instant) -> Self {
         Self {
             fence: 0,
             attempts: 0,
             first_claimed_at: clock::now(),
             steps: None,
             status: Status::Free,
-            forget_at: now,
+            forget_at,
             reopened_by: Vec::new(),
         }
     }
@@ -128,14 +128,15 @@ impl Store for MemoryStore {
         let now = Instant::now();
         let mut inner = self.inner();
         inner.forget_old(now);
+        let forget_at = now + self.remember;
         let Inner { records, order } = &mut *inner;
         let record = records.entry(event.clone()).or_insert_with(|| {
             order.push_back(event.clone());
-            Record::new(now)
+            Record::new(forget_at)
         });
         // Its time is over, and nobody has looked at it since.
         if record.is_over(now, false) {
-            *record = Record::new(now);
+            *record = Record::new(forget_at);
         }
         match &record.status {
             Status::Held { until } if *until > now => return Ok(Claimed::Held { ends_in: *until - now }),
@@ -152,7 +153,7 @@ impl Store for MemoryStore {
         record.fence += 1;
         record.attempts += 1;
         record.status = Status::Held { until: now + lease };
-        record.forget_at = now + self.remember;
+        record.forget_at = forget_at;
         Ok(Claimed::Yours(Claim {
             event: event.clone(),
             fence: record.fence,
