@@ -18,13 +18,14 @@ use tokio::process::{Child, Command};
 use tokio::runtime::{Builder, Runtime};
 use tokio::sync::Notify;
 use tokio::time::Instant;
-use trailkeeper::args::{ModeArgs, QueueArgs, RunArgs};
+use trailkeeper::args::Args;
 use trailkeeper::config::Config;
 use trailkeeper::consumer::queue::{DeadLetter, SettleError};
 use trailkeeper::consumer::sqs::{SqsClients, SqsQueue};
 use trailkeeper::consumer::{
-    self, Delivery, Disposition, Failure, Handler, Health, Hold, Queue, Reason, ReceiptHandle, Shutdown,
+    self, Delivery, Disposition, Handled, Handler, Health, Hold, Queue, ReceiptHandle, Shutdown,
 };
+use trailkeeper::retry::Failure;
 use trailkeeper::{app, event, telemetry};
 
 use aws::{Aws, Fault, REGION};
@@ -142,11 +143,11 @@ async fn bare(url: &str, count: usize) {
 
 /// The consumer as the program configures it by default, metrics included.
 async fn consume(url: String, count: usize) {
-    let queue = QueueArgs { queue_url: Some(url.clone()) };
-    let mode = ModeArgs { mode: Some("dry-run".to_owned()) };
-    let args = RunArgs { queue, mode, ..RunArgs::default() };
-    let config = Config::read(args, |_| None).expect("a configuration that holds");
-    let telemetry = telemetry::init(&config.telemetry, Reason::ALL.map(Reason::as_str)).expect("telemetry");
+    let mut args = Args::default();
+    args.set("TRAILKEEPER_QUEUE_URL", url.clone());
+    args.set("TRAILKEEPER_MODE", "dry-run");
+    let config = Config::read(&args, |_| None).expect("a configuration that holds");
+    let telemetry = telemetry::init(&config.telemetry).expect("telemetry");
     let metrics = telemetry.metrics;
     let sdk = app::sdk_config().await.expect("AWS");
     let wait = config.queue.wait;
@@ -167,10 +168,18 @@ async fn consume(url: String, count: usize) {
 struct Parsing;
 
 impl Handler for Parsing {
-    async fn handle(&self, delivery: &Delivery, _hold: &Hold) -> Disposition {
+    async fn handle(&self, delivery: &Delivery, _hold: &Hold) -> Handled {
         black_box(event::parse(&delivery.body)).expect("an event");
-        Disposition::Delete
+        ignored()
     }
+
+    fn panicked(&self, _attempts: u32) -> Handled {
+        ignored()
+    }
+}
+
+fn ignored() -> Handled {
+    Handled { disposition: Disposition::Delete, outcome: "ignored", failure: None }
 }
 
 /// A queue that tells when enough is deleted.

@@ -22,7 +22,7 @@ use tokio::sync::mpsc::{self, UnboundedReceiver, UnboundedSender};
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, timeout, timeout_at};
 use trailkeeper::app::{self, StartError};
-use trailkeeper::args::{HttpArgs, QueueArgs, RunArgs};
+use trailkeeper::args::Args;
 use trailkeeper::clock;
 use trailkeeper::config::Config;
 use trailkeeper::consumer::Shutdown;
@@ -117,17 +117,15 @@ async fn demo() -> bool {
 
 /// What a user sets, with waits that are short enough to watch.
 fn config(queue_url: String, slack_webhook_url: String) -> Config {
-    let args = RunArgs {
-        queue: QueueArgs { queue_url: Some(queue_url) },
-        slack_webhook_url: Some(slack_webhook_url.into()),
-        wait_seconds: Some("1".to_owned()),
-        retry_max_seconds: Some("1".to_owned()),
-        shutdown_grace_seconds: Some("3".to_owned()),
-        http: HttpArgs { http_addr: Some("127.0.0.1:0".to_owned()) },
-        ..RunArgs::default()
-    };
+    let mut args = Args::default();
+    args.set("TRAILKEEPER_QUEUE_URL", queue_url);
+    args.set("TRAILKEEPER_SLACK_WEBHOOK_URL", slack_webhook_url);
+    args.set("TRAILKEEPER_WAIT_SECONDS", "1");
+    args.set("TRAILKEEPER_RETRY_MAX_SECONDS", "1");
+    args.set("TRAILKEEPER_SHUTDOWN_GRACE_SECONDS", "3");
+    args.set("TRAILKEEPER_HTTP_ADDR", "127.0.0.1:0");
     // Whatever is set around the demo is left out of it.
-    Config::read(args, |_variable| None).expect("a configuration that holds")
+    Config::read(&args, |_variable| None).expect("a configuration that holds")
 }
 
 /// The story, and what has been seen of it.

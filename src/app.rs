@@ -4,21 +4,22 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use aws_config::{BehaviorVersion, SdkConfig};
-use secrecy::SecretString;
 
+use crate::args;
 use crate::aws;
-use crate::config::{Config, Fault, Mode, RespondConfig};
+use crate::cloudtrail::accounts::Accounts;
+use crate::cloudtrail::trails::Trails;
+use crate::config::{Config, Fault, Respond};
 use crate::consumer::sqs::{SqsClients, SqsQueue};
-use crate::consumer::{self, Health, RetryPolicy, Shutdown, patiently};
+use crate::consumer::{self, Handler, Health, Shutdown};
 use crate::http;
+use crate::policy::Mode;
 use crate::protection;
-use crate::respond::Means;
-use crate::respond::accounts::Accounts;
-use crate::respond::responder::Responder;
-use crate::respond::slack::Slack;
-use crate::respond::trails::Trails;
-use crate::state::{DynamoStore, MemoryStore, Store};
+use crate::respond::{Hands, Rehearsal, Responder};
+use crate::retry::{RetryPolicy, patiently};
+use crate::state::{DynamoStore, MemoryStore};
 use crate::telemetry::Metrics;
+use crate::tell::slack::Slack;
 
 /// Stands in the user agent of every call to AWS: whoever reads in CloudTrail that logging was started sees by whom.
 const APP_NAME: &str = "trailkeeper";
@@ -52,32 +53,40 @@ pub async fn run(
     shutdown: Shutdown,
 ) -> Result<(), StartError> {
     let sdk = aws::named(sdk, APP_NAME);
-    let (queue, means) = tokio::try_join!(queue(&config, &sdk), means(&config.respond, &sdk))?;
-    let remember = config.state.remember;
+    let (mode, webhook) = match &config.respond {
+        Respond::Act { mode, webhook } => (*mode, webhook.clone()),
+        Respond::Rehearse => {
+            let queue = queue(&config, &sdk).await?;
+            return work(&config, queue, Rehearsal { retry: config.retry }, metrics, shutdown).await;
+        }
+    };
+    let channel = Slack::new(webhook)
+        .map_err(|error| StartError::Failed(format!("setting up TLS for Slack: {error}")))?;
+    let (queue, accounts) =
+        tokio::try_join!(queue(&config, &sdk), async { Ok(Accounts::discover(&sdk).await) })?;
+    let hands = Hands { trails: Trails::new(accounts), channel: Box::new(channel), retry: config.retry };
+    let (lease, remember) = (config.pool.visibility, config.state.remember);
     if let Some(table) = config.state.table.clone() {
         let store = DynamoStore::new(&sdk, table, worker_name(), remember);
         probe(&store).await?;
-        return work(&config, queue, means, store, metrics, shutdown).await;
+        return work(&config, queue, Responder { mode, store, hands, lease }, metrics, shutdown).await;
     }
-    if config.respond.mode != Mode::DryRun {
-        tracing::warn!(
-            "the state is in memory: run one worker only, or duplicates that reach another are handled twice"
-        );
-    }
-    work(&config, queue, means, MemoryStore::new(remember), metrics, shutdown).await
+    tracing::warn!(
+        "the state is in memory: run one worker only, or duplicates that reach another are handled twice"
+    );
+    let store = MemoryStore::new(remember);
+    work(&config, queue, Responder { mode, store, hands, lease }, metrics, shutdown).await
 }
 
 /// Consumes until told to shut down.
-async fn work<S: Store>(
+async fn work(
     config: &Config,
     queue: SqsQueue,
-    means: Means<Slack>,
-    store: S,
+    handler: impl Handler,
     metrics: Metrics,
     shutdown: Shutdown,
 ) -> Result<(), StartError> {
     let health = Arc::new(Health::new(config.queue.wait));
-    let responder = Responder::new(store, means, config.pool.retry, config.pool.visibility);
     let serving = http::serve(config.http, Arc::clone(&health), metrics.clone())
         .await
         .map_err(|error| StartError::Failed(format!("listening on {}: {error}", config.http)))?;
@@ -90,8 +99,12 @@ async fn work<S: Store>(
         tracing::warn!("task protection is on, and there is no ECS agent: ECS_AGENT_URI is not set");
     }
     let protecting = agent.map(|agent| tokio::spawn(protection::keep(agent, Arc::clone(&health))));
-    tracing::info!(version = env!("TRAILKEEPER_VERSION"), mode = ?config.respond.mode, "started");
-    let given_back = consumer::run(Arc::new(queue), Arc::new(responder), config.pool, health, shutdown).await;
+    let mode = match &config.respond {
+        Respond::Act { mode, .. } => *mode,
+        Respond::Rehearse => Mode::DryRun,
+    };
+    tracing::info!(version = env!("TRAILKEEPER_VERSION"), ?mode, "started");
+    let given_back = consumer::run(Arc::new(queue), Arc::new(handler), config.pool, health, shutdown).await;
     tracing::info!(given_back, "drained");
     upkeep.abort();
     if let Some(protecting) = protecting {
@@ -138,30 +151,14 @@ async fn queue(config: &Config, sdk: &SdkConfig) -> Result<SqsQueue, StartError>
     let clients = SqsClients::new(sdk, config.queue.wait);
     let url = config.queue.url.clone();
     let named = &config.queue.dead_letter_url;
-    let found = || clients.dead_letter_url(&url, named.clone());
-    let found = patiently(START_RETRY.waits(), found)
-        .await
-        .map_err(|failure| StartError::Failed(format!("{url}: {failure}")))?;
+    let found = patiently(START_RETRY.waits(), || clients.dead_letter_url(&url, named.clone())).await;
+    let found = found.map_err(|failure| StartError::Failed(format!("{url}: {failure}")))?;
     let dead_letter_url = found.ok_or_else(|| {
-        StartError::Misconfigured(vec![Fault::new(
-            "TRAILKEEPER_DLQ_URL is not set, and the queue has no redrive policy that names a dead-letter queue: \
+        StartError::Misconfigured(vec![Fault::new(format!(
+            "{} is not set, and the queue has no redrive policy that names a dead-letter queue: \
              set one of the two, or poison would have nowhere to go",
-        )])
+            args::DLQ_URL.name
+        ))])
     })?;
     Ok(clients.queue(url, dead_letter_url, config.pool.visibility))
-}
-
-async fn means(config: &RespondConfig, sdk: &SdkConfig) -> Result<Means<Slack>, StartError> {
-    let slack = |webhook: &SecretString| {
-        Slack::new(webhook.clone())
-            .map_err(|error| StartError::Failed(format!("setting up TLS for Slack: {error}")))
-    };
-    Ok(match (config.mode, &config.slack_webhook) {
-        (Mode::Restore, Some(webhook)) => {
-            Means::Restore(Box::new(Trails::new(Accounts::discover(sdk).await)), slack(webhook)?)
-        }
-        (Mode::Notify, Some(webhook)) => Means::Notify(slack(webhook)?),
-        // Config::read demands a webhook for every other mode.
-        (Mode::DryRun, _) | (_, None) => Means::DryRun,
-    })
 }

@@ -1,17 +1,18 @@
 //! Commands, and what becomes of them.
 
 use std::fmt::Display;
-use std::io::Write;
+use std::io::{self, Write};
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{CommandFactory, Parser, Subcommand};
 use clap_complete::Shell;
 
 use crate::app::{self, StartError};
-use crate::args::{CheckArgs, DlqListArgs, DlqRedriveArgs, HttpArgs, ReplayArgs, RunArgs};
+use crate::args::{DlqArgs, HttpArgs, ReplayArgs, RunArgs, WantedArgs};
 use crate::aws::Sdk;
-use crate::config::{Config, DlqConfig, Fault, ReplayConfig, http_address};
-use crate::consumer::{Reason, Shutdown};
+use crate::config::{CheckConfig, Config, DlqConfig, Fault, ReplayConfig, http_address};
+use crate::consumer::Shutdown;
 use crate::http;
 use crate::operate::dead_letters::{self, DeadLetters, End, Listed};
 use crate::operate::{check, replay, screen};
@@ -44,7 +45,7 @@ Examples:
   trailkeeper run
   trailkeeper run --mode notify --log debug
   trailkeeper run --mode dry-run --metrics off")]
-    Run(Box<RunArgs>),
+    Run(RunArgs),
     /// Ask the local worker's /healthz: exit 0 healthy, 1 not. For images without a shell
     #[command(after_long_help = "\
 Examples:
@@ -58,7 +59,13 @@ Examples:
 Examples:
   trailkeeper check
   trailkeeper check --json")]
-    Check(Box<CheckArgs>),
+    Check {
+        /// Print JSON, for machines
+        #[arg(long)]
+        json: bool,
+        #[command(flatten)]
+        args: RunArgs,
+    },
     /// Send recorded events to the queue, or tell what would be done about them
     ///
     /// Reads EventBridge envelopes, CloudTrail records, and CloudTrail log files (objects with Records),
@@ -71,7 +78,16 @@ Examples:
   trailkeeper replay --dry-run --mode notify stop-logging.json
   trailkeeper replay stop-logging.json 111122223333_CloudTrail_eu-west-1_20261120T0915Z_example.json.gz
   trailkeeper replay - < stop-logging.json")]
-    Replay(ReplayArgs),
+    Replay {
+        /// Recorded events, or folders of them; - is standard input. Gzip is recognized
+        #[arg(required = true, value_name = "FILE")]
+        files: Vec<PathBuf>,
+        /// Send nothing; print for each event what would be done and what Slack would show
+        #[arg(long)]
+        dry_run: bool,
+        #[command(flatten)]
+        args: ReplayArgs,
+    },
     /// See to the dead letters
     #[command(subcommand)]
     Dlq(DlqCommand),
@@ -105,7 +121,15 @@ Examples:
   trailkeeper dlq list
   trailkeeper dlq list --reason restore-refused
   trailkeeper dlq list --json")]
-    List(DlqListArgs),
+    List {
+        #[command(flatten)]
+        wanted: WantedArgs,
+        /// Print JSON, for machines
+        #[arg(long)]
+        json: bool,
+        #[command(flatten)]
+        args: DlqArgs,
+    },
     /// Put dead letters back in the queue
     ///
     /// Each is sent first and deleted after, its reason and its attempts still on it. When this is interrupted,
@@ -116,7 +140,15 @@ Examples:
   trailkeeper dlq redrive --reason notify-refused
   trailkeeper dlq redrive --event 3b8f0a52-0000-4000-8000-000000000001
   trailkeeper dlq redrive --yes")]
-    Redrive(DlqRedriveArgs),
+    Redrive {
+        #[command(flatten)]
+        wanted: WantedArgs,
+        /// Do not ask before all dead letters are put back
+        #[arg(long)]
+        yes: bool,
+        #[command(flatten)]
+        args: DlqArgs,
+    },
 }
 
 /// How a command did not end well.
@@ -146,12 +178,12 @@ const MISCONFIGURED: u8 = 2;
 pub fn main() -> ExitCode {
     telemetry::hide_panics();
     let done = match Cli::parse().command {
-        Command::Run(args) => run(*args),
+        Command::Run(args) => run(&args),
         Command::Healthcheck(args) => healthcheck(&args),
-        Command::Check(args) => check(*args),
-        Command::Replay(args) => replay(&args),
-        Command::Dlq(DlqCommand::List(args)) => dlq_list(args),
-        Command::Dlq(DlqCommand::Redrive(args)) => dlq_redrive(args),
+        Command::Check { json, args } => check(json, &args),
+        Command::Replay { files, dry_run, args } => replay(&files, dry_run, &args),
+        Command::Dlq(DlqCommand::List { wanted, json, args }) => dlq_list(wanted, json, &args),
+        Command::Dlq(DlqCommand::Redrive { wanted, yes, args }) => dlq_redrive(wanted, yes, &args),
         Command::Completions { shell } => completions(shell),
         Command::Man { command } => man(&command),
     };
@@ -169,11 +201,10 @@ pub fn main() -> ExitCode {
     }
 }
 
-fn run(args: RunArgs) -> Result<(), Failed> {
-    let config = Config::read(args, variable).map_err(Failed::Misconfigured)?;
+fn run(args: &RunArgs) -> Result<(), Failed> {
+    let config = Config::read(&args.0, variable).map_err(Failed::Misconfigured)?;
     runtime()?.block_on(async {
-        let Telemetry { metrics, traces } =
-            telemetry::init(&config.telemetry, Reason::ALL.map(Reason::as_str))?;
+        let Telemetry { metrics, traces } = telemetry::init(&config.telemetry)?;
         let shutdown = Shutdown::on_signals()?;
         let ran = match app::sdk_config().await {
             Ok(sdk) => app::run(config, sdk, metrics, shutdown).await,
@@ -186,24 +217,24 @@ fn run(args: RunArgs) -> Result<(), Failed> {
 }
 
 fn healthcheck(args: &HttpArgs) -> Result<(), Failed> {
-    let address = http_address(args).map_err(|fault| Failed::Misconfigured(vec![fault]))?;
+    let address = http_address(&args.0).map_err(|fault| Failed::Misconfigured(vec![fault]))?;
     let healthy = runtime()?.block_on(http::ask_health(address))?;
     if healthy { Ok(()) } else { Err(Failed::Told) }
 }
 
-fn check(args: CheckArgs) -> Result<(), Failed> {
-    let config = Config::read_to_check(args.run, variable).map_err(Failed::Misconfigured)?;
+fn check(json: bool, args: &RunArgs) -> Result<(), Failed> {
+    let config = CheckConfig::read(&args.0, variable).map_err(Failed::Misconfigured)?;
     let findings = runtime()?.block_on(async { Ok::<_, Failed>(check::run(&config, sdk().await?).await) })?;
-    print(if args.json { check::json(&findings)? } else { check::table(&findings) })?;
+    print(if json { check::json(&findings)? } else { check::table(&findings) })?;
     if check::all_well(&findings) { Ok(()) } else { Err(Failed::Told) }
 }
 
-fn replay(args: &ReplayArgs) -> Result<(), Failed> {
-    let config = ReplayConfig::read(args, variable).map_err(Failed::Misconfigured)?;
+fn replay(files: &[PathBuf], dry_run: bool, args: &ReplayArgs) -> Result<(), Failed> {
+    let config = ReplayConfig::read(&args.0, dry_run, variable).map_err(Failed::Misconfigured)?;
     let replayed = match &config.queue_url {
-        None => replay::preview(&config, &args.files, &mut std::io::stdout().lock())?,
+        None => replay::preview(&config, files, &mut Output(io::stdout().lock()))?,
         Some(queue_url) => runtime()?
-            .block_on(async { Ok::<_, Failed>(replay::send(queue_url, sdk().await?, &args.files).await) })?,
+            .block_on(async { Ok::<_, Failed>(replay::send(queue_url, sdk().await?, files).await) })?,
     };
     // First what went wrong: whoever reads the rest may be gone.
     replayed.faults.iter().for_each(tell);
@@ -214,8 +245,8 @@ fn replay(args: &ReplayArgs) -> Result<(), Failed> {
     if replayed.faults.is_empty() { Ok(()) } else { Err(Failed::Told) }
 }
 
-fn dlq_list(args: DlqListArgs) -> Result<(), Failed> {
-    let config = DlqConfig::read(args.queue, args.dlq, args.wanted).map_err(Failed::Misconfigured)?;
+fn dlq_list(wanted: WantedArgs, json: bool, args: &DlqArgs) -> Result<(), Failed> {
+    let config = DlqConfig::read(&args.0, wanted).map_err(Failed::Misconfigured)?;
     let Listed { letters, end } = runtime()?.block_on(async {
         let dead_letters = DeadLetters::of(&config, sdk().await?).await?;
         let shutdown = Shutdown::on_signals()?;
@@ -224,7 +255,7 @@ fn dlq_list(args: DlqListArgs) -> Result<(), Failed> {
         )
     })?;
     end.told().iter().for_each(tell);
-    match (args.json, end) {
+    match (json, end) {
         (true, _) => print(screen::json(&letters)?)?,
         // Not that there are none.
         (false, End::AllHidden(_)) => {}
@@ -233,11 +264,11 @@ fn dlq_list(args: DlqListArgs) -> Result<(), Failed> {
     if end.is_whole() { Ok(()) } else { Err(Failed::Told) }
 }
 
-fn dlq_redrive(args: DlqRedriveArgs) -> Result<(), Failed> {
-    let config = DlqConfig::read(args.queue, args.dlq, args.wanted).map_err(Failed::Misconfigured)?;
+fn dlq_redrive(wanted: WantedArgs, yes: bool, args: &DlqArgs) -> Result<(), Failed> {
+    let config = DlqConfig::read(&args.0, wanted).map_err(Failed::Misconfigured)?;
     let redriven = runtime()?.block_on(async {
         let dead_letters = DeadLetters::of(&config, sdk().await?).await?;
-        if config.wanted.is_everything() && !args.yes && !confirmed(&dead_letters, &config).await? {
+        if config.wanted.is_everything() && !yes && !confirmed(&dead_letters, &config).await? {
             return Ok(None);
         }
         let shutdown = Shutdown::on_signals()?;
@@ -275,7 +306,7 @@ async fn confirmed(dead_letters: &DeadLetters, config: &DlqConfig) -> Result<boo
 fn completions(shell: Shell) -> Result<(), Failed> {
     let mut text = Vec::new();
     clap_complete::generate(shell, &mut command(), "trailkeeper", &mut text);
-    Ok(std::io::stdout().write_all(&text)?)
+    Ok(Output(io::stdout()).write_all(&text)?)
 }
 
 fn man(path: &[String]) -> Result<(), Failed> {
@@ -289,7 +320,7 @@ fn man(path: &[String]) -> Result<(), Failed> {
             ))])
         })?;
     }
-    Ok(clap_mangen::Man::new(page.clone()).render(&mut std::io::stdout())?)
+    Ok(clap_mangen::Man::new(page.clone()).render(&mut Output(io::stdout()))?)
 }
 
 fn variable(name: &str) -> Option<String> {
@@ -313,18 +344,37 @@ pub fn command() -> clap::Command {
     Cli::command()
 }
 
-fn runtime() -> std::io::Result<tokio::runtime::Runtime> {
+fn runtime() -> io::Result<tokio::runtime::Runtime> {
     tokio::runtime::Builder::new_current_thread().enable_all().build()
 }
 
-/// To standard output, whose reader may be gone.
 fn print(text: impl Display) -> Result<(), Failed> {
-    Ok(writeln!(std::io::stdout(), "{text}")?)
+    Ok(writeln!(Output(io::stdout()), "{text}")?)
+}
+
+/// Standard output, whose reader may be gone, as in `trailkeeper dlq redrive | head`: the command goes on, and ends as if
+/// everything had been read.
+struct Output<W>(W);
+
+impl<W: Write> Write for Output<W> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        match self.0.write(bytes) {
+            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(bytes.len()),
+            written => written,
+        }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        match self.0.flush() {
+            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+            flushed => flushed,
+        }
+    }
 }
 
 /// To standard error, whose reader may be gone too: then there is nobody left to tell.
 fn tell(what: &impl Display) {
-    let _ = writeln!(std::io::stderr(), "trailkeeper: {what}");
+    let _ = writeln!(io::stderr(), "trailkeeper: {what}");
 }
 
 #[cfg(test)]

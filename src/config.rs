@@ -3,37 +3,23 @@
 mod commands;
 
 use std::fmt;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::SocketAddr;
 use std::num::NonZeroUsize;
-use std::ops::RangeInclusive;
 use std::str::FromStr;
 use std::time::Duration;
 
-use secrecy::{ExposeSecret, SecretString};
+use secrecy::SecretString;
 use tracing_subscriber::filter::{LevelFilter, Targets};
 use url::Url;
 
-use crate::args::{DlqArgs, HttpArgs, ModeArgs, QueueArgs, RunArgs};
+use crate::args::{self, Args, Number, Text, Variable, Words};
+use crate::consumer::PoolConfig;
 use crate::consumer::redrive::is_same_queue;
-use crate::consumer::{PoolConfig, RetryPolicy};
-use crate::telemetry::{LogFormat, MetricsFormat, TelemetryConfig};
+use crate::policy::Mode;
+use crate::retry::RetryPolicy;
+use crate::telemetry::TelemetryConfig;
 
 pub use commands::{DlqConfig, ReplayConfig, Wanted};
-
-/// Variables of the interface that this version does not act on. Whoever sets one expects something of it, so
-/// it is an error rather than a surprise. Beside each stands the one value that asks for nothing.
-const NOT_YET: [(&str, Option<&str>); 7] = [
-    ("TRAILKEEPER_SLACK_BOT_TOKEN", None),
-    ("TRAILKEEPER_SLACK_CHANNEL", None),
-    ("TRAILKEEPER_SLACK_API_URL", None),
-    ("TRAILKEEPER_POLICY", None),
-    ("TRAILKEEPER_MEMBER_ROLE", None),
-    ("TRAILKEEPER_EXTERNAL_ID", None),
-    ("TRAILKEEPER_SWEEP_INTERVAL_SECONDS", Some("0")),
-];
-
-/// Where health and metrics are served unless something else is said.
-const HTTP_ADDRESS: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), 9090);
 
 /// One thing that is wrong with the configuration. Names the variable; holds no secret.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -56,13 +42,11 @@ impl fmt::Display for Fault {
 /// What a worker needs to know, one part for each concern.
 #[derive(Debug, Clone)]
 pub struct Config {
-    /// What is done about events.
-    pub respond: RespondConfig,
-    /// Where messages come from and go to.
+    pub respond: Respond,
     pub queue: QueueConfig,
-    /// How many at once, and for how long.
     pub pool: PoolConfig,
-    /// Where claims live.
+    /// Between attempts of one message, and how many there are.
+    pub retry: RetryPolicy,
     pub state: StateConfig,
     /// Whether to ask for scale-in protection while at work.
     pub task_protection: bool,
@@ -70,8 +54,31 @@ pub struct Config {
     pub ecs_agent: Option<String>,
     /// Where health and metrics are served.
     pub http: SocketAddr,
-    /// Logs, metrics and traces.
     pub telemetry: TelemetryConfig,
+}
+
+/// What is done about events. Whoever acts has a channel; a dry run needs none.
+#[derive(Debug, Clone)]
+pub enum Respond {
+    Act {
+        mode: Mode,
+        /// Slack's incoming webhook.
+        webhook: SecretString,
+    },
+    /// Neither restart nor notify: log what would be done.
+    Rehearse,
+}
+
+/// What somebody needs to know who looks whether a worker would have all that it needs.
+#[derive(Debug, Clone)]
+pub struct CheckConfig {
+    pub mode: Mode,
+    /// Whoever looks need not have it.
+    pub webhook: Option<SecretString>,
+    pub queue: QueueConfig,
+    pub visibility: Duration,
+    pub max_attempts: u32,
+    pub state: StateConfig,
 }
 
 /// Where claims live.
@@ -83,30 +90,9 @@ pub struct StateConfig {
     pub remember: Duration,
 }
 
-/// What is done about events.
-#[derive(Debug, Clone)]
-pub struct RespondConfig {
-    /// See [`Mode`].
-    pub mode: Mode,
-    /// Slack's incoming webhook; there unless the mode is a dry run.
-    pub slack_webhook: Option<SecretString>,
-}
-
-/// How far the worker goes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Mode {
-    /// Restart and tell.
-    Restore,
-    /// Tell only.
-    Notify,
-    /// Log what would be done.
-    DryRun,
-}
-
 /// Where messages come from and go to.
 #[derive(Debug, Clone)]
 pub struct QueueConfig {
-    /// The queue.
     pub url: String,
     /// The dead-letter queue, if it is not the redrive policy's.
     pub dead_letter_url: Option<String>,
@@ -119,76 +105,76 @@ impl Config {
     ///
     /// # Errors
     /// Every fault there is.
-    pub fn read(args: RunArgs, environment: impl Fn(&str) -> Option<String>) -> Result<Self, Vec<Fault>> {
-        Self::read_for(args, environment, true)
+    pub fn read(args: &Args, environment: impl Fn(&str) -> Option<String>) -> Result<Self, Vec<Fault>> {
+        let mut faults = Faults::new(args);
+        let mode = faults.one_of(&args::MODE);
+        let webhook = faults.webhook();
+        if webhook.is_none() && mode != Mode::DryRun {
+            faults.add(format!(
+                "{} is required, unless {} is dry-run",
+                args::SLACK_WEBHOOK_URL.name,
+                args::MODE.name
+            ));
+        }
+        let respond = match (mode, webhook) {
+            (Mode::Restore | Mode::Notify, Some(webhook)) => Respond::Act { mode, webhook },
+            (Mode::DryRun, _) | (_, None) => Respond::Rehearse,
+        };
+        let queue = faults.queue();
+        let visibility = faults.seconds(&args::VISIBILITY_TIMEOUT_SECONDS);
+        let retry = faults.retry();
+        let pool = PoolConfig {
+            grace: faults.seconds(&args::SHUTDOWN_GRACE_SECONDS),
+            concurrency: faults.count(&args::CONCURRENCY),
+            max_pollers: faults.count(&args::MAX_POLLERS),
+            visibility,
+        };
+        let state = faults.state();
+        let http = faults.http_address();
+        let telemetry = faults.telemetry();
+        let task_protection = faults.one_of(&args::TASK_PROTECTION);
+        let ecs_agent = present(environment("ECS_AGENT_URI"));
+        faults.not_yet(environment);
+        faults.none(queue.map(|queue| Self {
+            respond,
+            queue,
+            pool,
+            retry,
+            state,
+            task_protection,
+            ecs_agent,
+            http,
+            telemetry,
+        }))
     }
+}
 
-    /// The same for somebody who only looks, and need not have the webhook.
+impl CheckConfig {
+    /// Reads the same variables, with the same faults but for the webhook.
     ///
     /// # Errors
     /// Every fault there is.
-    pub fn read_to_check(
-        args: RunArgs,
-        environment: impl Fn(&str) -> Option<String>,
-    ) -> Result<Self, Vec<Fault>> {
-        Self::read_for(args, environment, false)
-    }
-
-    fn read_for(
-        args: RunArgs,
-        environment: impl Fn(&str) -> Option<String>,
-        tells: bool,
-    ) -> Result<Self, Vec<Fault>> {
-        let mut faults = Faults(Vec::new());
-        let mode = faults.mode(args.mode);
-        let slack_webhook = faults.webhook(args.slack_webhook_url, tells && mode != Mode::DryRun);
-        let url = faults.queue(args.queue);
-        let dead_letter_url = faults.dead_letters(args.dlq, url.as_deref());
-        let wait = faults.seconds("TRAILKEEPER_WAIT_SECONDS", args.wait_seconds, 0..=20, 20);
-        let visibility = faults.seconds(
-            "TRAILKEEPER_VISIBILITY_TIMEOUT_SECONDS",
-            args.visibility_timeout_seconds,
-            1..=43_200,
-            120,
-        );
-        let retry = faults.retry(args.max_attempts, args.retry_base_seconds, args.retry_max_seconds);
-        let grace =
-            faults.seconds("TRAILKEEPER_SHUTDOWN_GRACE_SECONDS", args.shutdown_grace_seconds, 1..=3_600, 100);
-        let pool = PoolConfig {
-            concurrency: faults.count("TRAILKEEPER_CONCURRENCY", args.concurrency, 1..=1_000, 32),
-            max_pollers: faults.count("TRAILKEEPER_MAX_POLLERS", args.max_pollers, 1..=32, 4),
-            visibility,
-            grace,
-            retry,
-        };
-        let hours = faults.number("TRAILKEEPER_STATE_TTL_HOURS", args.state_ttl_hours, 1..=8_760, 336);
-        let http = http_address(&args.http).unwrap_or_else(|fault| {
-            faults.0.push(fault);
-            HTTP_ADDRESS
-        });
-        let telemetry = faults.telemetry(args.log, args.log_format, args.metrics, args.otlp_endpoint);
-        let task_protection = faults.one_of(
-            "TRAILKEEPER_TASK_PROTECTION",
-            args.task_protection,
-            &[("off", false), ("on", true)],
-        );
-        let ecs_agent = present(environment("ECS_AGENT_URI"));
-        faults.not_yet(environment);
-        match (faults.0.is_empty(), url) {
-            (true, Some(url)) => Ok(Self {
-                respond: RespondConfig { mode, slack_webhook },
-                queue: QueueConfig { url, dead_letter_url, wait },
-                pool,
-                state: StateConfig {
-                    table: present(args.state_table),
-                    remember: Duration::from_secs(hours * 3_600),
-                },
-                task_protection,
-                ecs_agent,
-                http,
-                telemetry,
-            }),
-            _ => Err(faults.0),
+    pub fn read(args: &Args, environment: impl Fn(&str) -> Option<String>) -> Result<Self, Vec<Fault>> {
+        let mut faults = Faults::new(args);
+        let mode = faults.one_of(&args::MODE);
+        let webhook = faults.webhook();
+        // The rest is read as for a worker, which needs a webhook or to be in a dry run.
+        let mut rest = args.clone();
+        rest.set(args::MODE.name, "dry-run");
+        rest.set(args::SLACK_WEBHOOK_URL.name, "");
+        match Config::read(&rest, environment) {
+            Ok(Config { queue, pool, retry, state, .. }) => faults.none(Some(Self {
+                mode,
+                webhook,
+                queue,
+                visibility: pool.visibility,
+                max_attempts: retry.max_attempts,
+                state,
+            })),
+            Err(rest) => {
+                faults.found.extend(rest);
+                Err(faults.found)
+            }
         }
     }
 }
@@ -197,165 +183,171 @@ impl Config {
 ///
 /// # Errors
 /// When it is not an address and a port.
-pub fn http_address(args: &HttpArgs) -> Result<SocketAddr, Fault> {
-    let Some(text) = present(args.http_addr.clone()) else { return Ok(HTTP_ADDRESS) };
+pub fn http_address(args: &Args) -> Result<SocketAddr, Fault> {
+    let text = args.get(args::HTTP_ADDR.name).unwrap_or_else(|| args::DEFAULT_HTTP_ADDR.to_owned());
     SocketAddr::from_str(&text).map_err(|_| {
         Fault::new(format!(
-            "TRAILKEEPER_HTTP_ADDR is {text:?}, not an IP address and a port like 0.0.0.0:9090"
+            "{} is {text:?}, not an IP address and a port like {}",
+            args::HTTP_ADDR.name,
+            args::DEFAULT_HTTP_ADDR
         ))
     })
 }
 
 /// Collects faults; each reader puts a default in place of what it could not read.
-struct Faults(Vec<Fault>);
+struct Faults<'a> {
+    args: &'a Args,
+    found: Vec<Fault>,
+}
 
-impl Faults {
-    fn add(&mut self, what: String) {
-        self.0.push(Fault(what));
+impl<'a> Faults<'a> {
+    fn new(args: &'a Args) -> Self {
+        Self { args, found: Vec::new() }
     }
 
-    fn number(&mut self, name: &str, text: Option<String>, range: RangeInclusive<u64>, default: u64) -> u64 {
-        let Some(text) = present(text) else { return default };
+    fn add(&mut self, what: String) {
+        self.found.push(Fault(what));
+    }
+
+    /// What was read, if nothing is wrong with it: what is not there has a fault.
+    fn none<T>(self, read: Option<T>) -> Result<T, Vec<Fault>> {
+        match read {
+            Some(read) if self.found.is_empty() => Ok(read),
+            _ => Err(self.found),
+        }
+    }
+
+    fn number(&mut self, variable: &Variable<Number>) -> u64 {
+        let Number { range, default } = &variable.kind;
+        let Some(text) = self.args.get(variable.name) else { return *default };
         match text.parse() {
             Ok(number) if range.contains(&number) => number,
             _ => {
-                let (least, most) = (range.start(), range.end());
+                let (name, least, most) = (variable.name, range.start(), range.end());
                 self.add(format!("{name} is {text:?}, not a whole number from {least} to {most}"));
-                default
+                *default
             }
         }
     }
 
-    fn count(
-        &mut self,
-        name: &str,
-        text: Option<String>,
-        range: RangeInclusive<u64>,
-        default: u64,
-    ) -> NonZeroUsize {
-        let count = self.number(name, text, range, default);
-        usize::try_from(count).ok().and_then(NonZeroUsize::new).unwrap_or(NonZeroUsize::MIN)
+    fn count(&mut self, variable: &Variable<Number>) -> NonZeroUsize {
+        usize::try_from(self.number(variable)).ok().and_then(NonZeroUsize::new).unwrap_or(NonZeroUsize::MIN)
     }
 
-    fn seconds(
-        &mut self,
-        name: &str,
-        text: Option<String>,
-        range: RangeInclusive<u64>,
-        default: u64,
-    ) -> Duration {
-        Duration::from_secs(self.number(name, text, range, default))
+    fn seconds(&mut self, variable: &Variable<Number>) -> Duration {
+        Duration::from_secs(self.number(variable))
     }
 
-    fn retry(&mut self, attempts: Option<String>, base: Option<String>, max: Option<String>) -> RetryPolicy {
-        let attempts = self.number("TRAILKEEPER_MAX_ATTEMPTS", attempts, 1..=1_000, 10);
-        let base = self.seconds("TRAILKEEPER_RETRY_BASE_SECONDS", base, 0..=3_600, 1);
-        let max = self.seconds("TRAILKEEPER_RETRY_MAX_SECONDS", max, 0..=36_000, 300);
+    fn retry(&mut self) -> RetryPolicy {
+        let attempts = self.number(&args::MAX_ATTEMPTS);
+        let base = self.seconds(&args::RETRY_BASE_SECONDS);
+        let max = self.seconds(&args::RETRY_MAX_SECONDS);
         if base > max {
             let (base, max) = (base.as_secs(), max.as_secs());
-            self.add(format!(
-                "TRAILKEEPER_RETRY_BASE_SECONDS is {base}, more than TRAILKEEPER_RETRY_MAX_SECONDS, which is {max}"
-            ));
+            let (first, longest) = (args::RETRY_BASE_SECONDS.name, args::RETRY_MAX_SECONDS.name);
+            self.add(format!("{first} is {base}, more than {longest}, which is {max}"));
         }
         RetryPolicy { max_attempts: u32::try_from(attempts).unwrap_or(u32::MAX), base, max }
     }
 
-    /// The first of `values` is the default.
-    fn one_of<T: Copy>(&mut self, name: &str, text: Option<String>, values: &[(&str, T)]) -> T {
-        let default = values[0].1;
-        let Some(text) = present(text) else { return default };
-        if let Some((_, value)) = values.iter().find(|(word, _)| *word == text) {
-            return *value;
+    /// The word's meaning; `None` if there is none.
+    fn word<T: Copy>(&mut self, variable: &Variable<Words<T>>) -> Option<T> {
+        let text = self.args.get(variable.name)?;
+        let words = variable.kind.words;
+        let known = words.iter().find(|(word, _)| *word == text).map(|(_, value)| *value);
+        if known.is_none() {
+            let words: Vec<&str> = words.iter().map(|(word, _)| *word).collect();
+            self.add(format!("{} is {text:?}, not one of {}", variable.name, words.join(", ")));
         }
-        let words: Vec<&str> = values.iter().map(|(word, _)| *word).collect();
-        self.add(format!("{name} is {text:?}, not one of {}", words.join(", ")));
-        default
+        known
     }
 
-    fn mode(&mut self, args: ModeArgs) -> Mode {
-        let modes = [("restore", Mode::Restore), ("notify", Mode::Notify), ("dry-run", Mode::DryRun)];
-        self.one_of("TRAILKEEPER_MODE", args.mode, &modes)
+    fn one_of<T: Copy>(&mut self, variable: &Variable<Words<T>>) -> T {
+        self.word(variable).unwrap_or(variable.kind.words[0].1)
     }
 
-    fn queue(&mut self, args: QueueArgs) -> Option<String> {
-        let Some(text) = present(args.queue_url) else {
-            self.add("TRAILKEEPER_QUEUE_URL is required: the URL of the queue to consume".to_owned());
-            return None;
-        };
-        self.url("TRAILKEEPER_QUEUE_URL", text)
+    fn queue(&mut self) -> Option<QueueConfig> {
+        let url = self.queue_url();
+        let dead_letter_url = self.dead_letter_url(url.as_deref());
+        let wait = self.seconds(&args::WAIT_SECONDS);
+        Some(QueueConfig { url: url?, dead_letter_url, wait })
     }
 
-    fn dead_letters(&mut self, args: DlqArgs, queue: Option<&str>) -> Option<String> {
-        let url = present(args.dlq_url).and_then(|text| self.url("TRAILKEEPER_DLQ_URL", text));
+    fn queue_url(&mut self) -> Option<String> {
+        if self.args.get(args::QUEUE_URL.name).is_none() {
+            self.add(format!("{} is required: the URL of the queue to consume", args::QUEUE_URL.name));
+        }
+        self.url(&args::QUEUE_URL)
+    }
+
+    fn dead_letter_url(&mut self, queue: Option<&str>) -> Option<String> {
+        let url = self.url(&args::DLQ_URL);
         if let (Some(url), Some(queue)) = (&url, queue)
             && is_same_queue(url, queue)
         {
-            self.add("TRAILKEEPER_DLQ_URL is the queue itself: poison would go round for ever".to_owned());
+            self.add(format!("{} is the queue itself: poison would go round for ever", args::DLQ_URL.name));
         }
         url
     }
 
-    fn url(&mut self, name: &str, text: String) -> Option<String> {
+    fn url(&mut self, variable: &Variable<Text>) -> Option<String> {
+        let text = self.args.get(variable.name)?;
         if is_web_address(&text) {
             return Some(text);
         }
         self.add(format!(
-            "{name} is {text:?}, not a URL like https://sqs.eu-west-1.amazonaws.com/111122223333/name"
+            "{} is {text:?}, not a URL like https://sqs.eu-west-1.amazonaws.com/111122223333/name",
+            variable.name
         ));
         None
     }
 
-    fn webhook(&mut self, secret: Option<SecretString>, required: bool) -> Option<SecretString> {
-        let text = secret.map(|secret| secret.expose_secret().to_owned());
-        let Some(text) = present(text) else {
-            if required {
-                self.add(
-                    "TRAILKEEPER_SLACK_WEBHOOK_URL is required, unless TRAILKEEPER_MODE is dry-run"
-                        .to_owned(),
-                );
-            }
-            return None;
-        };
+    fn webhook(&mut self) -> Option<SecretString> {
+        let name = args::SLACK_WEBHOOK_URL.name;
+        let text = self.args.get(name)?;
         if !is_web_address(&text) {
             // What stands there may be the secret with a slip of the pen: it is not repeated.
-            self.add(
-                "TRAILKEEPER_SLACK_WEBHOOK_URL is not a URL (its value is a secret and not shown)".to_owned(),
-            );
+            self.add(format!("{name} is not a URL (its value is a secret and not shown)"));
         }
         Some(SecretString::from(text))
     }
 
-    fn telemetry(
-        &mut self,
-        log: Option<String>,
-        log_format: Option<String>,
-        metrics: Option<String>,
-        otlp_endpoint: Option<SecretString>,
-    ) -> TelemetryConfig {
-        let text = present(log).unwrap_or_else(|| "info".to_owned());
+    fn state(&mut self) -> StateConfig {
+        let hours = self.number(&args::STATE_TTL_HOURS);
+        StateConfig {
+            table: self.args.get(args::STATE_TABLE.name),
+            remember: Duration::from_secs(hours * 3_600),
+        }
+    }
+
+    fn http_address(&mut self) -> SocketAddr {
+        http_address(self.args).unwrap_or_else(|fault| {
+            self.found.push(fault);
+            SocketAddr::from(([0, 0, 0, 0], 0))
+        })
+    }
+
+    fn telemetry(&mut self) -> TelemetryConfig {
+        let name = args::LOG.name;
+        let text = self.args.get(name).unwrap_or_else(|| args::LOG.kind.default.to_owned());
         let log = log_filter(&text).unwrap_or_else(|| {
             self.add(format!(
-                "TRAILKEEPER_LOG is {text:?}, not a level (error, warn, info, debug, trace) or a list like \
+                "{name} is {text:?}, not a level (error, warn, info, debug, trace) or a list like \
                  info,trailkeeper::consumer=debug"
             ));
             Targets::new()
         });
-        let log_format = log_format.filter(|format| !format.trim().is_empty()).map(|format| {
-            let formats = [("json", LogFormat::Json), ("text", LogFormat::Text)];
-            self.one_of("TRAILKEEPER_LOG_FORMAT", Some(format), &formats)
-        });
-        let forms = [
-            ("prometheus", MetricsFormat::Prometheus),
-            ("emf", MetricsFormat::Emf),
-            ("off", MetricsFormat::Off),
-        ];
-        let metrics = self.one_of("TRAILKEEPER_METRICS", metrics, &forms);
-        let otlp_endpoint = self.otlp_endpoint(otlp_endpoint);
-        TelemetryConfig { log, log_format, metrics, otlp_endpoint }
+        TelemetryConfig {
+            log,
+            log_format: self.word(&args::LOG_FORMAT),
+            metrics: self.one_of(&args::METRICS),
+            otlp_endpoint: self.otlp_endpoint(),
+        }
     }
 
-    fn otlp_endpoint(&mut self, secret: Option<SecretString>) -> Option<SecretString> {
-        let text = present(secret.map(|secret| secret.expose_secret().to_owned()))?;
+    fn otlp_endpoint(&mut self) -> Option<SecretString> {
+        let name = args::OTLP_ENDPOINT.name;
+        let text = self.args.get(name)?;
         let url = Url::parse(&text).ok().filter(is_web);
         let wrong = match &url {
             None => "is not a URL like http://localhost:4318",
@@ -368,12 +360,12 @@ impl Faults {
             Some(_) => return Some(SecretString::from(text)),
         };
         // A token may stand in it: it is not repeated.
-        self.add(format!("TRAILKEEPER_OTLP_ENDPOINT {wrong}"));
+        self.add(format!("{name} {wrong}"));
         None
     }
 
     fn not_yet(&mut self, environment: impl Fn(&str) -> Option<String>) {
-        for (name, harmless) in NOT_YET {
+        for (name, harmless) in args::NOT_YET {
             let value = present(environment(name));
             if value.is_some() && value.as_deref() != harmless {
                 self.add(format!("{name} is set, and this version does not support it yet: unset it"));

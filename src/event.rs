@@ -2,13 +2,15 @@
 //!
 //! Everything in an event is text that whoever made the call could choose. Fields that decide what is done are
 //! parsed into types that cannot hold anything else; fields that are only shown are cut to a bound and passed
-//! on as they are, for [`crate::respond::message`] to escape.
+//! on as they are, for whoever shows them to make harmless.
 
 mod envelope;
 mod identity;
 mod lenient;
+mod parameters;
 mod trail;
 
-pub use envelope::{Event, Kind, MAX_BODY_BYTES, Malformed, parse};
+pub use envelope::{Event, Kind, MAX_BODY_BYTES, Malformed, Origin, parse, weakening_calls};
 pub use identity::Actor;
-pub use trail::{AccountId, EventId, Region, TrailArn, Untargetable, partition_of};
+pub use parameters::Parameters;
+pub use trail::{AccountId, EventId, Region, TrailArn, Untargetable, partition_of, trail_name};

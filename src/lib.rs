@@ -1,12 +1,15 @@
 //! trailkeeper keeps AWS CloudTrail switched on.
 //!
 //! In reading order:
+//! - [`retry`], [`text`], [`turns`], [`outcome`], [`clock`]: the ground floor, which knows nothing else of ours
 //! - [`event`]: from the bytes of a message to a typed event
-//! - [`consumer`]: a worker pool on an SQS queue, which knows nothing of CloudTrail
+//! - [`incident`], [`policy`]: what is to be done about an event, what is true, and what is to be said
+//! - [`consumer`]: a worker pool on any queue, which knows nothing of CloudTrail
 //! - [`state`]: claims and steps, so that an event is handled to its end and its effects are not repeated
-//! - [`respond`]: what is done about an event
-//! - [`args`], [`config`], [`telemetry`], `spans`, [`otlp`], [`http`], [`protection`], `aws`, [`clock`]: what surrounds
-//!   them
+//! - [`cloudtrail`]: the accounts, Regions and trails that are looked at and acted on
+//! - [`tell`]: what people are shown, and where
+//! - [`respond`]: what is done about one message
+//! - [`args`], [`config`], [`telemetry`], `spans`, [`otlp`], [`http`], [`protection`], `aws`: what surrounds them
 //! - [`app`]: builds all of it, runs it, and drains it
 //! - [`operate`]: the commands beside the worker
 //! - [`cli`]: the command line, which starts the one or the other
@@ -18,14 +21,22 @@ pub mod args;
 mod aws;
 pub mod cli;
 pub mod clock;
+pub mod cloudtrail;
 pub mod config;
 pub mod consumer;
 pub mod event;
 pub mod http;
+pub mod incident;
 pub mod operate;
 pub mod otlp;
+pub mod outcome;
+pub mod policy;
 pub mod protection;
 pub mod respond;
+pub mod retry;
 mod spans;
 pub mod state;
 pub mod telemetry;
+pub mod tell;
+pub mod text;
+pub mod turns;

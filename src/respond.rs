@@ -1,12 +1,8 @@
-//! What is done about an event: claim it, restart the trail, tell people, and remember that it is done.
+//! What is done about an event: claim it, restart the trail, notify people, and remember that it is done.
 
-pub mod accounts;
-pub mod message;
-pub mod preview;
-pub mod responder;
-pub mod restore;
-pub mod slack;
-pub mod trails;
+mod responder;
+mod verdict;
 mod work;
 
-pub use work::Means;
+pub use responder::{Rehearsal, Responder};
+pub use work::Hands;

@@ -14,6 +14,7 @@ use tracing_subscriber::filter::{FilterExt, LevelFilter, Targets, filter_fn};
 use tracing_subscriber::prelude::*;
 
 use crate::otlp::{SpanLayer, Traces};
+use crate::outcome::{Outcome, Reason, words};
 use crate::spans;
 
 const MESSAGES_RECEIVED: &str = "trailkeeper_messages_received_total";
@@ -78,50 +79,7 @@ pub enum MetricsFormat {
     Off,
 }
 
-/// Declares a label's values: an enum, its text, and the list of all.
-macro_rules! label {
-    ($(#[$doc:meta])* $name:ident { $($(#[$variant_doc:meta])* $variant:ident = $text:literal),+ $(,)? }) => {
-        $(#[$doc])*
-        #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-        pub enum $name { $($(#[$variant_doc])* $variant),+ }
-
-        impl $name {
-            const ALL: &[Self] = &[$(Self::$variant),+];
-
-            /// The label's value.
-            #[must_use]
-            pub fn as_str(self) -> &'static str {
-                match self { $(Self::$variant => $text),+ }
-            }
-        }
-    };
-}
-
-label! {
-    /// What became of a message, once for each time it was worked on.
-    Outcome {
-        /// Logging runs again because of us.
-        Restored = "restored",
-        /// Somebody else was faster.
-        AlreadyLogging = "already_logging",
-        /// People were told; nothing was to be restarted, or nothing could be.
-        Notified = "notified",
-        /// People were told of a call that failed.
-        Attempt = "attempt",
-        /// Nothing to do with switching CloudTrail off.
-        Ignored = "ignored",
-        /// Its event was finished before.
-        Duplicate = "duplicate",
-        /// Failed for now.
-        Retried = "retried",
-        /// Poison.
-        DeadLettered = "dead_lettered",
-        /// Given back, or left to the worker that holds it.
-        Released = "released",
-    }
-}
-
-label! {
+words! {
     /// A request to SQS.
     SqsOperation {
         /// `ReceiveMessage`.
@@ -135,7 +93,7 @@ label! {
     }
 }
 
-label! {
+words! {
     /// How SQS answered.
     SqsResult {
         /// Wholly.
@@ -147,7 +105,7 @@ label! {
     }
 }
 
-label! {
+words! {
     /// How Slack answered.
     SlackResult {
         /// Posted.
@@ -161,7 +119,7 @@ label! {
     }
 }
 
-label! {
+words! {
     /// How one attempt at restarting a trail ended.
     RestoreResult {
         /// Restarted and verified.
@@ -177,9 +135,9 @@ label! {
     }
 }
 
-/// A message became `outcome`.
-pub(crate) fn message(outcome: Outcome) {
-    counter!(MESSAGES, "outcome" => outcome.as_str()).increment(1);
+/// A message became `outcome`, one of a closed list.
+pub(crate) fn message(outcome: &'static str) {
+    counter!(MESSAGES, "outcome" => outcome).increment(1);
 }
 
 pub(crate) fn messages_received(count: usize) {
@@ -293,15 +251,11 @@ pub struct Telemetry {
     pub traces: Traces,
 }
 
-/// Sets logs, metrics and traces up, once in a process, on the runtime that the program runs on. `reasons` are
-/// those that a dead letter can have.
+/// Sets logs, metrics and traces up, once in a process, on the runtime that the program runs on.
 ///
 /// # Errors
 /// When a recorder or subscriber is installed already, or the way to the collector cannot be set up.
-pub fn init(
-    config: &TelemetryConfig,
-    reasons: impl IntoIterator<Item = &'static str>,
-) -> anyhow::Result<Telemetry> {
+pub fn init(config: &TelemetryConfig) -> anyhow::Result<Telemetry> {
     let (traces, span_layer) = match &config.otlp_endpoint {
         Some(endpoint) => Traces::start(endpoint).map(|(traces, layer)| (traces, Some(layer)))?,
         None => (Traces::off(), None),
@@ -316,9 +270,6 @@ pub fn init(
         MetricsFormat::Off => Source::Off,
     };
     describe();
-    for reason in reasons {
-        counter!(DEAD_LETTERS, "reason" => reason).absolute(0);
-    }
     Ok(Telemetry { metrics: Metrics(source), traces })
 }
 
@@ -364,6 +315,9 @@ fn describe() {
     }
     for outcome in Outcome::ALL {
         counter!(MESSAGES, "outcome" => outcome.as_str()).absolute(0);
+    }
+    for reason in Reason::ALL {
+        counter!(DEAD_LETTERS, "reason" => reason.as_str()).absolute(0);
     }
     for operation in SqsOperation::ALL {
         for result in SqsResult::ALL {

@@ -1,10 +1,11 @@
 //! What the commands beside `run` and `check` need to know.
 
-use super::{Fault, Faults, Mode};
-use crate::args::{DlqArgs, QueueArgs, ReplayArgs, WantedArgs};
-use crate::consumer::Reason;
+use super::{Fault, Faults};
+use crate::args::{self, Args, WantedArgs};
 use crate::consumer::label::NO_REASON;
 use crate::event::EventId;
+use crate::outcome::Reason;
+use crate::policy::Mode;
 
 /// What `replay` needs to know.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -18,11 +19,9 @@ pub struct ReplayConfig {
 /// What the commands on dead letters need to know.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DlqConfig {
-    /// The queue.
     pub queue_url: String,
     /// The dead-letter queue, if it is not the redrive policy's.
     pub dead_letter_url: Option<String>,
-    /// Which of the dead letters.
     pub wanted: Wanted,
 }
 
@@ -48,12 +47,16 @@ impl ReplayConfig {
     ///
     /// # Errors
     /// Every fault there is.
-    pub fn read(args: &ReplayArgs, environment: impl Fn(&str) -> Option<String>) -> Result<Self, Vec<Fault>> {
-        let mut faults = Faults(Vec::new());
-        let mode = faults.mode(args.mode.clone());
-        let queue_url = if args.dry_run { None } else { faults.queue(args.queue.clone()) };
+    pub fn read(
+        args: &Args,
+        dry_run: bool,
+        environment: impl Fn(&str) -> Option<String>,
+    ) -> Result<Self, Vec<Fault>> {
+        let mut faults = Faults::new(args);
+        let mode = faults.one_of(&args::MODE);
+        let queue_url = if dry_run { None } else { faults.queue_url() };
         faults.not_yet(environment);
-        if faults.0.is_empty() { Ok(Self { queue_url, mode }) } else { Err(faults.0) }
+        faults.none(Some(Self { queue_url, mode }))
     }
 }
 
@@ -62,26 +65,23 @@ impl DlqConfig {
     ///
     /// # Errors
     /// Every fault there is.
-    pub fn read(queue: QueueArgs, dlq: DlqArgs, wanted: WantedArgs) -> Result<Self, Vec<Fault>> {
-        let mut faults = Faults(Vec::new());
-        let queue_url = faults.queue(queue);
-        let dead_letter_url = faults.dead_letters(dlq, queue_url.as_deref());
+    pub fn read(args: &Args, wanted: WantedArgs) -> Result<Self, Vec<Fault>> {
+        let mut faults = Faults::new(args);
+        let queue_url = faults.queue_url();
+        let dead_letter_url = faults.dead_letter_url(queue_url.as_deref());
         let wanted = faults.wanted(wanted);
-        match (faults.0.is_empty(), queue_url) {
-            (true, Some(queue_url)) => Ok(Self { queue_url, dead_letter_url, wanted }),
-            _ => Err(faults.0),
-        }
+        faults.none(queue_url.map(|queue_url| Self { queue_url, dead_letter_url, wanted }))
     }
 }
 
-impl Faults {
+impl Faults<'_> {
     /// An empty word is a fault here, and not an absent one: a script whose variable is unset must not mean
     /// everything.
     fn wanted(&mut self, WantedArgs { reason, event }: WantedArgs) -> Wanted {
         let reason = reason.map(|word| {
-            let known = Reason::ALL.into_iter().find(|reason| reason.as_str() == word);
+            let known = Reason::parse(&word);
             if known.is_none() && word != NO_REASON {
-                let words = Reason::ALL.map(Reason::as_str).join(", ");
+                let words = Reason::ALL.iter().map(|reason| reason.as_str()).collect::<Vec<_>>().join(", ");
                 self.add(format!("--reason is {word:?}, not one of {words}, {NO_REASON}"));
             }
             known

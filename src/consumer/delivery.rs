@@ -7,35 +7,36 @@ use std::time::Duration;
 use futures_util::FutureExt;
 use tokio::time::Instant;
 
-use super::disposition::{Disposition, Verdict, decide};
+use super::disposition::{Disposition, Handled};
 use super::ledger::{Cancelled, Hold, InFlight};
 use super::queue::Delivery;
-use super::retry::RetryPolicy;
 use super::settle::Settler;
 use super::shutdown::Drained;
 use crate::clock;
 use crate::spans;
-use crate::telemetry::{self, Outcome};
+use crate::telemetry;
 
 /// How long a handler that was told to stop may take to put its affairs in order before it is dropped.
 pub(super) const LET_GO: Duration = Duration::from_secs(2);
 
-/// Back to the queue, for whoever receives next.
-const AT_ONCE: Disposition = Disposition::Retry { after: Duration::ZERO };
+/// The label of what the pool gives back itself; the handler's own are the handler's.
+const RELEASED: &str = "released";
 
 /// What is done about a message.
 pub trait Handler: Send + Sync + 'static {
     /// Works on one message until it knows what becomes of it. The future may be dropped at any await: what
     /// must not be lost is written down as it happens. When [`Hold::cancelled`] ends, it has two seconds
     /// to return, and starts no further effect.
-    fn handle(&self, delivery: &Delivery, hold: &Hold) -> impl Future<Output = Disposition> + Send;
+    fn handle(&self, delivery: &Delivery, hold: &Hold) -> impl Future<Output = Handled> + Send;
+
+    /// [`Handler::handle`] panicked in this execution; what becomes of the message.
+    fn panicked(&self, attempts: u32) -> Handled;
 }
 
 /// Works on deliveries; what every one of them shares.
 pub(super) struct Deliverer<H> {
     pub(super) handler: Arc<H>,
     pub(super) settler: Settler,
-    pub(super) retry: RetryPolicy,
 }
 
 impl<H: Handler> Deliverer<H> {
@@ -47,26 +48,28 @@ impl<H: Handler> Deliverer<H> {
         {
             telemetry::queue_delay(clock::since(sent_at));
         }
-        let disposition = self.work(&message).await;
-        let disposition = match (message.hold().cancellation(), disposition) {
+        // A handler that was told to stop and did not in time has decided nothing.
+        let handled = self.work(&message).await.unwrap_or_else(released);
+        telemetry::message(handled.outcome);
+        let span = message.hold().span();
+        spans::outcome(span, handled.outcome);
+        let cancellation = message.hold().cancellation();
+        if let Some(failure) = &handled.failure {
+            spans::failed(span, failure.kind, &failure.detail);
+        } else if cancellation == Some(Cancelled::Lost) {
+            spans::failed(span, "lost", "the message is somebody else's now");
+        }
+        let disposition = match (cancellation, handled.disposition) {
             // Somebody else has it now, or will: whatever came of the work, the message is theirs to settle.
-            (Some(Cancelled::Lost), _) => {
-                message.hold().failed("lost", "the message is somebody else's now");
-                return;
-            }
-            (Some(Cancelled::GivenBack), left @ (None | Some(Disposition::Retry { .. }))) => {
+            (Some(Cancelled::Lost), _) => return,
+            (Some(Cancelled::GivenBack), Disposition::Retry { .. }) => {
                 drained.count();
-                if left.is_none() {
-                    message.hold().became(Outcome::Released);
-                }
-                AT_ONCE
+                Disposition::Retry { after: Duration::ZERO }
             }
-            (_, Some(disposition)) => disposition,
-            // A handler that never came back, though nobody told it to stop, cannot be.
-            (None, None) => Disposition::Retry { after: self.retry.max },
+            (_, disposition) => disposition,
         };
         if let Disposition::DeadLetter { reason, .. } = &disposition {
-            spans::dead_letter(message.hold().span(), reason.as_str());
+            spans::dead_letter(span, reason);
         }
         telemetry::processing(started_at.elapsed());
         self.settler.settle(message, disposition).await;
@@ -74,12 +77,14 @@ impl<H: Handler> Deliverer<H> {
 
     /// Gives a message back that nobody has begun to work on.
     pub(super) async fn give_back(&self, message: InFlight) {
-        message.hold().became(Outcome::Released);
-        self.settler.settle(message, AT_ONCE).await;
+        let released = released();
+        telemetry::message(released.outcome);
+        spans::outcome(message.hold().span(), released.outcome);
+        self.settler.settle(message, released.disposition).await;
     }
 
     /// What the handler decides; `None` if it was told to stop and did not in time.
-    async fn work(&self, message: &InFlight) -> Option<Disposition> {
+    async fn work(&self, message: &InFlight) -> Option<Handled> {
         let hold = message.hold();
         let mut handled =
             std::pin::pin!(AssertUnwindSafe(self.handler.handle(&message.delivery, hold)).catch_unwind());
@@ -91,12 +96,13 @@ impl<H: Handler> Deliverer<H> {
         Some(result?.unwrap_or_else(|_panic| {
             // The payload may quote a message, so only the fact is told; the panic hook told where.
             tracing::error!(message_id = %message.delivery.message_id, "the handler panicked");
-            hold.failed("panicked", "");
-            let failed = Verdict::Failed { after: None, detail: "the worker panicked".to_owned() };
-            let disposition = decide(failed, message.attempts(), &self.retry, fastrand::f64());
-            let dead = matches!(disposition, Disposition::DeadLetter { .. });
-            hold.became(if dead { Outcome::DeadLettered } else { Outcome::Retried });
-            disposition
+            self.handler.panicked(message.attempts())
         }))
     }
+}
+
+/// Back to the queue, for whoever receives next.
+fn released() -> Handled {
+    let disposition = Disposition::Retry { after: Duration::ZERO };
+    Handled { disposition, outcome: RELEASED, failure: None }
 }

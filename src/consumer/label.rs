@@ -4,9 +4,12 @@
 pub const REASON: &str = "trailkeeper.reason";
 const DETAIL: &str = "trailkeeper.detail";
 const ATTEMPTS: &str = "trailkeeper.attempts";
-const EVENT_ID: &str = "trailkeeper.event_id";
+const SUBJECT: &str = "trailkeeper.event_id";
 const SOURCE_MESSAGE_ID: &str = "trailkeeper.source_message_id";
 const FAILED_AT: &str = "trailkeeper.failed_at";
+
+/// On messages that a worker sends to its own queue: what it is. What brings events there sets none.
+pub const KIND: &str = "trailkeeper.kind";
 
 /// In place of a reason, where SQS itself gave the message up: it was received too often.
 pub const NO_REASON: &str = "none";
@@ -17,14 +20,14 @@ const MAX_DETAIL_CHARS: usize = 512;
 /// Why a message is dead. It stays on the message when that is put back, so that what was tried before counts on.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Label {
-    /// A [`super::Reason`], [`NO_REASON`], or what another version called it.
+    /// The handler's word, [`NO_REASON`], or what another version called it.
     pub reason: String,
     /// What exactly.
     pub detail: Option<String>,
     /// Executions in all, those before the message was put back included.
     pub attempts: u32,
-    /// The event's id, where the message has one.
-    pub event_id: Option<String>,
+    /// What the message is about, where that is known.
+    pub subject: Option<String>,
     /// The message's id in the queue that it came from.
     pub source_message_id: Option<String>,
     /// When it was given up, as RFC 3339 has it.
@@ -33,7 +36,7 @@ pub struct Label {
 
 impl Label {
     /// The names of the attributes.
-    pub const NAMES: [&str; 6] = [REASON, DETAIL, ATTEMPTS, EVENT_ID, SOURCE_MESSAGE_ID, FAILED_AT];
+    pub const NAMES: [&str; 6] = [REASON, DETAIL, ATTEMPTS, SUBJECT, SOURCE_MESSAGE_ID, FAILED_AT];
 
     /// Reads the attributes of a message; `None` if it has no reason, and so was never given up by us.
     pub fn read(attribute: impl Fn(&str) -> Option<String>) -> Option<Self> {
@@ -41,7 +44,7 @@ impl Label {
             reason: attribute(REASON)?,
             detail: attribute(DETAIL),
             attempts: attribute(ATTEMPTS).and_then(|count| count.parse().ok()).unwrap_or_default(),
-            event_id: attribute(EVENT_ID),
+            subject: attribute(SUBJECT),
             source_message_id: attribute(SOURCE_MESSAGE_ID),
             failed_at: attribute(FAILED_AT),
         })
@@ -56,12 +59,12 @@ impl Label {
 
     /// The attributes, by name. SQS takes no empty ones.
     pub fn attributes(&self) -> impl Iterator<Item = (&'static str, String)> {
-        let Self { reason, detail, attempts, event_id, source_message_id, failed_at } = self.clone();
+        let Self { reason, detail, attempts, subject, source_message_id, failed_at } = self.clone();
         let fields = [
             (REASON, Some(reason)),
             (DETAIL, detail.as_deref().map(plain)),
             (ATTEMPTS, Some(attempts.to_string())),
-            (EVENT_ID, event_id),
+            (SUBJECT, subject),
             (SOURCE_MESSAGE_ID, source_message_id),
             (FAILED_AT, failed_at),
         ];

@@ -13,28 +13,33 @@ use tracing::{Instrument, Span};
 
 use super::health::Health;
 use super::queue::{self, BATCH, Delivery, Queue, ReceiptHandle, SettleError};
-use super::retry::Failure;
+use crate::retry::Failure;
 use crate::spans;
-use crate::telemetry::{self, Outcome};
+use crate::telemetry;
 
 /// Why a handler is told to stop.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Cancelled {
+pub(super) enum Cancelled {
     /// The message is no longer ours: no further effect, no delete.
     Lost,
     /// The worker is going away: the message goes back to the queue.
     GivenBack,
 }
 
-/// A handler's grip on its message.
+/// A handler's grip on its message. What the handler says through it outlives a panic; all else it returns.
 #[derive(Debug)]
 pub struct Hold {
+    /// Wakes whoever waits in [`Hold::cancelled`].
     token: CancellationToken,
+    /// Why; set before the token is, and once.
     cancelled: OnceLock<Cancelled>,
+    /// Which execution this is: a panic counts as that one. 0 until the handler knows.
     attempt: AtomicU32,
+    /// What the message is about: its dead letter says so, also after a panic.
     subject: OnceLock<String>,
-    failed: OnceLock<()>,
+    /// Counts the heartbeats, so that a lease elsewhere is extended on the same beat.
     beats: watch::Sender<u64>,
+    /// Answers and heartbeats link to it, long after the handler has gone.
     span: Span,
 }
 
@@ -45,7 +50,6 @@ impl Hold {
             cancelled: OnceLock::new(),
             attempt: AtomicU32::new(0),
             subject: OnceLock::new(),
-            failed: OnceLock::new(),
             beats: watch::Sender::new(0),
             span,
         }
@@ -56,8 +60,7 @@ impl Hold {
         self.token.cancelled().await;
     }
 
-    /// Why the work must stop, if it must.
-    pub fn cancellation(&self) -> Option<Cancelled> {
+    pub(super) fn cancellation(&self) -> Option<Cancelled> {
         self.cancelled.get().copied()
     }
 
@@ -72,9 +75,9 @@ impl Hold {
         spans::began(&self.span, attempt);
     }
 
-    /// The handler says what the message is about: the event's id.
+    /// The handler says what the message is about.
     pub fn names(&self, subject: &str) {
-        // A second name is the same name: one message is about one event.
+        // A second name is the same name: one message is about one thing.
         if self.subject.set(subject.to_owned()).is_ok() {
             spans::names(&self.span, subject);
         }
@@ -85,25 +88,10 @@ impl Hold {
         Some(self.attempt.load(Ordering::Relaxed)).filter(|attempt| *attempt > 0)
     }
 
-    /// The handler says what became of the message: counted, and told in its span.
-    pub fn became(&self, outcome: Outcome) {
-        telemetry::message(outcome);
-        spans::outcome(&self.span, outcome.as_str());
-    }
-
-    /// The work on the message did not go well. What is said first stands.
-    pub fn failed(&self, kind: &str, detail: &str) {
-        if self.failed.set(()).is_ok() {
-            spans::failed(&self.span, kind, detail);
-        }
-    }
-
-    /// What [`Hold::names`] named.
     pub(super) fn subject(&self) -> Option<&str> {
         self.subject.get().map(String::as_str)
     }
 
-    /// The span of the work on the message.
     pub(super) fn span(&self) -> &Span {
         &self.span
     }
@@ -118,15 +106,20 @@ impl Hold {
 #[derive(Debug)]
 struct Entry {
     receipt: ReceiptHandle,
+    /// From before the request that hid it: the message is ours until then at least.
     hidden_until: Instant,
+    /// Told when the message is lost or goes back.
     hold: Arc<Hold>,
 }
 
 /// Every message that is being worked on or settled.
 #[derive(Debug)]
 pub(super) struct Ledger {
+    /// What every receive and every beat hides a message for.
     visibility: Duration,
+    /// Told how many lines there are, at each change.
     health: Arc<Health>,
+    /// A message may be received twice at once, so its id names no line.
     next_key: AtomicU64,
     /// Oldest first.
     entries: Mutex<BTreeMap<u64, Entry>>,
@@ -138,8 +131,10 @@ pub(super) struct Ledger {
 pub(super) struct InFlight {
     pub(super) delivery: Delivery,
     ledger: Arc<Ledger>,
+    /// Its line in the ledger.
     key: u64,
     hold: Arc<Hold>,
+    /// Back to the pool when the message is settled, and not before.
     _permit: OwnedSemaphorePermit,
 }
 
@@ -149,7 +144,6 @@ impl InFlight {
         self.hold.attempt().unwrap_or(self.delivery.receive_count)
     }
 
-    /// The grip that the line keeps alive.
     pub(super) fn hold(&self) -> &Hold {
         &self.hold
     }
@@ -172,7 +166,6 @@ impl Drop for InFlight {
 }
 
 impl Ledger {
-    /// `visibility` is what every receive and every beat hides a message for.
     #[must_use]
     pub(super) fn new(visibility: Duration, health: Arc<Health>) -> Arc<Self> {
         Arc::new(Self { visibility, health, next_key: AtomicU64::new(0), entries: Mutex::default() })

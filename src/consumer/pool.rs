@@ -14,9 +14,9 @@ use super::delivery::{Deliverer, Handler, LET_GO};
 use super::health::Health;
 use super::ledger::Ledger;
 use super::queue::{BATCH, Delivery, Queue};
-use super::retry::{Failure, RetryPolicy};
 use super::settle::{self, Settler};
 use super::shutdown::{Drained, Shutdown};
+use crate::retry::{Failure, RetryPolicy};
 use crate::spans;
 use crate::telemetry;
 
@@ -44,8 +44,6 @@ pub struct PoolConfig {
     pub visibility: Duration,
     /// From the signal until everything is given back.
     pub grace: Duration,
-    /// Between attempts of one message.
-    pub retry: RetryPolicy,
 }
 
 /// A poll that has ended.
@@ -71,7 +69,7 @@ pub async fn run<Q: Queue, H: Handler>(
         let (ledger, queue) = (Arc::clone(&ledger), Arc::clone(&queue));
         async move { ledger.beat(&*queue).await }
     });
-    let deliverer = Arc::new(Deliverer { handler, settler, retry: config.retry });
+    let deliverer = Arc::new(Deliverer { handler, settler });
     let mut pool = Pool {
         queue,
         ledger,
@@ -104,15 +102,23 @@ pub async fn run<Q: Queue, H: Handler>(
 
 struct Pool<Q, H> {
     queue: Arc<Q>,
+    /// Every message is entered here before anything else is done with it, so that none becomes visible unnoticed.
     ledger: Arc<Ledger>,
+    /// Its last copy goes with the pool and the deliveries: that is how the settling task knows that it may end.
     deliverer: Arc<Deliverer<H>>,
     health: Arc<Health>,
+    /// One for each message that may be in flight: asked for before a poll, given back when a message is settled.
     permits: Arc<Semaphore>,
+    /// The most messages in one receive: SQS's ten, or all the permits there are.
     batch: usize,
+    /// A poll belongs to the pool, and is never dropped: SQS may have given it messages already.
     polls: JoinSet<Polled>,
     max_polls: usize,
+    /// Polls that should be under way; one more after each full receive, and one again after an empty one.
     wanted: usize,
+    /// Receives that failed in a row: they decide how long the next waits.
     failures: u32,
+    /// What a drain waits for.
     deliveries: TaskTracker,
     drained: Arc<Drained>,
 }

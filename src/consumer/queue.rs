@@ -7,9 +7,8 @@ use time::OffsetDateTime;
 use tokio::time::Instant;
 use tracing::Span;
 
-use super::disposition::Reason;
 use super::label::Label;
-use super::retry::Failure;
+use crate::retry::Failure;
 use crate::spans;
 
 /// The most messages in one receive, and the most entries in one batch; SQS's own limit.
@@ -30,7 +29,6 @@ impl fmt::Debug for ReceiptHandle {
 pub struct Delivery {
     /// The queue's id for the message; a duplicate or a redriven message has another.
     pub message_id: String,
-    /// See [`ReceiptHandle`].
     pub receipt: ReceiptHandle,
     /// The message as it was sent; empty where the queue gave none.
     pub body: String,
@@ -40,6 +38,8 @@ pub struct Delivery {
     pub receive_count: u32,
     /// What it carries if it comes back from the dead-letter queue.
     pub label: Option<Label>,
+    /// What its sender says it is, where the sender is a worker like this one; nothing on messages from elsewhere.
+    pub kind: Option<String>,
     /// When the receive that brought it was answered. It is hidden from a moment just before.
     pub received_at: Instant,
 }
@@ -61,8 +61,8 @@ impl fmt::Debug for Delivery {
 pub struct DeadLetter<'a> {
     /// The message; its body is copied unchanged.
     pub delivery: &'a Delivery,
-    /// Why.
-    pub reason: Reason,
+    /// The handler's word for why.
+    pub reason: &'static str,
     /// What exactly. Holds nothing of the body.
     pub detail: &'a str,
     /// Executions so far.
@@ -77,10 +77,10 @@ impl DeadLetter<'_> {
     pub fn label(&self, failed_at: Option<String>) -> Label {
         let before = self.delivery.label.as_ref().map_or(0, |label| label.attempts);
         Label {
-            reason: self.reason.as_str().to_owned(),
+            reason: self.reason.to_owned(),
             detail: Some(self.detail.to_owned()),
             attempts: before.saturating_add(self.attempts),
-            event_id: self.subject.map(str::to_owned),
+            subject: self.subject.map(str::to_owned),
             source_message_id: Some(self.delivery.message_id.clone()),
             failed_at,
         }

@@ -8,11 +8,10 @@ use tokio::time::Instant;
 use tokio_util::task::TaskTracker;
 use tracing::Instrument;
 
-use super::disposition::{Disposition, Reason};
+use super::disposition::Disposition;
 use super::ledger::InFlight;
-use super::patiently;
 use super::queue::{self, BATCH, DeadLetter, Queue, SettleError};
-use super::retry::{Failure, RetryPolicy};
+use crate::retry::{Failure, RetryPolicy, patiently};
 use crate::spans;
 use crate::telemetry::{self, SqsOperation};
 
@@ -165,7 +164,7 @@ async fn ask<Q: Queue>(
 }
 
 /// Copies first, deletes after: at worst the dead letter is there twice, never not at all.
-async fn bury<Q: Queue>(queue: Arc<Q>, message: InFlight, reason: Reason, detail: String) {
+async fn bury<Q: Queue>(queue: Arc<Q>, message: InFlight, reason: &'static str, detail: String) {
     let letter = DeadLetter {
         delivery: &message.delivery,
         reason,
@@ -180,7 +179,7 @@ async fn bury<Q: Queue>(queue: Arc<Q>, message: InFlight, reason: Reason, detail
     };
     match patiently(TRIES.waits(), copy).await {
         Ok(()) => {
-            telemetry::dead_letter(reason.as_str());
+            telemetry::dead_letter(reason);
             settle_all(queue, Kind::Delete, vec![(message, Duration::ZERO)]).await;
         }
         Err(failure) => {

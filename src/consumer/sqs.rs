@@ -16,9 +16,9 @@ use time::format_description::well_known::Rfc3339;
 
 use super::queue::{DeadLetter, Delivery, Queue, QueueNames, ReceiptHandle, SettleError};
 use super::redrive::RedrivePolicy;
-use super::retry::Failure;
 use crate::aws;
 use crate::clock;
+use crate::retry::Failure;
 use crate::telemetry::SqsResult;
 
 pub use mailbox::Mailbox;
@@ -72,19 +72,14 @@ impl SqsClients {
     }
 
     /// The dead-letter queue of the queue at `url`: the one that was `named`, else the one of its redrive policy; `None`
-    /// if it has no policy.
+    /// if it has no policy that names one.
     pub async fn dead_letter_url(&self, url: &str, named: Option<String>) -> Result<Option<String>, Failure> {
         if named.is_some() {
             return Ok(named);
         }
         let attributes = self.attributes(url).await?;
-        let Some(policy) = attributes.get("RedrivePolicy") else { return Ok(None) };
-        let target = RedrivePolicy::parse(policy).and_then(|policy| policy.dead_letter_url(url));
-        target.map(Some).ok_or_else(|| {
-            Failure::permanent(
-                "the queue's redrive policy does not name a dead-letter queue that can be read: set TRAILKEEPER_DLQ_URL",
-            )
-        })
+        let policy = attributes.get("RedrivePolicy").and_then(|policy| RedrivePolicy::parse(policy));
+        Ok(policy.and_then(|policy| policy.dead_letter_url(url)))
     }
 
     /// A queue and its dead-letter queue; each receive hides a message for `visibility`.
@@ -132,7 +127,13 @@ impl Queue for SqsQueue {
     async fn copy_to_dead_letters(&self, letter: &DeadLetter<'_>) -> Result<(), Failure> {
         let failed_at = clock::now().replace_nanosecond(0).ok().and_then(|now| now.format(&Rfc3339).ok());
         let label = Some(letter.label(failed_at));
-        self.dead_letters.copy_dead_letter(Letter { body: letter.delivery.body.clone(), label }).await
+        self.dead_letters
+            .copy_dead_letter(Letter {
+                body: letter.delivery.body.clone(),
+                label,
+                kind: letter.delivery.kind.clone(),
+            })
+            .await
     }
 }
 

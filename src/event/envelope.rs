@@ -6,6 +6,7 @@ use time::format_description::well_known::Rfc3339;
 
 use super::identity::{Actor, UserIdentity};
 use super::lenient::{Object, Text};
+use super::parameters::Parameters;
 use super::trail::{AccountId, EventId, MAX_EVENT_ID_BYTES, Region, TrailArn, Untargetable};
 
 /// The largest body read: the largest message that SQS carries.
@@ -15,6 +16,10 @@ const MAX_EVENT_NAME_BYTES: usize = 128;
 
 /// The `detail-type` of a CloudTrail event.
 const CLOUDTRAIL_EVENT: &str = "AWS API Call via CloudTrail";
+
+const CLOUDTRAIL: &str = "cloudtrail.amazonaws.com";
+const S3: &str = "s3.amazonaws.com";
+const KMS: &str = "kms.amazonaws.com";
 
 /// Calls to CloudTrail itself that disable or weaken it (MITRE ATT&CK T1562.008).
 const WEAKENS_CLOUDTRAIL: [&str; 9] = [
@@ -35,6 +40,10 @@ const WEAKENS_BUCKET: [&str; 4] =
 /// The same for the key that encrypts the logs.
 const WEAKENS_KEY: [&str; 2] = ["ScheduleKeyDeletion", "DisableKey"];
 
+/// The parameters that name what a call is about, the first that is there first.
+const NAMES_RESOURCE: [&str; 6] =
+    ["name", "trailName", "eventDataStore", "bucketName", "keyId", "delegatedAdminAccountId"];
+
 /// What an event is, as far as it decides what is done.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
@@ -43,7 +52,7 @@ pub enum Kind {
     /// Another call that took effect and weakens CloudTrail: tell people.
     Weakened,
     /// Any of these calls that failed (`errorCode`): nothing changed, but somebody tried.
-    Attempted,
+    FailedCall,
     /// Nothing to do with switching CloudTrail off.
     Other,
 }
@@ -51,21 +60,21 @@ pub enum Kind {
 /// One CloudTrail event, taken out of its envelope.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Event {
-    /// The identity of the event; duplicates share it.
+    /// Duplicates share it.
     pub id: EventId,
     /// `eventName`: the API call.
     pub name: String,
-    /// See [`Kind`].
     pub kind: Kind,
+    pub origin: Origin,
     /// The trail (name or ARN) or other resource that the call was about, as the event names it. Untrusted text.
     pub resource: Option<String>,
     /// The account that owns the trail: never the caller's.
     pub account: Option<AccountId>,
     /// The region of the trail, else of the call.
     pub region: Option<Region>,
+    pub parameters: Parameters,
     /// When the call was made, UTC with whole seconds. As written: it may lie in the future or in 1970.
     pub time: Option<OffsetDateTime>,
-    /// Who made the call.
     pub actor: Actor,
     /// An IP address, a DNS name or `AWS Internal`. Untrusted text.
     pub source_address: Option<String>,
@@ -73,6 +82,23 @@ pub struct Event {
     pub user_agent: Option<String>,
     /// Why the call failed, if it did.
     pub error_code: Option<String>,
+}
+
+/// Where an event comes from, as it says itself. Untrusted text, where it is text.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Origin {
+    /// `eventSource`: the service that was called.
+    pub service: Option<String>,
+    /// `eventCategory`: `Management`, `Data`, `NetworkActivity`, `Insight`.
+    pub category: Option<String>,
+    /// `eventType`: `AwsApiCall`, `AwsVpceEvent` and so on.
+    pub event_type: Option<String>,
+    /// EventBridge's `detail-type`.
+    pub detail_type: Option<String>,
+    /// The account in which the call was made and recorded, which may be another than the trail's.
+    pub account: Option<AccountId>,
+    /// The region in which the call was made and recorded, which may be another than the trail's.
+    pub region: Option<Region>,
 }
 
 impl Event {
@@ -130,6 +156,8 @@ struct Detail {
     event_id: Text,
     event_name: Text,
     event_source: Text,
+    event_category: Text,
+    event_type: Text,
     event_time: Text,
     aws_region: Text,
     recipient_account_id: Text,
@@ -139,28 +167,13 @@ struct Detail {
     error_code: Text,
     error_message: Text,
     user_identity: Object<UserIdentity>,
-    request_parameters: Object<RequestParameters>,
+    request_parameters: Parameters,
 }
 
-#[derive(Debug, Default, Deserialize)]
-#[serde(default, rename_all = "camelCase")]
-struct RequestParameters {
-    name: Text,
-    trail_name: Text,
-    event_data_store: Text,
-    bucket_name: Text,
-    key_id: Text,
-    delegated_admin_account_id: Text,
-}
-
-impl RequestParameters {
-    fn resource(&self) -> Option<&str> {
-        let Self { name, trail_name, event_data_store, bucket_name, key_id, delegated_admin_account_id } =
-            self;
-        [name, trail_name, event_data_store, bucket_name, key_id, delegated_admin_account_id]
-            .into_iter()
-            .find_map(Text::get)
-    }
+/// The calls that weaken CloudTrail, each with the service that it is a call to; `StopLogging` is the first.
+pub fn weakening_calls() -> impl Iterator<Item = (&'static str, &'static str)> {
+    let of = |service, names: &'static [&'static str]| names.iter().map(move |name| (service, *name));
+    of(CLOUDTRAIL, &WEAKENS_CLOUDTRAIL).chain(of(S3, &WEAKENS_BUCKET)).chain(of(KMS, &WEAKENS_KEY))
 }
 
 /// Reads a message body: an EventBridge envelope around a CloudTrail event.
@@ -187,27 +200,37 @@ pub fn parse(body: &str) -> Result<Event, Malformed> {
     let Some(name) = detail.event_name.get().filter(fits) else {
         return Err(Malformed::NoName(id));
     };
-    Ok(event(&envelope, detail, id, name))
+    let name = name.to_owned();
+    Ok(event(envelope, id, name))
 }
 
-fn event(envelope: &Envelope, detail: &Detail, id: EventId, name: &str) -> Event {
-    let requested = detail.request_parameters.0.as_ref().and_then(RequestParameters::resource);
+fn event(envelope: Envelope, id: EventId, name: String) -> Event {
+    let Envelope { detail_type, account: envelope_account, region: envelope_region, time, detail } = envelope;
+    let detail = detail.0.unwrap_or_default();
+    let parameters = detail.request_parameters;
+    let requested = NAMES_RESOURCE.into_iter().find_map(|name| parameters.text(name));
     // A denied call has no parameters: its trail stands in the error message alone.
     let denied = || detail.error_message.get().and_then(TrailArn::find).map(|arn| arn.to_string());
     let resource = requested.map(str::to_owned).or_else(denied);
     let arn = resource.as_deref().and_then(TrailArn::parse);
-    let account = arn.as_ref().map(|arn| arn.account().clone());
-    let region = arn.as_ref().map(|arn| arn.region().clone());
-    let first_account = || [&detail.recipient_account_id, &envelope.account].into_iter().find_map(account_in);
-    let first_region = || [&detail.aws_region, &envelope.region].into_iter().find_map(region_in);
+    let origin = Origin {
+        service: detail.event_source.take(),
+        category: detail.event_category.take(),
+        event_type: detail.event_type.take(),
+        detail_type: detail_type.take(),
+        account: [&detail.recipient_account_id, &envelope_account].into_iter().find_map(account_in),
+        region: [&detail.aws_region, &envelope_region].into_iter().find_map(region_in),
+    };
     Event {
         id,
-        name: name.to_owned(),
-        kind: kind(name, detail.event_source.get(), detail.error_code.get().is_some()),
+        kind: kind(&name, origin.service.as_deref(), detail.error_code.get().is_some()),
+        name,
         resource,
-        account: account.or_else(first_account),
-        region: region.or_else(first_region),
-        time: [&detail.event_time, &envelope.time].into_iter().find_map(time_in),
+        account: arn.as_ref().map(|arn| arn.account().clone()).or_else(|| origin.account.clone()),
+        region: arn.as_ref().map(|arn| arn.region().clone()).or_else(|| origin.region.clone()),
+        origin,
+        parameters,
+        time: [&detail.event_time, &time].into_iter().find_map(time_in),
         actor: Actor::from_identity(detail.user_identity.0.as_ref()),
         source_address: detail.source_ip_address.take(),
         user_agent: detail.user_agent.take(),
@@ -218,13 +241,11 @@ fn event(envelope: &Envelope, detail: &Detail, id: EventId, name: &str) -> Event
 /// An absent source is taken for the right one: the name alone then decides, and deciding wrongly costs a
 /// call to `GetTrailStatus`, where ignoring wrongly would cost a trail.
 fn kind(name: &str, source: Option<&str>, failed: bool) -> Kind {
-    let from = |service| source.is_none_or(|source| source == service);
-    let weakens = (WEAKENS_CLOUDTRAIL.contains(&name) && from("cloudtrail.amazonaws.com"))
-        || (WEAKENS_BUCKET.contains(&name) && from("s3.amazonaws.com"))
-        || (WEAKENS_KEY.contains(&name) && from("kms.amazonaws.com"));
+    let weakens = weakening_calls()
+        .any(|(service, call)| call == name && source.is_none_or(|source| source == service));
     match (weakens, failed, name) {
         (false, _, _) => Kind::Other,
-        (true, true, _) => Kind::Attempted,
+        (true, true, _) => Kind::FailedCall,
         (true, false, "StopLogging") => Kind::Stopped,
         (true, false, _) => Kind::Weakened,
     }

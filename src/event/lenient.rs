@@ -14,6 +14,12 @@ use serde::de::{Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 /// field we read (an `errorMessage` of an access denial, with two ARNs), and 100,000 characters cut short.
 const MAX_TEXT_CHARS: usize = 2_048;
 
+/// The part of a text that is kept.
+pub(super) fn cut(text: &str) -> &str {
+    let end = text.char_indices().nth(MAX_TEXT_CHARS).map_or(text.len(), |(at, _)| at);
+    &text[..end]
+}
+
 /// A JSON string, cut to [`MAX_TEXT_CHARS`]; `true` and `false` read as their names, since CloudTrail writes
 /// some flags as strings and some as booleans. Anything else is `None`.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
@@ -48,8 +54,7 @@ impl<'de> Visitor<'de> for TextVisitor {
     }
 
     fn visit_str<E>(self, text: &str) -> Result<Text, E> {
-        let end = text.char_indices().nth(MAX_TEXT_CHARS).map_or(text.len(), |(at, _)| at);
-        Ok(Text(Some(text[..end].to_owned())))
+        Ok(Text(Some(cut(text).to_owned())))
     }
 
     fn visit_bool<E>(self, flag: bool) -> Result<Text, E> {

@@ -206,6 +206,15 @@ fn is_trail_name(text: &str) -> bool {
     !text.is_empty() && text.len() <= MAX_TRAIL_NAME_BYTES && text.bytes().all(plain)
 }
 
+/// The name in a trail's ARN, whose account and region stand beside it; anything else as it is.
+#[must_use]
+pub fn trail_name(resource: &str) -> &str {
+    match TrailArn::parse(resource) {
+        Some(_) => resource.rsplit('/').next().unwrap_or(resource),
+        None => resource,
+    }
+}
+
 /// Why an event that stopped a trail does not tell which.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum Untargetable {

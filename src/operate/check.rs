@@ -9,16 +9,18 @@ use super::finding::{Check, Finding, Status};
 use super::judge::{self, Attributes};
 use super::{identity, queue_policy, screen};
 use crate::aws::{self, Sdk};
-use crate::config::{Config, Mode};
+use crate::cloudtrail::accounts::Accounts;
+use crate::cloudtrail::trails::{Asked, Meaning, Refusal, Trails, another_region};
+use crate::config::CheckConfig;
 use crate::consumer::redrive::RedrivePolicy;
 use crate::consumer::sqs::SqsClients;
-use crate::consumer::{Failure, RetryPolicy, patiently};
 use crate::event::{AccountId, Region, TrailArn};
-use crate::respond::accounts::Accounts;
-use crate::respond::message::harmless;
-use crate::respond::slack::{PostError, Slack, Webhook};
-use crate::respond::trails::{Asked, Meaning, Refusal, Trails, another_region};
+use crate::policy::Mode;
+use crate::retry::{Failure, RetryPolicy, patiently};
 use crate::state::{DynamoStore, Table, Unseen};
+use crate::tell::ShowError;
+use crate::tell::slack::{Slack, Webhook};
+use crate::text::harmless;
 
 /// Stands in the user agent of the calls.
 const APP_NAME: &str = "trailkeeper-check";
@@ -30,7 +32,7 @@ const TRIES: RetryPolicy =
 const MAX_FOUND_CHARS: usize = 1_000;
 
 /// Makes every check, one after the other, and returns what was found in that order.
-pub async fn run(config: &Config, sdk: Sdk) -> Vec<Finding> {
+pub async fn run(config: &CheckConfig, sdk: Sdk) -> Vec<Finding> {
     let mut checks = Checks {
         config,
         sdk: aws::named(sdk, APP_NAME),
@@ -82,7 +84,7 @@ pub fn json(findings: &[Finding]) -> serde_json::Result<String> {
 }
 
 struct Checks<'a> {
-    config: &'a Config,
+    config: &'a CheckConfig,
     sdk: Sdk,
     /// The account, once STS has said it.
     own: Option<AccountId>,
@@ -158,9 +160,9 @@ impl Checks<'_> {
         let fine = || Finding::ok(Check::Queue, format!("{url} (receiving and deleting are not tried)"));
         self.found(judge::fifo(&queue, &url).unwrap_or_else(fine));
         let named = self.config.queue.dead_letter_url.as_deref();
-        let redrive = judge::redrive(&queue, &url, named, self.config.pool.retry.max_attempts);
+        let redrive = judge::redrive(&queue, &url, named, self.config.max_attempts);
         self.found(redrive);
-        self.found(judge::visibility(&queue, self.config.pool.visibility));
+        self.found(judge::visibility(&queue, self.config.visibility));
         self.found(queue_policy::judge(&queue));
         let target = queue.get("RedrivePolicy").and_then(|policy| RedrivePolicy::parse(policy));
         let target = target.and_then(|policy| policy.dead_letter_url(&url));
@@ -287,7 +289,7 @@ impl Checks<'_> {
                 self.found(found.about(trail));
             }
         }
-        if self.config.respond.mode == Mode::Restore {
+        if self.config.mode == Mode::Restore {
             self.found(start_right(trails, trail, sees).await.about(trail));
         }
         if trail.region() != here {
@@ -300,11 +302,11 @@ impl Checks<'_> {
 
     /// What it is to be refused a look at trails. A worker that only tells needs none.
     fn blind(&self) -> Status {
-        if self.config.respond.mode == Mode::Restore { Status::Failed } else { Status::Unknown }
+        if self.config.mode == Mode::Restore { Status::Failed } else { Status::Unknown }
     }
 
     async fn slack(&mut self) {
-        let webhook = match (&self.config.respond.slack_webhook, self.config.respond.mode) {
+        let webhook = match (&self.config.webhook, self.config.mode) {
             (Some(webhook), _) => webhook.clone(),
             (None, Mode::DryRun) => return,
             (None, _) => {
@@ -426,9 +428,9 @@ fn failure(refusal: Refusal) -> Failure {
     }
 }
 
-fn post_failure(error: PostError) -> Failure {
+fn post_failure(error: ShowError) -> Failure {
     match error {
-        PostError::Refused(detail) => Failure::permanent(detail),
+        ShowError::Refused(detail) => Failure::permanent(detail),
         error => Failure::transient(error.to_string()),
     }
 }

@@ -13,15 +13,18 @@ use time::serde::rfc3339;
 use tokio_util::sync::CancellationToken;
 
 use super::screen;
+use crate::args;
 use crate::aws::{self, Sdk};
 use crate::clock;
 use crate::config::{DlqConfig, Wanted};
 use crate::consumer::label::NO_REASON;
 use crate::consumer::queue::{BATCH, SettleError};
 use crate::consumer::sqs::{Letter, Mailbox, Outbox, SqsClients, batches};
-use crate::consumer::{Delivery, Failure, Label, Reason, ReceiptHandle, RetryPolicy, patiently};
-use crate::event::{self, Event};
-use crate::respond::message::{duration, harmless, trail_name};
+use crate::consumer::{Delivery, Label, ReceiptHandle};
+use crate::event::{self, Event, trail_name};
+use crate::outcome::Reason;
+use crate::retry::{Failure, RetryPolicy, patiently};
+use crate::text::{duration, harmless};
 
 /// Stands in the user agent of the calls.
 const APP_NAME: &str = "trailkeeper-dlq";
@@ -191,9 +194,12 @@ impl DeadLetters {
     pub async fn of(config: &DlqConfig, sdk: Sdk) -> Result<Self, Failure> {
         let clients = SqsClients::new(&aws::named(sdk, APP_NAME), WAIT);
         let found = || clients.dead_letter_url(&config.queue_url, config.dead_letter_url.clone());
-        let url = patiently(TRIES.waits(), found)
-            .await?
-            .ok_or_else(|| Failure::permanent("the queue has no redrive policy: set TRAILKEEPER_DLQ_URL"))?;
+        let url = patiently(TRIES.waits(), found).await?.ok_or_else(|| {
+            let name = args::DLQ_URL.name;
+            Failure::permanent(format!(
+                "the queue has no redrive policy that names a dead-letter queue: set {name}"
+            ))
+        })?;
         let (mailbox, queue) = (clients.mailbox(url.clone(), HELD), clients.outbox(config.queue_url.clone()));
         Ok(Self { clients, mailbox, queue, url })
     }
@@ -434,7 +440,7 @@ impl Held {
 }
 
 fn letter(delivery: &Delivery) -> Letter {
-    Letter { body: delivery.body.clone(), label: delivery.label.clone() }
+    Letter { body: delivery.body.clone(), label: delivery.label.clone(), kind: delivery.kind.clone() }
 }
 
 fn wants(wanted: &Wanted, letter: &Delivery) -> bool {
@@ -446,7 +452,7 @@ fn wants(wanted: &Wanted, letter: &Delivery) -> bool {
 
 /// The label's, else the body's.
 fn event_id(letter: &Delivery) -> Option<String> {
-    let labelled = letter.label.as_ref().and_then(|label| label.event_id.clone());
+    let labelled = letter.label.as_ref().and_then(|label| label.subject.clone());
     labelled.or_else(|| event::parse(&letter.body).ok().map(|event| event.id.to_string()))
 }
 

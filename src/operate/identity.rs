@@ -18,7 +18,7 @@ use time::OffsetDateTime;
 
 use crate::aws;
 use crate::clock;
-use crate::consumer::Failure;
+use crate::retry::Failure;
 
 /// What AWS says of credentials that it does not take.
 /// <https://docs.aws.amazon.com/STS/latest/APIReference/CommonErrors.html>

@@ -18,10 +18,12 @@ use super::screen;
 use crate::aws::{self, Sdk};
 use crate::clock;
 use crate::config::ReplayConfig;
-use crate::consumer::Failure;
 use crate::consumer::sqs::{Letter, Outbox, SqsClients, batches};
-use crate::event;
-use crate::respond::preview::Preview;
+use crate::event::{self, Event};
+use crate::incident::{Restoration, Restored};
+use crate::policy::{Action, Mode, Seen, conclude, judge};
+use crate::retry::Failure;
+use crate::tell::View;
 
 /// Stands in the user agent of the calls.
 const APP_NAME: &str = "trailkeeper-replay";
@@ -140,7 +142,8 @@ impl Replayed {
         let mut rest = Vec::new();
         for (position, file) in files.iter().enumerate() {
             steps.blocking_send(Step::File(position, file.clone()))?;
-            let letters = self.read(file).into_iter().map(|event| Letter { body: event.body, label: None });
+            let letters =
+                self.read(file).into_iter().map(|event| Letter { body: event.body, label: None, kind: None });
             let mut full = batches(rest.into_iter().chain(letters));
             // It may have room for events of the next file.
             rest = full.pop().unwrap_or_default();
@@ -187,7 +190,7 @@ pub async fn send(queue_url: &str, sdk: Sdk, given: &[PathBuf]) -> Replayed {
     replayed
 }
 
-/// Prints what a worker would do about each event, and what Slack would be told. Sends nothing.
+/// Prints what a worker would do about each event, and what Slack would show. Sends nothing.
 ///
 /// # Errors
 /// When `out` cannot be written to.
@@ -202,7 +205,7 @@ pub fn preview(config: &ReplayConfig, given: &[PathBuf], out: &mut impl Write) -
             let is_new = seen.insert(event.id.clone());
             writeln!(out, "{}: {} {}", screen::path(file), event.id, event.name)?;
             if is_new {
-                describe(&Preview::new(&event, config.mode, clock::now()), out)?;
+                describe(&event, config.mode, out)?;
             } else {
                 writeln!(out, "  decision  drop it: a duplicate of one before")?;
             }
@@ -211,18 +214,26 @@ pub fn preview(config: &ReplayConfig, given: &[PathBuf], out: &mut impl Write) -
     Ok(replayed)
 }
 
-fn describe(preview: &Preview, out: &mut impl Write) -> io::Result<()> {
-    writeln!(out, "  decision  {}", preview.decision)?;
-    let Some(message) = &preview.message else { return Ok(()) };
-    for (label, value) in message.fields() {
-        match label {
-            "Severity" => writeln!(out, "  Slack     {value}: {}", message.text)?,
-            // The text says it.
-            "Outcome" => {}
-            _ => writeln!(out, "            {label:<17}{value}")?,
-        }
+/// What would be decided about an event, and what Slack would show if all went well.
+fn describe(event: &Event, mode: Mode, out: &mut impl Write) -> io::Result<()> {
+    let judgement = judge(event, mode);
+    writeln!(out, "  decision  {judgement}")?;
+    let restarted = Restored::new(Restoration::Restarted, clock::now());
+    let seen = match judgement.action {
+        Action::Ignore => return Ok(()),
+        Action::Restart(_) => Seen::Ended(&restarted),
+        Action::Refuse(_) | Action::Notify => Seen::Nothing,
+    };
+    let view = View::new(event, conclude(event, &judgement, seen), false);
+    writeln!(out, "  Slack     {}: {}", view.severity.word(), view.text())?;
+    for fact in view.reported.iter().chain(&view.seen) {
+        writeln!(out, "            {:<17}{}", fact.label, fact.value)?;
     }
-    writeln!(out, "            {}", message.context())
+    writeln!(out, "            {}", view.small_print.join(" · "))?;
+    match &view.console {
+        Some(url) => writeln!(out, "            {url}"),
+        None => Ok(()),
+    }
 }
 
 /// The files that are meant, those of folders sorted, and what could not be looked into.

@@ -12,7 +12,7 @@ use console::Term;
 use indicatif::{ProgressBar, ProgressStyle};
 use serde::Serialize;
 
-use crate::respond::message::{harmless, is_hidden};
+use crate::text::{harmless, is_hidden};
 
 /// The width of a table that is not on a terminal: a wide window's.
 const PAPER_WIDTH: u16 = 140;

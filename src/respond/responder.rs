@@ -1,215 +1,236 @@
-//! One message: read, claimed, worked on, and its end written down.
+//! One message: read, judged, claimed, worked on, and its end written down.
 
 use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::preview::would;
-use super::slack::Notifier;
-use super::work::{Finished, Means, Work};
-use crate::consumer::disposition::decide;
-use crate::consumer::{Delivery, Disposition, Handler, Hold, Reason, RetryPolicy};
-use crate::event::{self, Event, Kind, Malformed};
-use crate::state::{Attempt, Claim, Claimed, Ending, Lease, Store, StoreError};
-use crate::telemetry::Outcome;
+use super::verdict::{Verdict, dead, decide};
+use super::work::{Hands, Work};
+use crate::clock;
+use crate::consumer::{Delivery, Disposition, Handled, Handler, HandlingFailure, Hold};
+use crate::event::{self, Event, Malformed};
+use crate::outcome::{Outcome, Reason};
+use crate::policy::{Action, Judgement, Mode, judge};
+use crate::retry::RetryPolicy;
+use crate::state::{Counts, Ending, Key, Opened, Session, Store, StoreError};
 
 /// On top of another worker's lease, before its event is looked at again.
 const HELD_MARGIN: Duration = Duration::from_secs(1);
+/// How long a message of a kind that this version does not know is left to a later one: two versions run side by side
+/// for as long as a deploy takes.
+const UNKNOWN_KIND_PATIENCE: Duration = Duration::from_mins(15);
 
 /// Works on events.
-#[derive(Debug)]
-pub struct Responder<S, N> {
-    store: S,
-    means: Means<N>,
-    retry: RetryPolicy,
-    lease: Duration,
+pub struct Responder<S> {
+    pub mode: Mode,
+    pub store: S,
+    pub hands: Hands,
+    /// How long a claim lasts between two heartbeats: the visibility timeout.
+    pub lease: Duration,
 }
 
-/// What was decided about a message.
-struct Decided {
-    disposition: Disposition,
-    outcome: Outcome,
-    attempt: u32,
-    /// What failed for now.
-    failure: Option<String>,
-}
-
-impl Decided {
-    fn new(disposition: Disposition, outcome: Outcome, attempt: u32) -> Self {
-        Self { disposition, outcome, attempt, failure: None }
-    }
-}
-
-impl<S: Store, N: Notifier> Responder<S, N> {
-    /// `lease` is how long a claim lasts between two heartbeats: the visibility timeout.
-    #[must_use]
-    pub fn new(store: S, means: Means<N>, retry: RetryPolicy, lease: Duration) -> Self {
-        Self { store, means, retry, lease }
-    }
-
-    async fn respond(&self, event: &Event, delivery: &Delivery, hold: &Hold) -> Decided {
-        let slack = match (&self.means, event.kind) {
-            (_, Kind::Other) | (Means::DryRun, _) => {
-                return Decided::new(Disposition::Delete, Outcome::Ignored, 0);
-            }
-            (Means::Restore(_, slack) | Means::Notify(slack), _) => slack,
-        };
-        let asked_at = Instant::now();
-        let redriven = delivery.label.as_ref().map(|_| delivery.message_id.as_str());
-        let claim = match self.store.claim(&event.id, self.lease, redriven).await {
-            Ok(Claimed::Yours(claim)) => claim,
-            Ok(Claimed::Held { ends_in }) => {
-                let after = ends_in + HELD_MARGIN;
-                return Decided::new(Disposition::Retry { after }, Outcome::Released, 0);
-            }
-            Ok(Claimed::Ended { ending: Ending::Done, attempts }) => {
-                return Decided::new(Disposition::Delete, Outcome::Duplicate, attempts);
-            }
-            Ok(Claimed::Ended { ending: Ending::Dead { reason, detail }, attempts }) => {
-                hold.began(attempts);
-                let dead = Disposition::DeadLetter { reason, detail };
-                return Decided::new(dead, Outcome::DeadLettered, attempts);
-            }
-            // A trail is not left stopped because the state is not available: restarting twice does no harm.
-            Err(error) => {
-                tracing::warn!(%error, event_id = %event.id, "worked on without a claim: it may be done twice");
-                // Receives are not executions: they space the attempts, and never make one the last.
-                let attempts = delivery.receive_count.min(self.retry.max_attempts.saturating_sub(1)).max(1);
-                Claim::unclaimed(event.id.clone(), attempts)
-            }
-        };
-        let attempts = claim.attempts;
-        hold.began(attempts);
-        // Without a claim there is no lease that could run out while the table was waited for.
-        let leased_at = if claim.is_unclaimed() { Instant::now() } else { asked_at };
-        let lease = Lease::new(leased_at, self.lease);
-        let mut work = Work::new(&self.store, &self.retry, event, slack, &lease, claim);
-        let finished = self.hold_claim(&mut work, hold).await;
-        let failure = match finished.verdict.failure() {
-            Some((kind, detail)) => {
-                hold.failed(kind, detail);
-                Some(detail.to_owned())
-            }
-            None => None,
-        };
-        let disposition = decide(finished.verdict, attempts, &self.retry, fastrand::f64());
-        let (disposition, outcome) =
-            self.close(work.claim(), disposition, finished.outcome, finished.attempt).await;
-        Decided { failure, ..Decided::new(disposition, outcome, attempts) }
-    }
-
-    /// Works while the claim is kept alive, and stops when the message is lost or goes back.
-    async fn hold_claim(&self, work: &mut Work<'_, S, N>, hold: &Hold) -> Finished {
-        let (ours, lease) = (work.claim().clone(), work.lease());
-        let mut beats = hold.beats();
-        let keep = async {
-            // The sender lives in the hold, which outlives this.
-            while beats.changed().await.is_ok() {
-                let asked_at = Instant::now();
-                match self.extend(&ours).await {
-                    Ok(()) => lease.extended(asked_at, self.lease),
-                    Err(StoreError::Lost) => return,
-                    Err(error) => tracing::warn!(%error, "the lease could not be extended"),
-                }
-            }
-        };
-        tokio::select! {
-            biased;
-            () = hold.cancelled() => Finished::RELEASED,
-            () = keep => Finished::RELEASED,
-            result = work.run(&self.means) => result.unwrap_or_else(|error| {
-                tracing::warn!(%error, event_id = %ours.event, "the work stops");
-                Finished::RELEASED
-            }),
+impl<S: Store> Responder<S> {
+    /// Works on an event; how, and in which execution.
+    async fn respond(
+        &self,
+        event: &Event,
+        judgement: &Judgement,
+        delivery: &Delivery,
+        hold: &Hold,
+    ) -> (Handled, u32) {
+        if judgement.action == Action::Ignore {
+            return (self.decide(Verdict::Done(Outcome::Ignored), 0), 0);
         }
+        let redriven = delivery.label.as_ref().map(|_| delivery.message_id.as_str());
+        // Should nobody be able to count: receives space the attempts, and never make one the last.
+        let guess = delivery.receive_count.min(self.hands.retry.max_attempts.saturating_sub(1)).max(1);
+        let key = Key::Event(event.id.clone());
+        let session = match Session::open(&self.store, key, self.lease, redriven, guess).await {
+            Opened::Yours(session) => session,
+            Opened::Held(ends_in) => {
+                let until_then = Verdict::Deferred(ends_in + HELD_MARGIN, Outcome::Released);
+                return (self.decide(until_then, 0), 0);
+            }
+            Opened::Ended { ending: Ending::Done, attempts } => {
+                return (self.decide(Verdict::Done(Outcome::Duplicate), attempts), attempts);
+            }
+            Opened::Ended { ending: Ending::Dead { reason, detail }, attempts } => {
+                hold.began(attempts);
+                // One of another version's: it is dead all the same.
+                let reason = Reason::parse(&reason).unwrap_or(Reason::AttemptsExhausted);
+                return (dead(reason.as_str(), detail), attempts);
+            }
+        };
+        let attempts = session.attempts();
+        hold.began(attempts);
+        let work = Work { hands: &self.hands, event, judgement, session: &session };
+        // While the claim is kept alive, and until the message is lost or goes back.
+        let verdict = tokio::select! {
+            biased;
+            () = hold.cancelled() => Verdict::RELEASED,
+            () = session.keep(hold.beats()) => Verdict::RELEASED,
+            verdict = work.run() => verdict.unwrap_or_else(|lost| {
+                tracing::warn!(error = %lost, event_id = %event.id, "the work stops");
+                Verdict::RELEASED
+            }),
+        };
+        let counts = verdict.counts();
+        let handled = self.decide(verdict, attempts);
+        (self.close(&session, event, handled, counts).await, attempts)
     }
 
-    async fn extend(&self, claim: &Claim) -> Result<(), StoreError> {
-        if claim.is_unclaimed() { Ok(()) } else { self.store.extend(claim, self.lease).await }
+    fn decide(&self, verdict: Verdict, attempts: u32) -> Handled {
+        decide(verdict, attempts, &self.hands.retry, fastrand::f64())
     }
 
     /// Writes down how the execution ended, before the message is settled: whoever receives it next must not
     /// do it again.
     async fn close(
         &self,
-        claim: &Claim,
-        disposition: Disposition,
-        outcome: Outcome,
-        attempt: Attempt,
-    ) -> (Disposition, Outcome) {
-        let dead = matches!(disposition, Disposition::DeadLetter { .. });
-        let outcome = if dead { Outcome::DeadLettered } else { outcome };
-        if claim.is_unclaimed() {
-            return (disposition, outcome);
-        }
-        let written = match &disposition {
-            Disposition::Delete => self.store.complete(claim, Ending::Done).await,
-            Disposition::Retry { .. } => self.store.release(claim, attempt).await,
+        session: &Session<'_, S>,
+        event: &Event,
+        handled: Handled,
+        counts: Counts,
+    ) -> Handled {
+        let written = match &handled.disposition {
+            Disposition::Delete => session.complete(Ending::Done).await,
+            Disposition::Retry { .. } => session.release(counts).await,
             Disposition::DeadLetter { reason, detail } => {
-                let ending = Ending::Dead { reason: *reason, detail: detail.clone() };
-                self.store.complete(claim, ending).await
+                let (reason, detail) = ((*reason).to_owned(), detail.clone());
+                session.complete(Ending::Dead { reason, detail }).await
             }
         };
         match written {
-            Ok(()) => (disposition, outcome),
+            Ok(()) => handled,
             // Everything was done; what was not written is that it was. A duplicate finds the steps, or at
             // worst does it again.
             Err(error @ StoreError::Unavailable(_)) => {
-                tracing::warn!(%error, event_id = %claim.event, "the end of the work could not be written down");
-                (disposition, outcome)
+                tracing::warn!(%error, event_id = %event.id, "the end of the work could not be written down");
+                handled
             }
             // Somebody else has the event: whatever they decide stands, and this message finds out later.
             Err(error @ StoreError::Lost) => {
-                tracing::warn!(%error, event_id = %claim.event, "the work was somebody else's by its end");
-                (Disposition::Retry { after: self.lease }, Outcome::Released)
+                tracing::warn!(%error, event_id = %event.id, "the work was somebody else's by its end");
+                let disposition = Disposition::Retry { after: self.lease };
+                Handled { disposition, outcome: Outcome::Released.as_str(), ..handled }
             }
         }
     }
 }
 
-impl<S: Store, N: Notifier> Handler for Responder<S, N> {
-    async fn handle(&self, delivery: &Delivery, hold: &Hold) -> Disposition {
+impl<S: Store> Handler for Responder<S> {
+    async fn handle(&self, delivery: &Delivery, hold: &Hold) -> Handled {
         let started_at = Instant::now();
-        let event = match event::parse(&delivery.body) {
+        let event = match read(delivery, hold, &self.hands.retry) {
             Ok(event) => event,
-            Err(malformed) => return bury(delivery, &malformed, hold),
+            Err(handled) => return handled,
         };
-        hold.names(event.id.as_str());
-        let Decided { disposition, outcome, attempt, failure } = self.respond(&event, delivery, hold).await;
-        hold.became(outcome);
-        let (reason, detail) = match &disposition {
-            Disposition::DeadLetter { reason, detail } => (Some(reason.as_str()), Some(detail.as_str())),
-            Disposition::Delete | Disposition::Retry { .. } => (None, failure.as_deref()),
-        };
-        tracing::info!(
-            event_id = %event.id,
-            event_name = event.name,
-            trail = event.resource,
-            account = event.account.as_ref().map(tracing::field::display),
-            region = event.region.as_ref().map(tracing::field::display),
-            outcome = outcome.as_str(),
-            attempt,
-            ms = u64::try_from(started_at.elapsed().as_millis()).unwrap_or(u64::MAX),
-            reason,
-            detail,
-            would = matches!(self.means, Means::DryRun).then(|| would(event.kind)),
-            "decided"
-        );
-        disposition
+        let judgement = judge(&event, self.mode);
+        let (handled, attempts) = self.respond(&event, &judgement, delivery, hold).await;
+        log(&event, &judgement, None, &handled, (attempts, started_at));
+        handled
+    }
+
+    fn panicked(&self, attempts: u32) -> Handled {
+        panicked(attempts, &self.hands.retry)
     }
 }
 
-/// A body that is no CloudTrail event becomes a dead letter at once: no attempt could make it one.
-fn bury(delivery: &Delivery, malformed: &Malformed, hold: &Hold) -> Disposition {
-    if let Malformed::NoName(id) = malformed {
-        hold.names(id.as_str());
+/// Works on nothing: logs what would be done about each event. It has neither claims nor a channel nor trails.
+#[derive(Debug)]
+pub struct Rehearsal {
+    pub retry: RetryPolicy,
+}
+
+impl Handler for Rehearsal {
+    async fn handle(&self, delivery: &Delivery, hold: &Hold) -> Handled {
+        let started_at = Instant::now();
+        let event = match read(delivery, hold, &self.retry) {
+            Ok(event) => event,
+            Err(handled) => return handled,
+        };
+        let handled = decide(Verdict::Done(Outcome::Ignored), 0, &self.retry, 0.0);
+        let would = judge(&event, Mode::Restore);
+        log(&event, &judge(&event, Mode::DryRun), Some(&would), &handled, (0, started_at));
+        handled
     }
-    let reason = if *malformed == Malformed::AnotherKind { Reason::Unsupported } else { Reason::Malformed };
-    let outcome = Outcome::DeadLettered;
-    hold.became(outcome);
+
+    fn panicked(&self, attempts: u32) -> Handled {
+        panicked(attempts, &self.retry)
+    }
+}
+
+/// The event in a message, or what becomes of a message that holds none.
+fn read(delivery: &Delivery, hold: &Hold, retry: &RetryPolicy) -> Result<Event, Handled> {
+    if delivery.kind.is_some() {
+        return Err(unknown(delivery, retry));
+    }
+    let event = event::parse(&delivery.body).map_err(|malformed| {
+        if let Malformed::NoName(id) = &malformed {
+            hold.names(id.as_str());
+        }
+        let unsupported = malformed == Malformed::AnotherKind;
+        let reason = if unsupported { Reason::Unsupported } else { Reason::Malformed };
+        // No attempt could make it an event.
+        bury(delivery, reason, malformed.to_string())
+    })?;
+    hold.names(event.id.as_str());
+    Ok(event)
+}
+
+/// A message that a worker of another version has sent to this queue: it is left to workers of that version.
+fn unknown(delivery: &Delivery, retry: &RetryPolicy) -> Handled {
+    let age = delivery.sent_at.map(clock::since);
+    if age.is_none_or(|age| age > UNKNOWN_KIND_PATIENCE) {
+        let detail = "a message of trailkeeper's own, of a kind that this version does not know";
+        return bury(delivery, Reason::Unsupported, detail.to_owned());
+    }
+    let after = retry.wait(delivery.receive_count, fastrand::f64());
+    decide(Verdict::Deferred(after, Outcome::Released), 0, retry, 0.0)
+}
+
+fn bury(delivery: &Delivery, reason: Reason, detail: String) -> Handled {
     let message_id = &delivery.message_id;
-    tracing::warn!(%message_id, outcome = outcome.as_str(), reason = reason.as_str(), detail = %malformed, "decided");
-    let detail = malformed.to_string();
-    hold.failed(reason.as_str(), &detail);
-    Disposition::DeadLetter { reason, detail }
+    let outcome = Outcome::DeadLettered.as_str();
+    tracing::warn!(%message_id, outcome, reason = reason.as_str(), detail, "decided");
+    let failure = Some(HandlingFailure { kind: reason.as_str(), detail: detail.clone() });
+    Handled { failure, ..dead(reason.as_str(), detail) }
+}
+
+fn panicked(attempts: u32, retry: &RetryPolicy) -> Handled {
+    let verdict = Verdict::Failed("the worker panicked".to_owned());
+    let failure = Some(HandlingFailure { kind: "panicked", detail: String::new() });
+    Handled { failure, ..decide(verdict, attempts, retry, fastrand::f64()) }
+}
+
+/// One line for each decision; `would` is what would be done if this were no dry run.
+fn log(
+    event: &Event,
+    judgement: &Judgement,
+    would: Option<&Judgement>,
+    handled: &Handled,
+    (attempt, started_at): (u32, Instant),
+) {
+    let (reason, detail) = match &handled.disposition {
+        Disposition::DeadLetter { reason, detail } => (Some(*reason), Some(detail.as_str())),
+        Disposition::Delete | Disposition::Retry { .. } => {
+            (None, handled.failure.as_ref().map(|failure| failure.detail.as_str()))
+        }
+    };
+    tracing::info!(
+        event_id = %event.id,
+        event_name = event.name,
+        trail = event.resource,
+        account = event.account.as_ref().map(tracing::field::display),
+        region = event.region.as_ref().map(tracing::field::display),
+        action = judgement.action.as_str(),
+        because = judgement.because,
+        would = would.map(tracing::field::display),
+        outcome = handled.outcome,
+        attempt,
+        ms = u64::try_from(started_at.elapsed().as_millis()).unwrap_or(u64::MAX),
+        reason,
+        detail,
+        "decided"
+    );
 }

@@ -1,118 +1,69 @@
-//! One claimed event: restart first, tell people, and write down each as it is done.
+//! One claimed event: restart first, notify people, and write down each as it is done.
 
 use std::time::Duration;
 
-use super::message::{Message, Report};
-use super::preview::untargeted;
-use super::restore::{NotYet, Unrestored};
-use super::slack::{Notifier, PostError};
-use super::trails::Trails;
+use super::verdict::Verdict;
 use crate::clock;
-use crate::consumer::disposition::Verdict;
-use crate::consumer::{Reason, RetryPolicy};
-use crate::event::{Event, Kind};
-use crate::state::{Attempt, Claim, Lease, Restoration, Restored, Store, StoreError, Told};
-use crate::telemetry::{self, Outcome};
+use crate::cloudtrail::trails::{Refusal, Trails};
+use crate::cloudtrail::{Earlier, RestartError};
+use crate::event::{Event, Kind, TrailArn};
+use crate::incident::{Restoration, Restored};
+use crate::outcome::{Outcome, Reason};
+use crate::policy::{Action, Judgement, Seen, conclude};
+use crate::retry::RetryPolicy;
+use crate::state::{Lost, Session, Step, Store, Told};
+use crate::telemetry;
+use crate::tell::{Channel, ShowError, View};
 
 /// How long people wait to hear of a stopped trail while its restart is under way. Most restarts take less
-/// than a second; after this they are told that it takes longer, and told again how it ended.
+/// than a second; after this they are notified that it takes longer, and once more how it ended.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// What the worker may do. Each mode holds what it needs for it, and nothing else.
-#[derive(Debug)]
-pub enum Means<N> {
-    /// Restart and tell.
-    Restore(Box<Trails>, N),
-    /// Tell.
-    Notify(N),
-    /// Neither: log what would be done.
-    DryRun,
-}
-
-/// How an execution ended: what becomes of the message, and what to call it.
-pub(super) struct Finished {
-    pub(super) verdict: Verdict,
-    pub(super) outcome: Outcome,
-    /// Whether the execution counts against the limit.
-    pub(super) attempt: Attempt,
-}
-
-impl Finished {
-    /// Nothing came of it, through no fault of the event's.
-    pub(super) const RELEASED: Self = Self {
-        verdict: Verdict::Deferred { after: Duration::ZERO },
-        outcome: Outcome::Released,
-        attempt: Attempt::DoesNotCount,
-    };
-
-    fn done(outcome: Outcome) -> Self {
-        Self { verdict: Verdict::Done, outcome, attempt: Attempt::Counts }
-    }
-
-    fn poison(reason: Reason, detail: String) -> Self {
-        let verdict = Verdict::Poison { reason, detail };
-        Self { verdict, outcome: Outcome::DeadLettered, attempt: Attempt::Counts }
-    }
-
-    fn failed(detail: String) -> Self {
-        let verdict = Verdict::Failed { after: None, detail };
-        Self { verdict, outcome: Outcome::Retried, attempt: Attempt::Counts }
-    }
+/// What the work is done with, whatever the event.
+pub struct Hands {
+    pub trails: Trails,
+    pub channel: Box<dyn Channel>,
+    /// Between attempts of one event, and how many there are.
+    pub retry: RetryPolicy,
 }
 
 /// One execution of the work on one event.
-pub(super) struct Work<'a, S, N> {
-    store: &'a S,
-    retry: &'a RetryPolicy,
-    event: &'a Event,
-    slack: &'a N,
-    lease: &'a Lease,
-    claim: Claim,
-    /// The store did not take something that was written: what is told may be told again.
-    uncertain: bool,
+pub(super) struct Work<'w, S> {
+    pub(super) hands: &'w Hands,
+    pub(super) event: &'w Event,
+    pub(super) judgement: &'w Judgement,
+    pub(super) session: &'w Session<'w, S>,
 }
 
-impl<'a, S: Store, N: Notifier> Work<'a, S, N> {
-    pub(super) fn new(
-        store: &'a S,
-        retry: &'a RetryPolicy,
-        event: &'a Event,
-        slack: &'a N,
-        lease: &'a Lease,
-        claim: Claim,
-    ) -> Self {
-        let uncertain = claim.is_unclaimed();
-        Self { store, retry, event, slack, lease, claim, uncertain }
-    }
-
-    pub(super) fn claim(&self) -> &Claim {
-        &self.claim
-    }
-
-    pub(super) fn lease(&self) -> &'a Lease {
-        self.lease
-    }
-
+impl<S: Store> Work<'_, S> {
     /// Does what is left to be done. May be dropped at any await.
-    pub(super) async fn run(&mut self, means: &Means<N>) -> Result<Finished, StoreError> {
+    pub(super) async fn run(&self) -> Result<Verdict, Lost> {
         // Workers began and never ended: the event itself may be what kills them.
-        let kills = self.claim.attempts > self.retry.max_attempts;
+        let kills = self.session.attempts() > self.hands.retry.max_attempts;
         let detail = || "no attempt came to an end: the worker crashed or was lost each time".to_owned();
-        let trails = match (means, self.event.kind) {
-            (Means::Restore(..), Kind::Stopped) if kills => return self.give_up(detail()).await,
-            (Means::Restore(trails, _), Kind::Stopped) => trails,
-            // All there was to do was to tell.
-            _ if kills => return Ok(Finished::poison(Reason::AttemptsExhausted, detail())),
-            (_, Kind::Stopped) => return self.tell(Report::Untouched, Outcome::Notified).await,
-            (_, Kind::Attempted) => return self.tell(Report::Seen, Outcome::Attempt).await,
-            (_, _) => return self.tell(Report::Seen, Outcome::Notified).await,
-        };
-        let restored = match self.claim.steps.restored.clone() {
+        match &self.judgement.action {
+            Action::Restart(_) | Action::Refuse(_) if kills => self.give_up(detail()).await,
+            // All there was to do was to notify.
+            _ if kills => Ok(Verdict::Poison(Reason::AttemptsExhausted, detail())),
+            Action::Restart(trail) => self.restart(trail).await,
+            Action::Refuse(why) => {
+                let detail = format!("{why}: restart it by hand");
+                Ok(refused(self.notify(Seen::Nothing, Outcome::Notified).await?, detail))
+            }
+            Action::Notify | Action::Ignore => {
+                let failed = self.event.kind == Kind::FailedCall;
+                let outcome = if failed { Outcome::FailedCall } else { Outcome::Notified };
+                self.notify(Seen::Nothing, outcome).await
+            }
+        }
+    }
+
+    async fn restart(&self, trail: &TrailArn) -> Result<Verdict, Lost> {
+        let restored = match self.session.steps().restored {
             Some(restored) => restored,
-            None => match self.restore(trails).await? {
+            None => match self.see_to(trail).await? {
                 Ok(restored) => {
-                    self.claim.steps.restored = Some(restored.clone());
-                    self.record().await?;
+                    self.session.record(Step::Restored(restored.clone())).await?;
                     restored
                 }
                 Err(failed) => return Ok(failed),
@@ -125,38 +76,31 @@ impl<'a, S: Store, N: Notifier> Work<'a, S, N> {
                 Outcome::Notified
             }
         };
-        let told = self.tell(Report::Ended(&restored), outcome).await?;
-        let detail = match restored.outcome {
-            Restoration::Refused { detail } => detail,
+        let notified = self.notify(Seen::Ended(&restored), outcome).await?;
+        Ok(match restored.outcome {
+            Restoration::Refused { detail } => refused(notified, detail),
             Restoration::Unverified { detail } => {
-                format!("StartLogging was accepted and cannot be verified: {detail}")
+                refused(notified, format!("StartLogging was accepted and cannot be verified: {detail}"))
             }
-            _ => return Ok(told),
-        };
-        Ok(match &told.verdict {
-            Verdict::Done => Finished::poison(Reason::RestoreRefused, detail),
-            // That the trail is off weighs more than that nobody was told.
-            Verdict::Poison { detail: untold, .. } => {
-                Finished::poison(Reason::RestoreRefused, format!("{detail}; and nobody was told: {untold}"))
-            }
-            _ => told,
+            _ => notified,
         })
     }
 
-    /// Restarts the trail; the inner error is a failure for now, with people told if it takes long.
-    async fn restore(&mut self, trails: &Trails) -> Result<Result<Restored, Finished>, StoreError> {
-        let trail = match self.event.target() {
-            Ok(trail) => trail,
-            Err(why) => return Ok(Ok(Restored::new(untargeted(why), clock::now()))),
+    /// Sees to it that the trail logs; the inner error is a failure for now, with people notified if it takes long.
+    async fn see_to(&self, trail: &TrailArn) -> Result<Result<Restored, Verdict>, Lost> {
+        let earlier = match (self.session.steps().started, self.session.is_first()) {
+            (true, _) => Earlier::Started,
+            (false, true) => Earlier::Nothing,
+            (false, false) => Earlier::Perhaps,
         };
-        let claim = self.claim.clone();
-        let mut restoring = std::pin::pin!(trails.restore(&trail, &claim, self.lease));
-        let result = match tokio::time::timeout(PATIENCE, &mut restoring).await {
+        let still_ours = || self.session.still_ours().is_ok();
+        let mut restarting = std::pin::pin!(self.hands.trails.restart(trail, earlier, still_ours));
+        let result = match tokio::time::timeout(PATIENCE, &mut restarting).await {
             Ok(result) => result,
             Err(_elapsed) => {
                 // Both go on at once: neither waits for the other.
                 let (result, announced) =
-                    tokio::join!(restoring, self.announce("CloudTrail is slow to answer"));
+                    tokio::join!(restarting, self.announce("CloudTrail is slow to answer"));
                 announced?;
                 result
             }
@@ -168,52 +112,50 @@ impl<'a, S: Store, N: Notifier> Work<'a, S, N> {
                 }
                 Ok(Ok(restored))
             }
-            Err(Unrestored::Lost(lost)) => Err(lost),
-            Err(Unrestored::NotYet(not_yet)) => self.not_yet(not_yet).await.map(Err),
+            Err(RestartError::NotOurs) => Err(Lost),
+            Err(RestartError::Refused { refusal, started }) => self.not_yet(refusal, started).await.map(Err),
         }
     }
 
-    /// The restart failed for now: give up if this was the last attempt, and tell people if it takes long.
-    async fn not_yet(&mut self, NotYet { started, detail }: NotYet) -> Result<Finished, StoreError> {
-        if started && !self.claim.steps.started {
-            self.claim.steps.started = true;
-            self.record().await?;
+    /// The restart failed for now: give up if this was the last attempt, and notify people if it takes long.
+    async fn not_yet(&self, refusal: Refusal, started: bool) -> Result<Verdict, Lost> {
+        let detail = refusal.detail;
+        if started && !self.session.steps().started {
+            self.session.record(Step::Started).await?;
         }
-        if self.retry.is_last(self.claim.attempts) {
+        let (attempts, retry) = (self.session.attempts(), &self.hands.retry);
+        if retry.is_last(attempts) {
             return self.give_up(detail).await;
         }
-        // If the next execution may come too late to begin telling people, they are told now.
-        let waited = clock::since(self.claim.first_claimed_at);
-        if waited + self.retry.ceiling(self.claim.attempts) >= PATIENCE {
+        // If the next execution may come too late to begin notifying people, they are notified now.
+        let waited = clock::since(self.session.first_claimed_at());
+        if waited + retry.ceiling(attempts) >= PATIENCE {
             self.announce(&detail).await?;
         }
-        Ok(Finished::failed(detail))
+        Ok(Verdict::Failed(detail))
     }
 
-    /// Tells people that nothing more will be tried. The message is poison whether or not they could be told,
+    /// Notifies people that nothing more will be tried. The message is poison whether or not they could be notified,
     /// unless it is only a matter of waiting for our turn.
-    async fn give_up(&mut self, detail: String) -> Result<Finished, StoreError> {
-        let attempts = self.claim.attempts.min(self.retry.max_attempts);
-        let told = self.tell(Report::GaveUp { detail: &detail, attempts }, Outcome::DeadLettered).await?;
-        if matches!(told.verdict, Verdict::Deferred { .. }) {
-            return Ok(told);
+    async fn give_up(&self, detail: String) -> Result<Verdict, Lost> {
+        let attempts = self.session.attempts().min(self.hands.retry.max_attempts);
+        let notified = self.notify(Seen::GaveUp { detail: &detail, attempts }, Outcome::DeadLettered).await?;
+        if matches!(notified, Verdict::Deferred(..)) {
+            return Ok(notified);
         }
-        Ok(Finished::poison(Reason::AttemptsExhausted, detail))
+        Ok(Verdict::Poison(Reason::AttemptsExhausted, detail))
     }
 
-    /// Tells people once that the restart takes longer. If that fails it is not worth waiting for: how it ends
-    /// will be told in any case.
-    async fn announce(&mut self, detail: &str) -> Result<(), StoreError> {
-        if self.claim.steps.announced.is_some() {
+    /// Notifies people once that the restart takes longer. If that fails it is not worth waiting for: how it ends
+    /// will be said in any case.
+    async fn announce(&self, detail: &str) -> Result<(), Lost> {
+        if self.session.steps().announced.is_some() {
             return Ok(());
         }
-        self.lease.check()?;
-        let message = self.message(Report::Delayed { detail });
-        match self.slack.post(&message).await {
-            Ok(()) => {
-                self.claim.steps.announced = Some(Told { at: clock::now(), text: message.text });
-                self.record().await
-            }
+        self.session.still_ours()?;
+        let view = self.view(Seen::Delayed { detail });
+        match self.hands.channel.show(&view).await {
+            Ok(()) => self.session.record(Step::Announced(told(&view))).await,
             Err(error) => {
                 let event_id = &self.event.id;
                 tracing::warn!(%error, %event_id, "people could not be told that the restart takes longer");
@@ -222,46 +164,40 @@ impl<'a, S: Store, N: Notifier> Work<'a, S, N> {
         }
     }
 
-    /// Tells people how it ended, unless an earlier execution did.
-    async fn tell(&mut self, report: Report<'_>, outcome: Outcome) -> Result<Finished, StoreError> {
-        if self.claim.steps.notified.is_some() {
-            return Ok(Finished::done(outcome));
+    /// Notifies people how it ended, unless an earlier execution did.
+    async fn notify(&self, seen: Seen<'_>, outcome: Outcome) -> Result<Verdict, Lost> {
+        if self.session.steps().notified.is_some() {
+            return Ok(Verdict::Done(outcome));
         }
-        self.lease.check()?;
-        let message = self.message(report);
-        Ok(match self.slack.post(&message).await {
+        self.session.still_ours()?;
+        let view = self.view(seen);
+        Ok(match self.hands.channel.show(&view).await {
             Ok(()) => {
-                self.claim.steps.notified = Some(Told { at: clock::now(), text: message.text });
-                self.record().await?;
-                Finished::done(outcome)
+                self.session.record(Step::Notified(told(&view))).await?;
+                Verdict::Done(outcome)
             }
-            Err(PostError::NotOurTurn { after }) => Finished {
-                verdict: Verdict::Deferred { after },
-                outcome: Outcome::Retried,
-                attempt: Attempt::DoesNotCount,
-            },
-            Err(PostError::Failed(detail)) => Finished::failed(detail),
-            Err(PostError::Refused(detail)) => Finished::poison(Reason::NotifyRefused, detail),
+            Err(ShowError::NotOurTurn { after }) => Verdict::Deferred(after, Outcome::Retried),
+            Err(ShowError::Failed(detail)) => Verdict::Failed(detail),
+            Err(ShowError::Refused(detail)) => Verdict::Poison(Reason::NotifyRefused, detail),
         })
     }
 
-    fn message(&self, report: Report) -> Message {
-        Message::new(self.event, report, self.uncertain)
+    fn view(&self, seen: Seen) -> View {
+        View::new(self.event, conclude(self.event, self.judgement, seen), self.session.may_repeat())
     }
+}
 
-    /// Writes the steps down. A store that is not available stops nothing: what is done is done, and the
-    /// trail is waiting.
-    async fn record(&mut self) -> Result<(), StoreError> {
-        if self.claim.is_unclaimed() {
-            return Ok(());
+/// People were notified of a restart that was refused: that the trail is off weighs more than that nobody was.
+fn refused(notified: Verdict, detail: String) -> Verdict {
+    match notified {
+        Verdict::Done(_) => Verdict::Poison(Reason::RestoreRefused, detail),
+        Verdict::Poison(_, untold) => {
+            Verdict::Poison(Reason::RestoreRefused, format!("{detail}; and nobody was told: {untold}"))
         }
-        match self.store.record(&self.claim).await {
-            Err(error @ StoreError::Unavailable(_)) => {
-                self.uncertain = true;
-                tracing::warn!(%error, event_id = %self.event.id, "a step could not be written down");
-                Ok(())
-            }
-            written => written,
-        }
+        other => other,
     }
+}
+
+fn told(view: &View) -> Told {
+    Told { at: clock::now(), text: view.text() }
 }

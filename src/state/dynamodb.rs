@@ -1,6 +1,6 @@
 //! Claims in a DynamoDB table that all workers share.
 //!
-//! One item for each event, and one conditional `UpdateItem` for each write, so that no two workers can both
+//! One item for each key, and one conditional `UpdateItem` for each write, so that no two workers can both
 //! be told yes. An event that goes well takes four: claim, restored, notified, completed.
 //!
 //! | attribute | type | meaning |
@@ -17,6 +17,9 @@
 //! | `reason`, `detail` | S | of a dead event |
 //! | `reopened_by` | SS | the messages from the dead letters that took the event up anew |
 //! | `expires_at` | N | for the table's TTL, in seconds since 1970 |
+//!
+//! Attributes and steps that another version has written beside these stay as they are: every write sets what it names,
+//! and nothing else.
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -28,14 +31,12 @@ use aws_sdk_dynamodb::error::{ProvideErrorMetadata, SdkError};
 use aws_sdk_dynamodb::operation::update_item::builders::UpdateItemFluentBuilder;
 use aws_sdk_dynamodb::operation::update_item::{UpdateItemError, UpdateItemOutput};
 use aws_sdk_dynamodb::types::{AttributeValue, ReturnValue, ReturnValuesOnConditionCheckFailure};
-use serde_json::Value;
 use time::OffsetDateTime;
 
-use super::{Attempt, Claim, Claimed, Ending, Steps, Store, StoreError};
+use super::{Claim, Claimed, Counts, Ending, Key, Step, Steps, Store, StoreError};
 use crate::aws;
 use crate::clock;
-use crate::consumer::{Failure, Reason, RetryPolicy};
-use crate::event::EventId;
+use crate::retry::{Failure, RetryPolicy};
 
 /// For one answer: a table that takes longer is as good as down, and a stopped trail is waiting.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(2);
@@ -113,11 +114,11 @@ impl DynamoStore {
         }
     }
 
-    fn update(&self, event: &EventId) -> UpdateItemFluentBuilder {
+    fn update(&self, key: &Key) -> UpdateItemFluentBuilder {
         self.client
             .update_item()
             .table_name(&self.table)
-            .key("pk", text(format!("event#{event}")))
+            .key("pk", text(key.to_string()))
             .expression_attribute_names("#status", "status")
             .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld)
     }
@@ -137,7 +138,7 @@ impl DynamoStore {
     /// A request that was given up on may still arrive, after the ones that came later: what it writes must do
     /// no harm then.
     fn update_as(&self, claim: &Claim) -> UpdateItemFluentBuilder {
-        self.update(&claim.event)
+        self.update(&claim.key)
             .condition_expression(IS_OURS)
             .expression_attribute_names("#owner", "owner")
             .expression_attribute_values(":held", text("held"))
@@ -186,10 +187,10 @@ impl DynamoStore {
     }
 
     /// Claims an event that is new, released, or abandoned.
-    async fn claim_open(&self, event: &EventId, lease: Duration, token: &str) -> Result<Written, StoreError> {
+    async fn claim_open(&self, key: &Key, lease: Duration, token: &str) -> Result<Written, StoreError> {
         let over = millis(clock::now() - CLOCK_MARGIN);
         let request = self
-            .claiming(self.update(event), lease, token)
+            .claiming(self.update(key), lease, token)
             .update_expression(
                 "SET #status = :held, #owner = :owner, #token = :token, lease_until = :until, expires_at = :expires, \
                  first_claimed_at = if_not_exists(first_claimed_at, :now), steps = if_not_exists(steps, :none) \
@@ -206,14 +207,14 @@ impl DynamoStore {
     /// Claims an ended event anew, if it is still as we saw it.
     async fn claim_anew(
         &self,
-        event: &EventId,
+        key: &Key,
         lease: Duration,
         token: &str,
         seen: &Item,
         reopen: Option<&str>,
     ) -> Result<Written, StoreError> {
         let request = self
-            .claiming(self.update(event), lease, token)
+            .claiming(self.update(key), lease, token)
             .update_expression(
                 "SET #status = :held, #owner = :owner, #token = :token, lease_until = :until, expires_at = :expires, \
                  first_claimed_at = :now, steps = :none, attempts = :one \
@@ -229,19 +230,14 @@ impl DynamoStore {
 }
 
 impl Store for DynamoStore {
-    async fn claim(
-        &self,
-        event: &EventId,
-        lease: Duration,
-        reopen: Option<&str>,
-    ) -> Result<Claimed, StoreError> {
+    async fn claim(&self, key: &Key, lease: Duration, reopen: Option<&str>) -> Result<Claimed, StoreError> {
         let token = format!("{:016x}", fastrand::u64(..));
         let is_ours = |item: &Item| text_in(item, "token") == Some(&token);
-        let refused = match self.claim_open(event, lease, &token).await? {
-            Written::Done(item) => return Ok(Claimed::Yours(claim_in(event, &item))),
+        let refused = match self.claim_open(key, lease, &token).await? {
+            Written::Done(item) => return Ok(Claimed::Yours(claim_in(key, &item))),
             // An earlier try got it, and its answer was lost.
             Written::Refused { item, .. } if is_ours(&item) => {
-                return Ok(Claimed::Yours(claim_in(event, &item)));
+                return Ok(Claimed::Yours(claim_in(key, &item)));
             }
             Written::Refused { item, .. } => item,
         };
@@ -252,9 +248,9 @@ impl Store for DynamoStore {
         let put_back = reopen
             .is_some_and(|message| !before.is_some_and(|before| before.iter().any(|one| one == message)));
         if over || (put_back && matches!(ending, Ending::Dead { .. })) {
-            return Ok(match self.claim_anew(event, lease, &token, &refused, reopen).await? {
-                Written::Done(item) => Claimed::Yours(claim_in(event, &item)),
-                Written::Refused { item, .. } if is_ours(&item) => Claimed::Yours(claim_in(event, &item)),
+            return Ok(match self.claim_anew(key, lease, &token, &refused, reopen).await? {
+                Written::Done(item) => Claimed::Yours(claim_in(key, &item)),
+                Written::Refused { item, .. } if is_ours(&item) => Claimed::Yours(claim_in(key, &item)),
                 // Somebody was faster, and holds it now.
                 Written::Refused { item, .. } => held_in(&item, lease),
             });
@@ -272,15 +268,16 @@ impl Store for DynamoStore {
         self.write_as(claim, &request, "held").await
     }
 
-    async fn record(&self, claim: &Claim) -> Result<(), StoreError> {
+    async fn record(&self, claim: &Claim, steps: &[Step]) -> Result<(), StoreError> {
         let mut request = self.update_as(claim);
         let mut sets = Vec::new();
-        // Each by itself: a late arrival takes none back.
-        for (step, done) in steps_of(claim) {
-            sets.push(format!("steps.#{step} = :{step}"));
+        // Each by itself: a late arrival takes none back, and those of another version stay.
+        for step in steps {
+            let name = step.name();
+            sets.push(format!("steps.#{name} = :{name}"));
             request = request
-                .expression_attribute_values(format!(":{step}"), text(done.to_string()))
-                .expression_attribute_names(format!("#{step}"), step);
+                .expression_attribute_values(format!(":{name}"), text(step.value().to_string()))
+                .expression_attribute_names(format!("#{name}"), name);
         }
         if !sets.is_empty() {
             request = request.update_expression(format!("SET {}", sets.join(", ")));
@@ -288,10 +285,10 @@ impl Store for DynamoStore {
         self.write_as(claim, &request, "held").await
     }
 
-    async fn release(&self, claim: &Claim, attempt: Attempt) -> Result<(), StoreError> {
-        let uncounted = match attempt {
-            Attempt::Counts => 0,
-            Attempt::DoesNotCount => -1,
+    async fn release(&self, claim: &Claim, counts: Counts) -> Result<(), StoreError> {
+        let uncounted = match counts {
+            Counts::Yes => 0,
+            Counts::No => -1,
         };
         let request = self
             .update_as(claim)
@@ -315,7 +312,7 @@ impl Store for DynamoStore {
                      REMOVE #owner, lease_until",
                 )
                 .expression_attribute_values(":ended", text(status))
-                .expression_attribute_values(":reason", text(reason.as_str()))
+                .expression_attribute_values(":reason", text(reason))
                 .expression_attribute_values(":detail", text(detail)),
         };
         self.write_as(claim, &request, status).await
@@ -350,12 +347,12 @@ fn written(
     }
 }
 
-fn claim_in(event: &EventId, item: &Item) -> Claim {
+fn claim_in(key: &Key, item: &Item) -> Claim {
     let first_claimed_at = number_in(item, "first_claimed_at")
         .and_then(|millis| OffsetDateTime::from_unix_timestamp_nanos(i128::from(millis) * 1_000_000).ok());
     let whole = |name| number_in(item, name).unwrap_or_default();
     Claim {
-        event: event.clone(),
+        key: key.clone(),
         fence: u64::try_from(whole("fence")).unwrap_or_default(),
         attempts: u32::try_from(whole("attempts")).unwrap_or(u32::MAX),
         first_claimed_at: first_claimed_at.unwrap_or_else(clock::now),
@@ -363,21 +360,9 @@ fn claim_in(event: &EventId, item: &Item) -> Claim {
     }
 }
 
-/// The steps that are done, by name.
-fn steps_of(claim: &Claim) -> serde_json::Map<String, Value> {
-    match serde_json::to_value(&claim.steps) {
-        Ok(Value::Object(steps)) => steps,
-        _ => serde_json::Map::new(),
-    }
-}
-
-/// What cannot be read is taken as not done: doing it again does less harm.
 fn steps_in(item: &Item) -> Steps {
-    let steps = item.get("steps").and_then(|steps| steps.as_m().ok()).into_iter().flatten();
-    let steps = steps.filter_map(|(step, done)| {
-        Some((step.clone(), serde_json::from_str::<Value>(done.as_s().ok()?).ok()?))
-    });
-    serde_json::from_value(Value::Object(steps.collect())).unwrap_or_default()
+    let written = item.get("steps").and_then(|steps| steps.as_m().ok()).into_iter().flatten();
+    Steps::read(written.filter_map(|(name, json)| Some((name.as_str(), json.as_s().ok()?.as_str()))))
 }
 
 /// How the event in the item ended, if it did.
@@ -385,10 +370,8 @@ fn ending_in(item: &Item) -> Option<Ending> {
     match text_in(item, "status")? {
         "done" => Some(Ending::Done),
         "dead" => {
-            let named = text_in(item, "reason");
-            let reason = Reason::ALL.into_iter().find(|reason| Some(reason.as_str()) == named);
-            let detail = text_in(item, "detail").unwrap_or_default().to_owned();
-            Some(Ending::Dead { reason: reason.unwrap_or(Reason::AttemptsExhausted), detail })
+            let named = |name| text_in(item, name).unwrap_or_default().to_owned();
+            Some(Ending::Dead { reason: named("reason"), detail: named("detail") })
         }
         _ => None,
     }

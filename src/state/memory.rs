@@ -7,9 +7,8 @@ use std::time::Duration;
 use time::OffsetDateTime;
 use tokio::time::Instant;
 
-use super::{Attempt, Claim, Claimed, Ending, Steps, Store, StoreError};
+use super::{Claim, Claimed, Counts, Ending, Key, Step, Steps, Store, StoreError};
 use crate::clock;
-use crate::event::EventId;
 
 /// Events remembered at most, some 250 bytes each: beyond that those that have ended are forgotten, the oldest first.
 /// StopLogging is rare; it is duplicates and storms that this holds against.
@@ -26,9 +25,9 @@ pub struct MemoryStore {
 
 #[derive(Debug, Default)]
 struct Inner {
-    records: HashMap<EventId, Record>,
-    /// Every record's event once, the one to be looked at next first.
-    order: VecDeque<EventId>,
+    records: HashMap<Key, Record>,
+    /// Every record's key once, the one to be looked at next first.
+    order: VecDeque<Key>,
 }
 
 #[derive(Debug)]
@@ -94,7 +93,7 @@ impl MemoryStore {
     /// Changes the record that `claim` holds.
     fn write(&self, claim: &Claim, change: impl FnOnce(&mut Record)) -> Result<(), StoreError> {
         let mut inner = self.inner();
-        let record = inner.records.get_mut(&claim.event).ok_or(StoreError::Lost)?;
+        let record = inner.records.get_mut(&claim.key).ok_or(StoreError::Lost)?;
         if record.fence != claim.fence || !matches!(record.status, Status::Held { .. }) {
             return Err(StoreError::Lost);
         }
@@ -108,30 +107,25 @@ impl Inner {
     fn forget_old(&mut self, now: Instant) {
         for _look in 0..LOOKS {
             let full = self.records.len() > MAX_REMEMBERED;
-            let Some(event) = self.order.pop_front() else { return };
-            if self.records.get(&event).is_some_and(|record| !record.is_over(now, full)) {
-                self.order.push_back(event);
+            let Some(key) = self.order.pop_front() else { return };
+            if self.records.get(&key).is_some_and(|record| !record.is_over(now, full)) {
+                self.order.push_back(key);
             } else {
-                self.records.remove(&event);
+                self.records.remove(&key);
             }
         }
     }
 }
 
 impl Store for MemoryStore {
-    async fn claim(
-        &self,
-        event: &EventId,
-        lease: Duration,
-        reopen: Option<&str>,
-    ) -> Result<Claimed, StoreError> {
+    async fn claim(&self, key: &Key, lease: Duration, reopen: Option<&str>) -> Result<Claimed, StoreError> {
         let now = Instant::now();
         let mut inner = self.inner();
         inner.forget_old(now);
         let forget_at = now + self.remember;
         let Inner { records, order } = &mut *inner;
-        let record = records.entry(event.clone()).or_insert_with(|| {
-            order.push_back(event.clone());
+        let record = records.entry(key.clone()).or_insert_with(|| {
+            order.push_back(key.clone());
             Record::new(forget_at)
         });
         // Its time is over, and nobody has looked at it since.
@@ -155,7 +149,7 @@ impl Store for MemoryStore {
         record.status = Status::Held { until: now + lease };
         record.forget_at = forget_at;
         Ok(Claimed::Yours(Claim {
-            event: event.clone(),
+            key: key.clone(),
             fence: record.fence,
             attempts: record.attempts,
             first_claimed_at: record.first_claimed_at,
@@ -167,14 +161,17 @@ impl Store for MemoryStore {
         self.write(claim, |record| record.status = Status::Held { until: Instant::now() + lease })
     }
 
-    async fn record(&self, claim: &Claim) -> Result<(), StoreError> {
-        self.write(claim, |record| record.steps = Some(Box::new(claim.steps.clone())))
+    async fn record(&self, claim: &Claim, steps: &[Step]) -> Result<(), StoreError> {
+        self.write(claim, |record| {
+            let done = record.steps.get_or_insert_default();
+            steps.iter().cloned().for_each(|step| done.add(step));
+        })
     }
 
-    async fn release(&self, claim: &Claim, attempt: Attempt) -> Result<(), StoreError> {
+    async fn release(&self, claim: &Claim, counts: Counts) -> Result<(), StoreError> {
         self.write(claim, |record| {
             record.status = Status::Free;
-            if attempt == Attempt::DoesNotCount {
+            if counts == Counts::No {
                 record.attempts -= 1;
             }
         })
@@ -191,15 +188,16 @@ impl Store for MemoryStore {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::event::EventId;
 
     const LEASE: Duration = Duration::from_mins(2);
 
-    fn id(text: &str) -> EventId {
-        EventId::parse(text).expect("an id")
+    fn key(text: &str) -> Key {
+        Key::Event(EventId::parse(text).expect("an id"))
     }
 
     async fn claim(store: &MemoryStore, event: &str) -> Claim {
-        match store.claim(&id(event), LEASE, None).await {
+        match store.claim(&key(event), LEASE, None).await {
             Ok(Claimed::Yours(claim)) => claim,
             other => panic!("{other:?}"),
         }
@@ -209,18 +207,18 @@ mod tests {
     async fn an_event_is_held_until_its_lease_ends() {
         let store = MemoryStore::new(Duration::from_hours(1));
         let first = claim(&store, "e").await;
-        assert_eq!(store.claim(&id("e"), LEASE, None).await, Ok(Claimed::Held { ends_in: LEASE }));
+        assert_eq!(store.claim(&key("e"), LEASE, None).await, Ok(Claimed::Held { ends_in: LEASE }));
         tokio::time::advance(Duration::from_secs(100)).await;
         store.extend(&first, LEASE).await.expect("ours");
         tokio::time::advance(Duration::from_secs(119)).await;
-        assert!(matches!(store.claim(&id("e"), LEASE, None).await, Ok(Claimed::Held { .. })));
+        assert!(matches!(store.claim(&key("e"), LEASE, None).await, Ok(Claimed::Held { .. })));
         tokio::time::advance(Duration::from_secs(1)).await;
         let second = claim(&store, "e").await;
         assert_eq!((second.attempts, second.fence), (2, first.fence + 1));
         // Whoever comes back late can write nothing.
         assert_eq!(store.extend(&first, LEASE).await, Err(StoreError::Lost));
-        assert_eq!(store.record(&first).await, Err(StoreError::Lost));
-        assert_eq!(store.release(&first, Attempt::Counts).await, Err(StoreError::Lost));
+        assert_eq!(store.record(&first, &[Step::Started]).await, Err(StoreError::Lost));
+        assert_eq!(store.release(&first, Counts::Yes).await, Err(StoreError::Lost));
         assert_eq!(store.complete(&first, Ending::Done).await, Err(StoreError::Lost));
     }
 
@@ -231,7 +229,7 @@ mod tests {
         store.complete(&done, Ending::Done).await.expect("ours");
         let ended = Claimed::Ended { ending: Ending::Done, attempts: 1 };
         assert_eq!(
-            store.claim(&id("e"), LEASE, Some("m-1")).await,
+            store.claim(&key("e"), LEASE, Some("m-1")).await,
             Ok(ended),
             "done is done, redriven or not"
         );
@@ -247,7 +245,7 @@ mod tests {
             store.complete(&claim, Ending::Done).await.expect("ours");
         }
         assert!(store.inner().records.len() <= MAX_REMEMBERED + 1);
-        assert!(matches!(store.claim(&id("16483"), LEASE, None).await, Ok(Claimed::Ended { .. })));
+        assert!(matches!(store.claim(&key("16483"), LEASE, None).await, Ok(Claimed::Ended { .. })));
     }
 
     /// SQS gave its message up, or somebody purged the queue.
@@ -256,7 +254,7 @@ mod tests {
         let store = MemoryStore::new(Duration::from_hours(1));
         for number in 0..1_000 {
             let claim = claim(&store, &number.to_string()).await;
-            store.release(&claim, Attempt::Counts).await.expect("ours");
+            store.release(&claim, Counts::Yes).await.expect("ours");
         }
         tokio::time::advance(Duration::from_mins(59)).await;
         assert_eq!(claim(&store, "999").await.attempts, 2, "it goes on where it stopped");

@@ -7,7 +7,7 @@ use aws_sdk_dynamodb::error::{ProvideErrorMetadata, SdkError};
 use aws_sdk_dynamodb::types::{KeyType, ScalarAttributeType, TableDescription, TimeToLiveStatus};
 
 use crate::aws;
-use crate::consumer::Failure;
+use crate::retry::Failure;
 
 /// Asks about one table. Changes nothing.
 #[derive(Debug)]

@@ -7,7 +7,8 @@ use std::time::Duration;
 use aws_config::credential_process::CredentialProcessProvider;
 use aws_sdk_sqs::config::SharedCredentialsProvider;
 use serde_json::{Value, json};
-use trailkeeper::args::RunArgs;
+use trailkeeper::args::Args;
+use trailkeeper::config::CheckConfig;
 use trailkeeper::operate::check;
 use trailkeeper::operate::finding::{Check, Finding, Status};
 use wiremock::ResponseTemplate;
@@ -42,12 +43,12 @@ pub(crate) async fn proper() -> (Aws, Slack) {
     (aws, slack)
 }
 
-async fn findings(aws: &Aws, slack: &Slack, change: impl FnOnce(&mut RunArgs)) -> Vec<Finding> {
+async fn findings(aws: &Aws, slack: &Slack, change: impl FnOnce(&mut Args)) -> Vec<Finding> {
     let mut args = worker::args(aws, slack);
-    args.state_table = Some("state".to_owned());
-    args.visibility_timeout_seconds = None;
+    args.set("TRAILKEEPER_STATE_TABLE", "state");
+    args.set("TRAILKEEPER_VISIBILITY_TIMEOUT_SECONDS", "");
     change(&mut args);
-    let config = worker::config(args).expect("a configuration that holds");
+    let config = CheckConfig::read(&args, |_| None).expect("a configuration that holds");
     check::run(&config, aws.sdk_config()).await
 }
 
@@ -112,12 +113,12 @@ async fn what_is_wrong_with_the_queues_is_told_with_what_to_do() {
 async fn queues_that_are_missing_or_may_not_be_read_are_told_apart() {
     let (aws, slack) = proper().await;
     let missing = aws.queue_url("missing");
-    let found = findings(&aws, &slack, |args| args.queue.queue_url = Some(missing.clone())).await;
+    let found = findings(&aws, &slack, |args| args.set("TRAILKEEPER_QUEUE_URL", missing.clone())).await;
     let (checked, status, text) = only_fault(&found);
     assert_eq!((checked, status), (Check::Queue, Status::Failed));
     assert!(text.contains(&missing) && text.contains("there is no such queue"), "{text}");
 
-    let found = findings(&aws, &slack, |args| args.dlq.dlq_url = Some(missing.clone())).await;
+    let found = findings(&aws, &slack, |args| args.set("TRAILKEEPER_DLQ_URL", missing.clone())).await;
     let faults: Vec<_> = found.iter().filter(|finding| finding.status != Status::Ok).collect();
     let checked: Vec<_> = faults.iter().map(|fault| (fault.check, fault.status)).collect();
     let expected = [(Check::QueueRedrive, Status::Warning), (Check::DeadLetters, Status::Failed)];
@@ -125,7 +126,7 @@ async fn queues_that_are_missing_or_may_not_be_read_are_told_apart() {
 
     aws.create_queue("bare", None).await;
     let bare = aws.queue_url("bare");
-    let found = findings(&aws, &slack, |args| args.queue.queue_url = Some(bare)).await;
+    let found = findings(&aws, &slack, |args| args.set("TRAILKEEPER_QUEUE_URL", bare)).await;
     let told =
         |check| found.iter().find(|finding| finding.check == check).map(|finding| finding.found.as_str());
     assert_eq!(told(Check::QueueRedrive), Some("the queue has no redrive policy"));
@@ -141,8 +142,8 @@ async fn queues_that_are_missing_or_may_not_be_read_are_told_apart() {
     aws.heal();
     let poison = aws.queue_url("poison");
     let found = findings(&aws, &slack, |args| {
-        args.queue.queue_url = Some(missing.clone());
-        args.dlq.dlq_url = Some(poison);
+        args.set("TRAILKEEPER_QUEUE_URL", missing.clone());
+        args.set("TRAILKEEPER_DLQ_URL", poison);
     })
     .await;
     assert_eq!(only_fault(&found).0, Check::Queue);
@@ -155,7 +156,7 @@ async fn what_is_wrong_with_the_state_table_is_told() {
     aws.create_table("eternal").await;
     let of_table = |name: &str| {
         let name = name.to_owned();
-        move |args: &mut RunArgs| args.state_table = Some(name)
+        move |args: &mut Args| args.set("TRAILKEEPER_STATE_TABLE", name)
     };
     let found = findings(&aws, &slack, of_table("missing")).await;
     assert_eq!(
@@ -183,7 +184,7 @@ async fn what_is_wrong_with_the_state_table_is_told() {
     let (checked, status, text) = only_fault(&found);
     assert_eq!((checked, status), (Check::StateTable, Status::Failed));
     assert!(text.contains("not a partition key `pk`"), "{text}");
-    let found = findings(&aws, &slack, |args| args.state_table = None).await;
+    let found = findings(&aws, &slack, |args| args.set("TRAILKEEPER_STATE_TABLE", "")).await;
     assert_eq!(
         only_fault(&found),
         (Check::StateTable, Status::Warning, "the state is in memory: right for one worker only")
@@ -243,7 +244,7 @@ async fn what_is_wrong_with_trails_is_told_without_starting_any() {
     assert_eq!(checked, expected);
     assert!(faults[1].found.contains("AccessDeniedException"), "{faults:?}");
     // Who only tells needs no right to start, nor to look.
-    let tells = |args: &mut RunArgs| args.mode.mode = Some("notify".to_owned());
+    let tells = |args: &mut Args| args.set("TRAILKEEPER_MODE", "notify");
     let found = findings(&aws, &slack, tells).await;
     let (checked, status, _) = only_fault(&found);
     assert_eq!((checked, status), (Check::TrailStatusRight, Status::Unknown));
@@ -399,8 +400,9 @@ async fn credentials_that_do_not_come_are_not_waited_for() {
     let silent = SharedCredentialsProvider::new(CredentialProcessProvider::new("sleep 30".to_owned()));
     let silent = aws.sdk_config().into_builder().credentials_provider(silent);
     let mut args = worker::args(&aws, &slack);
-    (args.mode.mode, args.slack_webhook_url) = (Some("dry-run".to_owned()), None);
-    let config = worker::config(args).expect("a configuration that holds");
+    args.set("TRAILKEEPER_MODE", "dry-run");
+    args.set("TRAILKEEPER_SLACK_WEBHOOK_URL", "");
+    let config = CheckConfig::read(&args, |_| None).expect("a configuration that holds");
     tokio::time::pause();
     let asked_at = tokio::time::Instant::now();
     let found = check::run(&config, silent.build()).await;

@@ -225,7 +225,7 @@ async fn an_id_is_not_broken() {
 /// What was tried before it was put back counts on.
 #[tokio::test]
 async fn attempts_are_counted_on_over_the_rounds() {
-    let scene = Scene::start_with(|args| args.max_attempts = Some("2".to_owned())).await;
+    let scene = Scene::start_with(|args| args.set("TRAILKEEPER_MAX_ATTEMPTS", "2")).await;
     scene.aws.stopped_trail("audit", REGION).await;
     scene.aws.break_down("StartLogging", Fault::Refuse(400, "ThrottlingException"));
     scene.handle(stop("e-1", "audit")).await;
@@ -254,7 +254,7 @@ async fn attempts_are_counted_on_over_the_rounds() {
 async fn what_comes_back_while_it_runs_is_left() {
     let (aws, slack) = (Aws::start().await, Slack::start().await);
     bury(&aws, "nonsense", &[("reason", "malformed")]).await;
-    let worker = Worker::start_with(&aws, args(&aws, &slack));
+    let worker = Worker::start_with(&aws, &args(&aws, &slack));
     let done = dlq(&aws, &slack, &["redrive", "--yes"]).await;
     assert_eq!(done.status, Some(0), "{}", done.stderr);
     assert!(done.stdout.starts_with("put 1 dead letters back"), "{}", done.stdout);
@@ -268,7 +268,7 @@ async fn what_comes_back_while_it_runs_is_left() {
 async fn one_without_a_label_does_not_go_round_either() {
     let (aws, slack) = (Aws::start().await, Slack::start().await);
     bury(&aws, "x".repeat(1_048_576), &[]).await;
-    let worker = Worker::start_with(&aws, args(&aws, &slack));
+    let worker = Worker::start_with(&aws, &args(&aws, &slack));
     // The first, which is put back, is followed by those that the worker refuses: each looks until one came back.
     aws.fault("DeleteMessageBatch", 1, Fault::Late(Duration::from_secs(1)));
     let done = dlq(&aws, &slack, &["redrive", "--yes"]).await;
@@ -422,8 +422,8 @@ async fn an_interrupted_redrive_loses_nothing() {
     assert_eq!((aws.depth("poison"), aws.depth("events")), (0, 35));
     // The ten that came twice are handled once.
     let mut args = args(&aws, &slack);
-    args.visibility_timeout_seconds = Some("3".to_owned());
-    let worker = Worker::start_with(&aws, args);
+    args.set("TRAILKEEPER_VISIBILITY_TIMEOUT_SECONDS", "3");
+    let worker = Worker::start_with(&aws, &args);
     eventually("the queue to be empty", async || (aws.depth("events") == 0).then_some(())).await;
     worker.stop().await;
     assert_eq!(slack.posts().await.len(), all.len());

@@ -4,13 +4,20 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use futures_util::future::join_all;
 use serde_json::json;
 use tokio::process::Command;
-use trailkeeper::cli;
-use trailkeeper::consumer::{Label, Reason};
+use trailkeeper::args::{NOT_YET, OF_RUN, flag};
+use trailkeeper::consumer::Label;
+use trailkeeper::event;
+use trailkeeper::incident::{Restoration, Restored};
 use trailkeeper::operate::finding::Check;
+use trailkeeper::outcome::Reason;
+use trailkeeper::policy::{Mode, Seen, conclude, judge};
+use trailkeeper::tell::View;
+use trailkeeper::{cli, clock};
 
 use crate::check::proper;
 use crate::dead_letters::bury;
@@ -19,6 +26,7 @@ use crate::support::events::stop;
 use crate::support::eventually;
 use crate::support::process::{Process, configured, free_address};
 use crate::support::slack::Slack;
+use crate::support::source::{self, sources};
 
 /// What shows that a command works.
 enum By {
@@ -376,7 +384,7 @@ fn the_runbook_knows_every_alarm_reason_and_check() {
     let named = named.filter(|name| !name.contains("${"));
     let alerts = read("observability/prometheus/alerts.yml");
     let alerts = alerts.lines().filter_map(|line| line.trim().strip_prefix("- alert: ").map(str::to_owned));
-    let reasons = Reason::ALL.map(|reason| reason.as_str().to_owned()).into_iter().chain(["none".to_owned()]);
+    let reasons = Reason::ALL.iter().map(|reason| reason.as_str().to_owned()).chain(["none".to_owned()]);
     let checks = Check::ALL.map(|check| check.as_str().to_owned());
     let expected: BTreeSet<String> = named.chain(alerts).chain(reasons).chain(checks).collect();
     assert_eq!(headings, expected);
@@ -457,86 +465,91 @@ fn the_runbook_has_every_warning_and_error_of_the_log() {
     let runbook = read("docs/runbook.md");
     let known = section(&runbook, "## Lines in the log");
     let mut found = 0;
-    for file in files_in(&root().join("src"), "rs") {
-        let source = read(&file);
-        let calls =
-            ["tracing::warn!(", "tracing::error!("].into_iter().flat_map(|call| source.split(call).skip(1));
-        for call in calls {
-            let text = literals(call).pop().unwrap_or_else(|| panic!("{}: no text", file.display()));
-            assert!(
-                known.contains(&format!("`{text}`")),
-                "{}: `{text}` is not in the runbook",
-                file.display()
-            );
+    for (file, source) in sources() {
+        let is_loud = |called: &str| ["tracing::warn", "tracing::error"].contains(&called);
+        for (_, said) in source.macros.iter().filter(|(called, _)| is_loud(called)) {
+            let text = source::texts(said).pop().unwrap_or_else(|| panic!("src/{file}: no text in {said}"));
+            assert!(known.contains(&format!("`{text}`")), "src/{file}: `{text}` is not in the runbook");
             found += 1;
         }
     }
     assert!(found > 20, "{found}");
 }
 
+/// Every way in which work on an event can end, and what people are then shown.
+fn views() -> Vec<View> {
+    let parse = |event: &serde_json::Value| event::parse(&event.to_string()).expect("an event");
+    let stopped = stop("e-1", "audit");
+    let changed = |field: &str, value: &str| {
+        let mut event = stopped.clone();
+        event["detail"][field] = json!(value);
+        event
+    };
+    let mut failed_otherwise = changed("eventName", "DeleteTrail");
+    failed_otherwise["detail"]["errorCode"] = json!("AccessDenied");
+    let (stop, deleted) = (parse(&stopped), parse(&changed("eventName", "DeleteTrail")));
+    let failed = [parse(&changed("errorCode", "AccessDenied")), parse(&failed_otherwise)];
+    let detail = || "so it is".to_owned();
+    let now = clock::now();
+    let ends = [
+        Restoration::Restarted,
+        Restoration::AlreadyLogging { since: None, perhaps_ours: false },
+        Restoration::AlreadyLogging { since: None, perhaps_ours: true },
+        Restoration::Unverified { detail: detail() },
+        Restoration::Gone,
+        Restoration::Refused { detail: detail() },
+    ];
+    let mut ends = ends.map(|outcome| Restored::new(outcome, now)).to_vec();
+    let undelivered = Restored { delivery_error: Some(detail()), ..ends[0].clone() };
+    let measured = Restored { stopped_at: Some(now - Duration::from_secs(7)), ..ends[0].clone() };
+    ends.extend([undelivered, measured]);
+    let mut seen: Vec<_> = ends.iter().map(|end| (&stop, Mode::Restore, Seen::Ended(end))).collect();
+    seen.extend([
+        (&stop, Mode::Restore, Seen::Delayed { detail: "so it is" }),
+        (&stop, Mode::Restore, Seen::GaveUp { detail: "so it is", attempts: 10 }),
+        (&stop, Mode::Notify, Seen::Nothing),
+        (&deleted, Mode::Restore, Seen::Nothing),
+        (&failed[0], Mode::Restore, Seen::Nothing),
+        (&failed[1], Mode::Restore, Seen::Nothing),
+    ]);
+    let view = |(event, mode, seen)| View::new(event, conclude(event, &judge(event, mode), seen), true);
+    seen.into_iter().map(view).collect()
+}
+
 /// Likewise for what Slack says.
 #[test]
 fn the_runbook_has_every_message() {
-    let (runbook, source) = (read("docs/runbook.md"), read("src/respond/message.rs"));
-    let (source, _tests) = source.split_once("#[cfg(test)]").expect("tests");
+    let runbook = read("docs/runbook.md");
     let known = section(&runbook, "### What Slack says");
     let (_, table) = known.split_once("| it says |").expect("a table");
     let (table, _) = table.split_once("\n\n").expect("its end");
-    let said: Vec<_> = table.lines().skip(2).filter_map(|row| row.split('|').nth(1)).collect();
-    assert!(said.len() > 10, "{said:?}");
-    for phrase in said.iter().flat_map(|cell| cell.split('`').skip(1).step_by(2)) {
-        assert!(source.contains(phrase), "no message says `{phrase}`");
+    let rows: Vec<Vec<&str>> = table
+        .lines()
+        .skip(2)
+        .filter_map(|row| row.split('|').nth(1))
+        .map(|cell| cell.split('`').skip(1).step_by(2).collect())
+        .collect();
+    assert!(rows.len() > 10, "{rows:?}");
+    let views = views();
+    for phrase in rows.iter().flatten() {
+        assert!(views.iter().any(|view| view.text().contains(phrase)), "no message says `{phrase}`");
     }
-    let phrases = |mark: char| said.iter().flat_map(move |cell| cell.split(mark).skip(1).step_by(2));
-    let phrases: Vec<_> = phrases('`').chain(phrases('"')).collect();
-    // What came of it. Whoever did what stands above the table.
-    let (_, outcomes) = source.split_once("fn outcome(").expect("the outcomes");
-    let (outcomes, _) = outcomes.split_once("fn severity(").expect("their end");
-    for text in literals(&format!("({outcomes}")) {
-        let is_said = phrases.iter().any(|phrase| text.contains(phrase));
-        assert!(is_said || text.split_whitespace().count() < 4, "the runbook does not have `{text}`");
-    }
-    let deeds = [
-        "turned off CloudTrail logging",
-        "weakened CloudTrail",
-        "tried to turn off CloudTrail logging",
-        "tried to weaken CloudTrail",
-    ];
-    for deed in deeds {
-        assert!(source.contains(deed) && known.contains(&format!("`{deed}`")), "{deed}");
+    for view in &views {
+        // What came of it has a row. Whoever did what stands above the table.
+        let outcome = view.outcome.join(" ");
+        let has_row = rows.iter().any(|row| row.iter().all(|phrase| outcome.contains(phrase)));
+        assert!(has_row, "the runbook does not have `{outcome}`");
+        let deed = &view.deed;
+        let deeds = inline(known).into_iter().filter(|code| code.contains("CloudTrail"));
+        assert!(deeds.into_iter().any(|phrase| deed.contains(phrase)), "the runbook does not have `{deed}`");
     }
 }
 
-/// The text literals of a piece of source, up to the bracket that closes what was open before it.
-fn literals(source: &str) -> Vec<String> {
-    let (mut found, mut depth) = (Vec::new(), 0_usize);
-    let mut rest = source.chars();
-    while let Some(char) = rest.next() {
-        match char {
-            '(' => depth += 1,
-            ')' if depth == 0 => break,
-            ')' => depth -= 1,
-            '"' => {
-                let mut text = String::new();
-                while let Some(char) = rest.next().filter(|char| *char != '"') {
-                    text.push(if char == '\\' { rest.next().unwrap_or(char) } else { char });
-                }
-                found.push(text);
-            }
-            _ => {}
-        }
-    }
-    found
-}
-
-/// What the README lists stands in the source too, and nothing beside it.
+/// What the README lists is what the program knows, and nothing beside it.
 #[test]
 fn the_readme_lists_what_the_program_knows() {
     let (readme, runbook) = (read("README.md"), read("docs/runbook.md"));
-    let source = read("src/event/envelope.rs");
-    let (_, names) = source.split_once("const WEAKENS_CLOUDTRAIL").expect("the names");
-    let (names, _) = names.split_once("pub enum").expect("their end");
-    let mut weaken: BTreeSet<_> = literals(names).into_iter().collect();
+    let mut weaken: BTreeSet<_> = event::weakening_calls().map(|(_, call)| call.to_owned()).collect();
     assert!(weaken.remove("StopLogging"));
     assert_eq!(named(paragraph(&readme, "Calls that weaken CloudTrail:")), weaken);
     let (_, rows) = runbook.split_once("| call | look at |\n|---|---|\n").expect("a table");
@@ -547,6 +560,33 @@ fn the_readme_lists_what_the_program_knows() {
     let attributes: BTreeSet<_> =
         attributes.into_iter().filter(|name| name.starts_with("trailkeeper.")).collect();
     assert_eq!(attributes, Label::NAMES.map(str::to_owned).into());
+}
+
+/// Each row of the table of limits names its constants, and says their values.
+#[test]
+fn the_table_of_limits_has_the_values_of_the_constants() {
+    let architecture = read("ARCHITECTURE.md");
+    let (_, rows) =
+        architecture.split_once("| limit | value | constant | why |\n|---|---|---|---|\n").expect("a table");
+    let sources = sources();
+    let mut compared = 0;
+    for row in rows.lines().take_while(|row| row.starts_with('|')) {
+        let [_, _, value, constants, ..] = row.split('|').map(str::trim).collect::<Vec<_>>()[..] else {
+            panic!("{row}")
+        };
+        for constant in constants.split('`').skip(1).step_by(2) {
+            let (file, name) = constant.rsplit_once("::").expect("a module and a constant");
+            let file = format!("{}.rs", file.replace("::", "/"));
+            let source = sources.get(&file).unwrap_or_else(|| panic!("{constant}: there is no src/{file}"));
+            let expression = source.constants.get(name).unwrap_or_else(|| panic!("there is no {constant}"));
+            let is = source::value(expression).unwrap_or_else(|| panic!("{constant} is no plain value"));
+            let words = format!(" {} ", value.replace([';', '(', ')'], " ").replace(", ", " "));
+            let is_said = is.iter().any(|is| words.contains(&format!(" {is} ")));
+            assert!(is_said, "{constant} is {is:?}, and ARCHITECTURE.md says: {value}");
+            compared += 1;
+        }
+    }
+    assert!(compared > 30, "{compared}");
 }
 
 fn paragraph<'a>(page: &'a str, start: &str) -> &'a str {
@@ -608,25 +648,25 @@ fn the_ports_of_the_compose_stack_are_this_machines_own() {
     assert_eq!(rows.collect::<BTreeSet<_>>(), ports);
 }
 
-/// The table of variables is made from the command line.
+/// The table of variables is made from their rows.
 #[test]
 fn the_configuration_page_is_the_programs_own() {
-    let command = cli::command();
-    let run = command.find_subcommand("run").expect("run");
-    let mut table = "| variable | flag | meaning | default |\n|---|---|---|---|\n".to_owned();
-    table.extend(run.get_arguments().filter_map(row));
+    let rows = OF_RUN.map(|row| {
+        let (name, meaning) = (row.name(), row.meaning().replace('|', "\\|"));
+        let (flag, default, because) = (flag(name), row.default(), row.because());
+        format!("| `{name}` `--{flag}` | {meaning} | {default} | {because} |\n")
+    });
+    let table =
+        format!("| variable, and its flag | meaning | default | why |\n|---|---|---|---|\n{}", rows.concat());
     made("docs/configuration.md", &table);
 }
 
-fn row(arg: &clap::Arg) -> Option<String> {
-    let (variable, flag) = (arg.get_env()?.to_string_lossy(), arg.get_long()?);
-    let help = arg.get_help().map(ToString::to_string).unwrap_or_default();
-    let (meaning, default) = match help.split_once(" [default: ") {
-        Some((meaning, default)) => (meaning, default.trim_end_matches(']')),
-        None => (help.as_str(), if help.contains("Required") { "required" } else { "" }),
-    };
-    let meaning = meaning.replace('|', "\\|");
-    Some(format!("| `{variable}` | `--{flag}` | {meaning} | {default} |\n"))
+/// What a user may already set in vain is named, and nothing else is said to be refused.
+#[test]
+fn the_configuration_page_names_what_is_not_supported_yet() {
+    let page = read("docs/configuration.md");
+    let refused: BTreeSet<_> = NOT_YET.iter().map(|(name, _)| (*name).to_owned()).collect();
+    assert_eq!(named(section(&page, "## Not yet")), refused);
 }
 
 /// Holds the part of a page between its two marks to `text`, or writes it there.

@@ -1,161 +1,240 @@
-//! Who may know whom: reads the imports and keeps ARCHITECTURE.md's walls standing.
+//! Who may know whom: resolves the imports, and keeps ARCHITECTURE.md's walls standing.
 
-use std::collections::BTreeMap;
-use std::path::Path;
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::support::source::{Source, sources};
+
+/// What each room knows of the others, and no more. A room is a file or folder of src; the ground floor, which everybody
+/// may know and which knows nothing of ours, is not listed.
+const KNOWS: [(&str, &[&str]); 22] = [
+    (
+        "app",
+        &[
+            "args",
+            "aws",
+            "cloudtrail",
+            "config",
+            "consumer",
+            "http",
+            "policy",
+            "protection",
+            "respond",
+            "state",
+            "telemetry",
+            "tell",
+        ],
+    ),
+    ("args", &["policy", "telemetry"]),
+    ("aws", &["spans"]),
+    ("cli", &["app", "args", "aws", "config", "consumer", "http", "operate", "telemetry"]),
+    ("cloudtrail", &["aws", "event", "incident", "telemetry"]),
+    ("config", &["args", "consumer", "event", "policy", "telemetry"]),
+    ("consumer", &["aws", "spans", "telemetry"]),
+    ("event", &[]),
+    ("http", &["consumer", "telemetry"]),
+    ("incident", &[]),
+    ("lib", &[]),
+    ("main", &[]),
+    (
+        "operate",
+        &["args", "aws", "cloudtrail", "config", "consumer", "event", "incident", "policy", "state", "tell"],
+    ),
+    ("otlp", &["spans"]),
+    ("policy", &["event", "incident"]),
+    ("protection", &["consumer"]),
+    ("respond", &["cloudtrail", "consumer", "event", "incident", "policy", "state", "telemetry", "tell"]),
+    ("spans", &[]),
+    ("state", &["aws", "event", "incident"]),
+    ("telemetry", &["otlp", "spans"]),
+    ("tell", &["event", "incident", "policy", "spans", "telemetry"]),
+    ("tell/slack", &["incident", "spans", "telemetry"]),
+];
+const GROUND_FLOOR: [&str; 5] = ["clock", "outcome", "retry", "text", "turns"];
 
 /// Modules that know nothing of runtimes, clients or services.
-const PURE: [&str; 17] = [
+const PURE: [&str; 25] = [
+    "args.rs",
+    "config.rs",
+    "config/commands.rs",
+    "consumer/disposition.rs",
+    "consumer/label.rs",
+    "consumer/redrive.rs",
     "event.rs",
     "event/envelope.rs",
     "event/identity.rs",
     "event/lenient.rs",
+    "event/parameters.rs",
     "event/trail.rs",
-    "consumer/disposition.rs",
-    "consumer/label.rs",
-    "consumer/redrive.rs",
-    "consumer/retry.rs",
-    "respond/message.rs",
-    "respond/preview.rs",
-    "config.rs",
-    "config/commands.rs",
+    "incident.rs",
     "operate/finding.rs",
     "operate/judge.rs",
     "operate/queue_policy.rs",
     "operate/recording.rs",
+    "outcome.rs",
+    "policy/conclude.rs",
+    "policy/judge.rs",
+    "respond/verdict.rs",
+    "state/steps.rs",
+    "tell/slack/blocks.rs",
+    "tell/view.rs",
+    "text.rs",
 ];
 /// The only files that may name a type of an SDK or of an HTTP client.
 const EDGES: [&str; 14] = [
-    "aws.rs",
     "app.rs",
-    "http.rs",
-    "otlp.rs",
-    "protection.rs",
+    "aws.rs",
+    "cloudtrail/accounts.rs",
+    "cloudtrail/trails.rs",
     "consumer/sqs.rs",
     "consumer/sqs/mailbox.rs",
     "consumer/sqs/outbox.rs",
+    "http.rs",
     "operate/identity.rs",
-    "respond/accounts.rs",
-    "respond/slack.rs",
-    "respond/trails.rs",
+    "otlp.rs",
+    "protection.rs",
     "state/dynamodb.rs",
     "state/table.rs",
+    "tell/slack.rs",
 ];
+const CLIENTS: [&str; 5] = ["aws_config", "aws_sdk_", "aws_smithy_", "hyper", "reqwest"];
 
-/// Every file under src with its code, tests and comments left out.
-fn sources() -> BTreeMap<String, String> {
-    fn read(folder: &Path, root: &Path, all: &mut BTreeMap<String, String>) {
-        for entry in std::fs::read_dir(folder).expect("a folder") {
-            let path = entry.expect("an entry").path();
-            if path.is_dir() {
-                read(&path, root, all);
-                continue;
-            }
-            let text = std::fs::read_to_string(&path).expect("a file");
-            let code = text.split("#[cfg(test)]").next().unwrap_or_default();
-            let code: Vec<_> = code.lines().filter(|line| !line.trim_start().starts_with("//")).collect();
-            let name = path.strip_prefix(root).expect("inside").to_string_lossy().into_owned();
-            all.insert(name, code.join("\n"));
-        }
-    }
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
-    let mut all = BTreeMap::new();
-    read(&root, &root, &mut all);
-    all
+fn names(source: &Source, crate_names: &[&str]) -> Vec<String> {
+    let first = |path: &Vec<String>| path.first().cloned().unwrap_or_default();
+    let is_meant = |name: &String| {
+        crate_names.iter().any(|meant| name == meant || (meant.ends_with('_') && name.starts_with(meant)))
+    };
+    source.names.iter().map(first).filter(is_meant).collect()
 }
 
-fn keeps_out(files: impl Fn(&str) -> bool, words: &[&str], why: &str) {
+/// The room of a path of ours, and nothing of any other.
+fn room(path: &[String]) -> Option<&str> {
+    match path {
+        [first, room, ..] if first == "crate" => Some(room),
+        _ => None,
+    }
+}
+
+#[test]
+fn who_knows_whom_is_what_the_walls_let_through() {
+    let mut found: BTreeMap<&str, BTreeSet<String>> =
+        KNOWS.iter().map(|(name, _)| (*name, BTreeSet::new())).collect();
     let sources = sources();
-    let kept: Vec<_> = sources.iter().filter(|(name, _)| files(name)).collect();
-    assert!(!kept.is_empty(), "no file is meant by: {why}");
-    for (name, code) in kept {
-        for word in words {
-            assert!(!code.contains(word), "src/{name} names `{word}`: {why}");
+    let rooms: BTreeSet<&str> =
+        sources.keys().map(|name| name.trim_end_matches(".rs").split('/').next().unwrap_or(name)).collect();
+    for (name, source) in &sources {
+        let name = name.trim_end_matches(".rs");
+        let own = name.split('/').next().unwrap_or(name);
+        let known = source
+            .names
+            .iter()
+            .filter_map(|path| room(path))
+            .filter(|known| *known != own && rooms.contains(known) && !GROUND_FLOOR.contains(known));
+        let known: BTreeSet<_> = known.map(str::to_owned).collect();
+        assert!(
+            !GROUND_FLOOR.contains(&own) || known.is_empty(),
+            "src/{name}.rs is the ground floor, and knows {known:?}"
+        );
+        // A wall within a room is kept beside the room's own.
+        for (room, all) in &mut found {
+            if own == *room || name.starts_with(&format!("{room}/")) || name == *room {
+                all.extend(known.iter().cloned());
+            }
         }
     }
+    for (name, allowed) in KNOWS {
+        let allowed: BTreeSet<_> = allowed.iter().map(|name| (*name).to_owned()).collect();
+        assert_eq!(found[name], allowed, "what src/{name} knows, and what it may");
+    }
+    let listed: BTreeSet<&str> = KNOWS.iter().map(|(name, _)| *name).chain(GROUND_FLOOR).collect();
+    assert!(rooms.iter().all(|room| listed.contains(room)), "{rooms:?} and {listed:?}");
 }
 
 #[test]
 fn the_pure_modules_are_pure() {
+    let sources = sources();
     for name in PURE {
-        assert!(sources().contains_key(name), "src/{name} is gone");
+        let source = sources.get(name).unwrap_or_else(|| panic!("src/{name} is gone"));
+        let impure = names(source, &[&CLIENTS[..], &["tokio"]].concat());
+        assert!(impure.is_empty(), "src/{name} is pure, and names {impure:?}");
+        for path in &source.names {
+            let [first, second, ..] = &path[..] else { continue };
+            let outside = first == "std" && ["fs", "env", "net"].contains(&second.as_str());
+            // An address is a value, and asks nobody.
+            let is_address = path.iter().any(|part| part == "SocketAddr");
+            let clock = first == "crate" && second == "clock";
+            assert!(is_address || !(outside || clock), "src/{name} is pure, and names {}", path.join("::"));
+        }
     }
-    let impure = [
-        "tokio::",
-        "aws_sdk_",
-        "aws_config",
-        "aws_smithy_",
-        "reqwest::",
-        "hyper::",
-        "std::fs",
-        "std::env",
-        "crate::clock",
-    ];
-    keeps_out(|name| PURE.contains(&name), &impure, "it is pure");
-}
-
-#[test]
-fn the_consumer_knows_nothing_of_cloudtrail() {
-    let foreign = ["crate::event", "crate::respond", "crate::state", "aws_sdk_cloudtrail"];
-    keeps_out(|name| name.starts_with("consumer"), &foreign, "the consumer is a worker pool for any queue");
-}
-
-#[test]
-fn events_and_state_know_nothing_of_what_is_done_about_them() {
-    keeps_out(
-        |name| name.starts_with("event"),
-        &["crate::consumer", "crate::respond", "crate::state"],
-        "events come first",
-    );
-    keeps_out(|name| name.starts_with("state"), &["crate::respond"], "the state serves the responder");
 }
 
 #[test]
 fn only_the_edges_name_an_sdk_or_an_http_client() {
-    keeps_out(
-        |name| !EDGES.contains(&name),
-        &["aws_sdk_", "aws_config::", "aws_smithy_", "reqwest::", "hyper::"],
-        "only the edges do",
-    );
+    let at_an_edge: BTreeSet<_> = sources()
+        .into_iter()
+        .filter(|(_, source)| !names(source, &CLIENTS).is_empty())
+        .map(|(name, _)| name)
+        .collect();
+    assert_eq!(at_an_edge, EDGES.map(str::to_owned).into());
+}
+
+/// A worker pool for any queue says nothing of what ours is for, nor of how ours is configured.
+#[test]
+fn no_word_of_cloudtrail_stands_in_the_consumer() {
+    for (name, source) in sources().iter().filter(|(name, _)| name.starts_with("consumer")) {
+        let said = source.texts.iter().chain(source.macros.iter().map(|(_, said)| said));
+        for text in said {
+            let foreign = ["TRAILKEEPER_", "CloudTrail", "cloudtrail", "Slack", "StopLogging"];
+            assert!(!foreign.iter().any(|word| text.contains(word)), "src/{name}: {text:?}");
+        }
+    }
 }
 
 /// Spans are `tracing`'s everywhere else.
 #[test]
 fn one_file_alone_knows_opentelemetry() {
-    keeps_out(|name| name != "otlp.rs", &["opentelemetry"], "only otlp.rs does");
+    for (name, source) in &sources() {
+        let known = names(source, &["opentelemetry", "opentelemetry_", "tracing_opentelemetry"]);
+        assert_eq!(!known.is_empty(), name == "otlp.rs", "src/{name}: {known:?}");
+    }
 }
 
 /// So that a reader finds all of them together, and what they must not hold is looked for in one place.
 #[test]
 fn one_file_alone_makes_and_fills_spans() {
-    let making = ["span!(", "#[instrument", "#[tracing::instrument", ".record(\""];
-    keeps_out(|name| name != "spans.rs", &making, "only spans.rs does");
+    for (name, source) in sources().iter().filter(|(name, _)| *name != "spans.rs") {
+        let makes = source.macros.iter().any(|(called, _)| called.ends_with("span"));
+        let instruments =
+            source.names.iter().any(|path| path.last().is_some_and(|last| last == "instrument"));
+        let fills = source.said_to_methods.contains("record");
+        assert!(!makes && !instruments && !fills, "src/{name}: only spans.rs does");
+    }
 }
 
+/// Two files that need each other are one room with a wall in it. A file and those in the folder of its name are one.
 #[test]
-fn only_the_top_knows_everything() {
-    keeps_out(|name| name != "cli.rs", &["crate::app"], "only the command line starts the app");
-    let beside = |name: &str| name != "cli.rs" && !name.starts_with("operate");
-    keeps_out(beside, &["crate::operate"], "nothing is built on the commands beside the worker");
-}
-
-/// The other tests look for whole paths.
-#[test]
-fn every_import_names_its_whole_path() {
-    keeps_out(|_| true, &["use crate::{", "super::super"], "it would hide from these tests");
-}
-
-/// Two files that need each other are one room with a wall in it.
-#[test]
-fn no_two_files_of_a_folder_import_each_other() {
+fn no_two_files_import_each_other() {
     let sources = sources();
-    let imports = |name: &str, other: &str| {
-        let other = other.rsplit('/').next().unwrap_or(other).trim_end_matches(".rs");
-        sources[name].contains(&format!("super::{other}::"))
+    // The file whose module is the longest beginning of a path.
+    let file_of = |path: &[String]| {
+        let path = path.strip_prefix(&["crate".to_owned()][..])?;
+        let inside = sources.iter().filter(|(_, source)| path.starts_with(&source.module));
+        inside.max_by_key(|(_, source)| source.module.len()).map(|(name, _)| name.as_str())
     };
-    let folder = |name: &str| name.rsplit_once('/').map(|(folder, _)| folder.to_owned());
-    for one in sources.keys() {
-        for other in sources.keys().filter(|other| *other > one && folder(other) == folder(one)) {
-            assert!(!(imports(one, other) && imports(other, one)), "src/{one} and src/{other}");
+    let imports: BTreeMap<&str, BTreeSet<&str>> = sources
+        .iter()
+        .map(|(name, source)| {
+            let known = source.names.iter().filter_map(|path| file_of(path)).filter(|known| known != name);
+            (name.as_str(), known.collect())
+        })
+        .collect();
+    let is_above = |one: &str, other: &str| {
+        let (one, other) = (&sources[one].module, &sources[other].module);
+        one.starts_with(other) || other.starts_with(one)
+    };
+    for (one, known) in &imports {
+        for other in known {
+            let both = imports[other].contains(one) && !is_above(one, other);
+            assert!(!both, "src/{one} and src/{other}");
         }
     }
 }

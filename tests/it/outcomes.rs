@@ -194,7 +194,7 @@ async fn a_duplicate_is_deleted_and_nothing_is_repeated() {
 
 #[tokio::test]
 async fn a_duplicate_that_comes_while_the_event_is_worked_on_waits_for_its_end() {
-    let scene = Scene::start_with(|args| args.visibility_timeout_seconds = Some("2".to_owned())).await;
+    let scene = Scene::start_with(|args| args.set("TRAILKEEPER_VISIBILITY_TIMEOUT_SECONDS", "2")).await;
     scene.aws.stopped_trail("audit", REGION).await;
     scene.aws.fault("StartLogging", 1, Fault::Delay(std::time::Duration::from_secs(3)));
     scene.aws.send(stop("e-1", "audit").to_string()).await;
@@ -349,7 +349,7 @@ async fn a_restart_that_takes_long_is_told_at_once_and_again_when_it_ends() {
 
 #[tokio::test]
 async fn an_event_tried_as_often_as_allowed_is_told_and_becomes_a_dead_letter() {
-    let scene = Scene::start_with(|args| args.max_attempts = Some("3".to_owned())).await;
+    let scene = Scene::start_with(|args| args.set("TRAILKEEPER_MAX_ATTEMPTS", "3")).await;
     scene.aws.stopped_trail("audit", REGION).await;
     scene.aws.break_down("StartLogging", Fault::Refuse(500, "InternalFailure"));
     scene.handle(stop("e-1", "audit")).await;
@@ -364,7 +364,7 @@ async fn an_event_tried_as_often_as_allowed_is_told_and_becomes_a_dead_letter() 
 
 #[tokio::test]
 async fn in_notify_mode_people_are_told_and_nothing_is_restarted() {
-    let scene = Scene::start_with(|args| args.mode.mode = Some("notify".to_owned())).await;
+    let scene = Scene::start_with(|args| args.set("TRAILKEEPER_MODE", "notify")).await;
     scene.aws.stopped_trail("audit", REGION).await;
     scene.handle(stop("e-1", "audit")).await;
     assert!(!scene.aws.is_logging("audit", REGION).await);
@@ -376,9 +376,9 @@ async fn in_notify_mode_people_are_told_and_nothing_is_restarted() {
 async fn in_a_dry_run_nothing_is_restarted_and_nobody_is_told() {
     let (aws, slack) = (Aws::start().await, Slack::start().await);
     let mut args = args(&aws, &slack);
-    args.mode.mode = Some("dry-run".to_owned());
-    args.slack_webhook_url = None;
-    let worker = Worker::start_with(&aws, args);
+    args.set("TRAILKEEPER_MODE", "dry-run");
+    args.set("TRAILKEEPER_SLACK_WEBHOOK_URL", "");
+    let worker = Worker::start_with(&aws, &args);
     let scene = Scene { aws, slack, worker };
     scene.aws.stopped_trail("audit", REGION).await;
     scene.handle(stop("e-1", "audit")).await;

@@ -9,9 +9,10 @@ use std::time::Duration;
 use tokio::time::Instant;
 use trailkeeper::consumer::queue::{DeadLetter, SettleError};
 use trailkeeper::consumer::{
-    self, Delivery, Disposition, Failure, Handler, Health, Hold, PoolConfig, Queue, ReceiptHandle,
-    RetryPolicy, Shutdown,
+    self, Delivery, Disposition, Handled, Handler, Health, Hold, PoolConfig, Queue, ReceiptHandle, Shutdown,
 };
+use trailkeeper::respond::Rehearsal;
+use trailkeeper::retry::{Failure, RetryPolicy};
 
 const WAIT: Duration = Duration::from_secs(20);
 
@@ -41,6 +42,7 @@ impl MemoryQueue {
             sent_at: None,
             receive_count: 1,
             label: None,
+            kind: None,
             received_at: Instant::now(),
         };
         queue.messages.lock().expect("whole").extend((0..count).map(message));
@@ -107,6 +109,7 @@ impl MemoryQueue {
 struct Work {
     takes: Duration,
     panics: bool,
+    retry: RetryPolicy,
     at_once: AtomicUsize,
     most_at_once: AtomicUsize,
 }
@@ -116,6 +119,7 @@ impl Work {
         Arc::new(Self {
             takes,
             panics: false,
+            retry: RETRY,
             at_once: AtomicUsize::new(0),
             most_at_once: AtomicUsize::new(0),
         })
@@ -123,13 +127,18 @@ impl Work {
 }
 
 impl Handler for Work {
-    async fn handle(&self, _delivery: &Delivery, _hold: &Hold) -> Disposition {
+    async fn handle(&self, _delivery: &Delivery, _hold: &Hold) -> Handled {
         let at_once = self.at_once.fetch_add(1, Ordering::SeqCst) + 1;
         self.most_at_once.fetch_max(at_once, Ordering::SeqCst);
         tokio::time::sleep(self.takes).await;
         assert!(!self.panics, "as the test asked for");
         self.at_once.fetch_sub(1, Ordering::SeqCst);
-        Disposition::Delete
+        Handled { disposition: Disposition::Delete, outcome: "ignored", failure: None }
+    }
+
+    /// As the program's own handlers decide.
+    fn panicked(&self, attempts: u32) -> Handled {
+        Rehearsal { retry: self.retry }.panicked(attempts)
     }
 }
 
@@ -138,8 +147,9 @@ const CONFIG: PoolConfig = PoolConfig {
     max_pollers: NonZeroUsize::new(4).expect("not zero"),
     visibility: Duration::from_mins(2),
     grace: Duration::from_secs(100),
-    retry: RetryPolicy { max_attempts: 10, base: Duration::from_secs(1), max: Duration::from_mins(5) },
 };
+const RETRY: RetryPolicy =
+    RetryPolicy { max_attempts: 10, base: Duration::from_secs(1), max: Duration::from_mins(5) };
 
 /// Runs a pool for `running`, drains it, and says how many messages it gave back and how long the drain took.
 async fn run<H: Handler>(
@@ -212,12 +222,13 @@ async fn polls_that_panic_back_off_too() {
 fn a_panic_at_the_last_attempt_counts_as_a_dead_letter() {
     let recorder = metrics_exporter_prometheus::PrometheusBuilder::new().build_recorder();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build();
-    let once = PoolConfig { retry: RetryPolicy { max_attempts: 1, ..CONFIG.retry }, ..CONFIG };
+    let once = RetryPolicy { max_attempts: 1, ..RETRY };
     metrics::with_local_recorder(&recorder, || {
         runtime.expect("a runtime").block_on(async {
             let queue = MemoryQueue::with(1);
-            let work = Work { panics: true, ..Arc::into_inner(Work::taking(Duration::ZERO)).expect("one") };
-            run(&queue, Arc::new(work), once, Duration::from_mins(1)).await;
+            let work = Arc::into_inner(Work::taking(Duration::ZERO)).expect("one");
+            let work = Work { panics: true, retry: once, ..work };
+            run(&queue, Arc::new(work), CONFIG, Duration::from_mins(1)).await;
         });
     });
     let counted = recorder.handle().render();

@@ -3,8 +3,9 @@
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use trailkeeper::args::{QueueArgs, RunArgs};
-use trailkeeper::config::Config;
+use trailkeeper::args::Args;
+use trailkeeper::config::{Config, Respond};
+use trailkeeper::tell::slack::Slack as Channel;
 use wiremock::ResponseTemplate;
 
 use crate::support::aws::{Aws, Fault, REGION};
@@ -215,14 +216,13 @@ async fn a_manual_page_names_flags_variables_and_examples() {
 
 #[test]
 fn a_webhook_is_not_shown_by_debug() {
-    let args = RunArgs {
-        queue: QueueArgs { queue_url: Some("https://sqs.eu-west-1.amazonaws.com/1/q".to_owned()) },
-        slack_webhook_url: Some("https://hooks.slack.com/services/very-secret".into()),
-        otlp_endpoint: Some("http://collector:4318/very-secret".into()),
-        ..RunArgs::default()
-    };
-    let config = Config::read(args.clone(), |_| None).expect("a configuration that holds");
-    let slack = config.respond.slack_webhook.clone().map(trailkeeper::respond::slack::Slack::new);
+    let mut args = Args::default();
+    args.set("TRAILKEEPER_QUEUE_URL", "https://sqs.eu-west-1.amazonaws.com/1/q");
+    args.set("TRAILKEEPER_SLACK_WEBHOOK_URL", "https://hooks.slack.com/services/very-secret");
+    args.set("TRAILKEEPER_OTLP_ENDPOINT", "http://collector:4318/very-secret");
+    let config = Config::read(&args, |_| None).expect("a configuration that holds");
+    let Respond::Act { webhook, .. } = config.respond.clone() else { panic!("{config:?}") };
+    let slack = Channel::new(webhook);
     for shown in [format!("{args:?}"), format!("{config:?}"), format!("{slack:?}")] {
         assert!(!shown.contains("very-secret"), "{shown}");
     }

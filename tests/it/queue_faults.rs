@@ -12,7 +12,7 @@ use crate::support::worker::Scene;
 #[tokio::test]
 async fn entries_of_a_batch_that_fail_are_settled_again_and_the_others_are_not() {
     // Long enough for none to come back by itself.
-    let scene = Scene::start_with(|args| args.visibility_timeout_seconds = Some("3600".to_owned())).await;
+    let scene = Scene::start_with(|args| args.set("TRAILKEEPER_VISIBILITY_TIMEOUT_SECONDS", "3600")).await;
     scene.aws.fault("DeleteMessageBatch", 1, Fault::FailEntries(&[0], "InternalError"));
     for number in 0..10 {
         let mut ignored = stop(&format!("e-{number}"), "audit");
@@ -29,7 +29,7 @@ async fn entries_of_a_batch_that_fail_are_settled_again_and_the_others_are_not()
 
 #[tokio::test]
 async fn work_longer_than_the_visibility_timeout_is_kept_by_the_heartbeat() {
-    let scene = Scene::start_with(|args| args.visibility_timeout_seconds = Some("2".to_owned())).await;
+    let scene = Scene::start_with(|args| args.set("TRAILKEEPER_VISIBILITY_TIMEOUT_SECONDS", "2")).await;
     scene.aws.stopped_trail("audit", REGION).await;
     scene.aws.fault("StartLogging", 1, Fault::Delay(Duration::from_secs(7)));
     scene.handle(stop("e-1", "audit")).await;
@@ -42,7 +42,7 @@ async fn work_longer_than_the_visibility_timeout_is_kept_by_the_heartbeat() {
 /// is not deleted.
 #[tokio::test]
 async fn a_message_that_is_lost_is_neither_worked_on_nor_deleted() {
-    let scene = Scene::start_with(|args| args.visibility_timeout_seconds = Some("3".to_owned())).await;
+    let scene = Scene::start_with(|args| args.set("TRAILKEEPER_VISIBILITY_TIMEOUT_SECONDS", "3")).await;
     scene.aws.stopped_trail("audit", REGION).await;
     scene.aws.break_down("StartLogging", Fault::Delay(Duration::from_secs(5)));
     scene.aws.fault("ChangeMessageVisibilityBatch", 1, Fault::FailEntries(&[0], "ReceiptHandleIsInvalid"));
@@ -95,7 +95,7 @@ async fn what_cannot_be_copied_to_the_dead_letters_stays_in_the_queue() {
 /// Four long polls hang; a delete answers all the same.
 #[tokio::test]
 async fn polls_that_hang_keep_no_delete_waiting() {
-    let scene = Scene::start_with(|args| args.wait_seconds = Some("20".to_owned())).await;
+    let scene = Scene::start_with(|args| args.set("TRAILKEEPER_WAIT_SECONDS", "20")).await;
     let mut ignored = stop("e-1", "audit");
     ignored["detail"]["eventName"] = json!("StartLogging");
     for _ in 0..40 {

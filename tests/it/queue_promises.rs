@@ -6,7 +6,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 use trailkeeper::consumer::queue::{DeadLetter, SettleError};
 use trailkeeper::consumer::sqs::SqsClients;
-use trailkeeper::consumer::{Delivery, Queue, Reason, ReceiptHandle};
+use trailkeeper::consumer::{Delivery, Queue, ReceiptHandle};
 
 use crate::support::aws::Aws;
 
@@ -60,7 +60,7 @@ pub(super) async fn promises(
 
     // A copy in the dead-letter queue leaves the message where it is.
     let receipt = third.receipt.clone();
-    let (reason, detail) = (Reason::Malformed, "so".to_owned());
+    let (reason, detail) = ("malformed", "so".to_owned());
     let letter = DeadLetter { delivery: &third, reason, detail: &detail, attempts: 1, subject: None };
     queue.copy_to_dead_letters(&letter).await.expect("copied");
     assert_eq!(buried().await, ["one"]);

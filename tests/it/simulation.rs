@@ -11,9 +11,9 @@
 //! ```
 
 mod book;
+mod channel;
 mod cloud;
 mod queue;
-mod slack;
 mod table;
 mod world;
 
@@ -28,11 +28,12 @@ use tokio::task::JoinHandle;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use trailkeeper::clock;
-use trailkeeper::consumer::{self, Health, Reason, Shutdown};
-use trailkeeper::respond::Means;
-use trailkeeper::respond::accounts::Accounts;
-use trailkeeper::respond::responder::Responder;
-use trailkeeper::respond::trails::Trails;
+use trailkeeper::cloudtrail::accounts::Accounts;
+use trailkeeper::cloudtrail::trails::Trails;
+use trailkeeper::consumer::{self, Health, Shutdown};
+use trailkeeper::outcome::Reason;
+use trailkeeper::policy::Mode;
+use trailkeeper::respond::{Hands, Responder};
 
 use self::book::Sent;
 use self::cloud::{FINAL, Nature, Trail};
@@ -220,9 +221,10 @@ impl Worker {
         let process = Process::new(world, name);
         world.book().note(&format!("{process:?} starts"));
         let accounts = Accounts::discover(&process.sdk_config()).await;
-        let means = Means::Restore(Box::new(Trails::new(accounts)), process.clone());
-        let pool = world.pool;
-        let responder = Responder::new(Watched::new(&process), means, pool.retry, pool.visibility);
+        let channel = Box::new(process.clone());
+        let hands = Hands { trails: Trails::new(accounts), channel, retry: world.retry };
+        let (pool, store) = (world.pool, Watched::new(&process));
+        let responder = Responder { mode: Mode::Restore, store, hands, lease: pool.visibility };
         let (health, shutdown) = (Arc::new(Health::new(WAIT)), Shutdown::default());
         let queue = Arc::new(process.clone());
         let consuming = consumer::run(queue, Arc::new(responder), pool, health, shutdown.clone());

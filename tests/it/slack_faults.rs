@@ -9,7 +9,7 @@ use crate::support::worker::Scene;
 
 #[tokio::test]
 async fn a_rate_limit_is_waited_out_and_restarts_nothing_twice() {
-    let scene = Scene::start_with(|args| args.max_attempts = Some("2".to_owned())).await;
+    let scene = Scene::start_with(|args| args.set("TRAILKEEPER_MAX_ATTEMPTS", "2")).await;
     scene.aws.stopped_trail("audit", REGION).await;
     let busy = ResponseTemplate::new(429).insert_header("Retry-After", "2");
     scene.slack.next(3, busy).await;
@@ -60,7 +60,7 @@ async fn an_outage_is_outlasted_and_restarts_nothing_twice() {
 
 #[tokio::test]
 async fn a_slack_that_is_down_does_not_keep_a_trail_from_being_restarted() {
-    let scene = Scene::start_with(|args| args.max_attempts = Some("2".to_owned())).await;
+    let scene = Scene::start_with(|args| args.set("TRAILKEEPER_MAX_ATTEMPTS", "2")).await;
     scene.aws.stopped_trail("audit", REGION).await;
     scene.slack.otherwise(ResponseTemplate::new(500)).await;
     scene.aws.send(stop("e-1", "audit").to_string()).await;

@@ -4,13 +4,12 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use trailkeeper::args::RunArgs;
+use trailkeeper::args::Args;
 use trailkeeper::clock;
-use trailkeeper::consumer::Reason;
 use trailkeeper::event::EventId;
+use trailkeeper::incident::{Restoration, Restored};
 use trailkeeper::state::{
-    Attempt, Claim, Claimed, DynamoStore, Ending, MemoryStore, Restoration, Restored, Steps, Store,
-    StoreError, Told,
+    Claim, Claimed, Counts, DynamoStore, Ending, Key, MemoryStore, Step, Steps, Store, StoreError, Told,
 };
 
 use crate::support::aws::{Aws, Fault, REGION, Stray};
@@ -24,12 +23,12 @@ const LEASE: Duration = Duration::from_mins(2);
 const REMEMBER: Duration = Duration::from_hours(1);
 const TABLE: (&str, &str) = ("TRAILKEEPER_STATE_TABLE", "claims");
 
-fn id(text: &str) -> EventId {
-    EventId::parse(text).expect("an id")
+fn key(event: &str) -> Key {
+    Key::Event(EventId::parse(event).expect("an id"))
 }
 
 async fn claim(store: &impl Store, event: &str) -> Claim {
-    match store.claim(&id(event), LEASE, None).await {
+    match store.claim(&key(event), LEASE, None).await {
         Ok(Claimed::Yours(claim)) => claim,
         other => panic!("{event}: {other:?}"),
     }
@@ -37,17 +36,18 @@ async fn claim(store: &impl Store, event: &str) -> Claim {
 
 async fn every_write_is_refused(store: &impl Store, claim: &Claim) {
     assert_eq!(store.extend(claim, LEASE).await, Err(StoreError::Lost));
-    assert_eq!(store.record(claim).await, Err(StoreError::Lost));
-    assert_eq!(store.release(claim, Attempt::Counts).await, Err(StoreError::Lost));
+    assert_eq!(store.record(claim, &[Step::Started]).await, Err(StoreError::Lost));
+    assert_eq!(store.release(claim, Counts::Yes).await, Err(StoreError::Lost));
     assert_eq!(store.complete(claim, Ending::Done).await, Err(StoreError::Lost));
 }
 
 /// Stands for two workers: `one` and `other` share what they know.
 pub(super) async fn promises(one: &impl Store, other: &impl Store) {
     // One holds it, the other does not.
-    let mut first = claim(one, "e-1").await;
+    let first = claim(one, "e-1").await;
     assert_eq!((first.attempts, &first.steps), (1, &Steps::default()));
-    for store in [one.claim(&id("e-1"), LEASE, None).await, other.claim(&id("e-1"), LEASE, Some("m-1")).await]
+    for store in
+        [one.claim(&key("e-1"), LEASE, None).await, other.claim(&key("e-1"), LEASE, Some("m-1")).await]
     {
         let Ok(Claimed::Held { ends_in }) = store else { panic!("{store:?}") };
         assert!(ends_in > LEASE / 2 && ends_in < LEASE * 2, "{ends_in:?}");
@@ -57,62 +57,66 @@ pub(super) async fn promises(one: &impl Store, other: &impl Store) {
     // What one has done, the other finds done.
     let at = clock::now().replace_nanosecond(0).expect("whole");
     let told = Told { at, text: "that it takes longer".to_owned() };
-    first.steps.started = true;
-    first.steps.announced = Some(told.clone());
-    first.steps.restored = Some(Restored {
+    let restored = Restored {
         outcome: Restoration::Refused { detail: "denied".to_owned() },
         at,
         stopped_at: Some(at),
         delivery_error: Some("NoSuchBucket".to_owned()),
-    });
-    one.record(&first).await.expect("ours");
-    one.release(&first, Attempt::Counts).await.expect("ours");
+    };
+    one.record(&first, &[Step::Started, Step::Announced(told.clone())]).await.expect("ours");
+    one.record(&first, &[Step::Restored(restored.clone())]).await.expect("ours");
+    let done =
+        Steps { started: true, announced: Some(told.clone()), restored: Some(restored), notified: None };
+    one.release(&first, Counts::Yes).await.expect("ours");
     every_write_is_refused(one, &first).await;
     let second = claim(other, "e-1").await;
-    assert_eq!((second.attempts, &second.steps), (2, &first.steps));
+    assert_eq!((second.attempts, &second.steps), (2, &done));
     assert!(second.fence > first.fence);
     assert!((second.first_claimed_at - first.first_claimed_at).abs() < Duration::from_millis(2));
     every_write_is_refused(one, &first).await;
 
     // What was no attempt is not counted.
-    other.release(&second, Attempt::DoesNotCount).await.expect("ours");
+    other.release(&second, Counts::No).await.expect("ours");
     let third = claim(one, "e-1").await;
     assert_eq!(third.attempts, 2);
     one.complete(&third, Ending::Done).await.expect("ours");
     every_write_is_refused(one, &third).await;
     let ended = Claimed::Ended { ending: Ending::Done, attempts: 2 };
-    assert_eq!(other.claim(&id("e-1"), LEASE, Some("m-1")).await, Ok(ended), "done is done, redriven or not");
+    assert_eq!(
+        other.claim(&key("e-1"), LEASE, Some("m-1")).await,
+        Ok(ended),
+        "done is done, redriven or not"
+    );
 
     // Dead is dead, until it is redriven.
-    let mut doomed = claim(one, "e-2").await;
-    doomed.steps.notified = Some(told);
-    one.record(&doomed).await.expect("ours");
-    let ending = Ending::Dead { reason: Reason::RestoreRefused, detail: "denied".to_owned() };
+    let doomed = claim(one, "e-2").await;
+    one.record(&doomed, &[Step::Notified(told)]).await.expect("ours");
+    let ending = Ending::Dead { reason: "restore-refused".to_owned(), detail: "denied".to_owned() };
     one.complete(&doomed, ending.clone()).await.expect("ours");
     let ended = Claimed::Ended { ending, attempts: 1 };
-    assert_eq!(other.claim(&id("e-2"), LEASE, None).await, Ok(ended));
-    let Ok(Claimed::Yours(again)) = other.claim(&id("e-2"), LEASE, Some("m-1")).await else {
+    assert_eq!(other.claim(&key("e-2"), LEASE, None).await, Ok(ended));
+    let Ok(Claimed::Yours(again)) = other.claim(&key("e-2"), LEASE, Some("m-1")).await else {
         panic!("not reopened")
     };
     assert_eq!((again.attempts, &again.steps), (1, &Steps::default()));
     assert!(again.fence > doomed.fence);
     every_write_is_refused(one, &doomed).await;
     // Once for each message: the same one, received again, repeats nothing.
-    let ending = Ending::Dead { reason: Reason::NotifyRefused, detail: "no_service".to_owned() };
+    let ending = Ending::Dead { reason: "notify-refused".to_owned(), detail: "no_service".to_owned() };
     other.complete(&again, ending.clone()).await.expect("ours");
     let ended = Claimed::Ended { ending, attempts: 1 };
-    assert_eq!(one.claim(&id("e-2"), LEASE, Some("m-1")).await, Ok(ended));
-    let Ok(Claimed::Yours(third)) = one.claim(&id("e-2"), LEASE, Some("m-2")).await else {
+    assert_eq!(one.claim(&key("e-2"), LEASE, Some("m-1")).await, Ok(ended));
+    let Ok(Claimed::Yours(third)) = one.claim(&key("e-2"), LEASE, Some("m-2")).await else {
         panic!("not reopened by another message")
     };
     assert_eq!(third.attempts, 1);
 
     // A lease that runs out is taken over, and its owner can write no more.
-    let Ok(Claimed::Yours(lapsed)) = one.claim(&id("e-3"), Duration::from_millis(100), None).await else {
+    let Ok(Claimed::Yours(lapsed)) = one.claim(&key("e-3"), Duration::from_millis(100), None).await else {
         panic!("not ours")
     };
     let taken =
-        eventually("the lease to run out", async || match other.claim(&id("e-3"), LEASE, None).await {
+        eventually("the lease to run out", async || match other.claim(&key("e-3"), LEASE, None).await {
             Ok(Claimed::Yours(claim)) => Some(claim),
             Ok(Claimed::Held { ends_in }) => {
                 tokio::time::sleep(ends_in.min(Duration::from_millis(100))).await;
@@ -130,11 +134,11 @@ fn store_of(aws: &Aws, owner: &str) -> DynamoStore {
 }
 
 /// An AWS with a state table and a stopped trail, a Slack, and what a worker on them is told.
-async fn stopped() -> (Aws, Slack, RunArgs) {
+async fn stopped() -> (Aws, Slack, Args) {
     let (aws, slack) = (with_table().await, Slack::start().await);
     aws.stopped_trail("audit", REGION).await;
     let mut args = args(&aws, &slack);
-    args.state_table = Some("claims".to_owned());
+    args.set("TRAILKEEPER_STATE_TABLE", "claims");
     (aws, slack, args)
 }
 
@@ -163,7 +167,7 @@ async fn of_many_that_claim_at_once_one_gets_it() {
         let event = format!("e-{round}");
         let claims = (0..8).map(|owner| {
             let store = store_of(&aws, &format!("w{owner}"));
-            let event = id(&event);
+            let event = key(&event);
             tokio::spawn(async move { store.claim(&event, LEASE, None).await })
         });
         let mut won = 0;
@@ -190,7 +194,7 @@ async fn throttling_is_waited_out_and_an_outage_is_told() {
     aws.fault("UpdateItem", 2, Fault::Refuse(400, "ProvisionedThroughputExceededException"));
     assert_eq!(claim(&store, "e-1").await.attempts, 1);
     aws.break_down("UpdateItem", Fault::Refuse(500, "InternalServerError"));
-    let outage = store.claim(&id("e-2"), LEASE, None).await;
+    let outage = store.claim(&key("e-2"), LEASE, None).await;
     assert_eq!(outage, Err(StoreError::Unavailable("InternalServerError".to_owned())));
 }
 
@@ -199,31 +203,30 @@ async fn throttling_is_waited_out_and_an_outage_is_told() {
 async fn a_write_that_arrives_late_takes_nothing_back() {
     let aws = with_table().await;
     let store = store_of(&aws, "one");
-    let mut ours = claim(&store, "e-1").await;
+    let ours = claim(&store, "e-1").await;
     let stray = || {
         let stray = Arc::new(Stray::default());
         aws.fault("UpdateItem", 1, Fault::Stray(Arc::clone(&stray)));
         stray
     };
-    let told = Some(Told { at: clock::now().replace_nanosecond(0).expect("whole"), text: "so".to_owned() });
-    ours.steps.announced = told.clone();
+    let told = Told { at: clock::now().replace_nanosecond(0).expect("whole"), text: "so".to_owned() };
     let record = stray();
-    store.record(&ours).await.expect("ours, at the second try");
+    store.record(&ours, &[Step::Announced(told.clone())]).await.expect("ours, at the second try");
     let extension = stray();
     store.extend(&ours, LEASE).await.expect("ours, at the second try");
-    ours.steps.notified = told;
-    store.record(&ours).await.expect("ours");
+    store.record(&ours, &[Step::Notified(told.clone())]).await.expect("ours");
     store.extend(&ours, 3 * LEASE).await.expect("ours");
     record.arrive().await;
     extension.arrive().await;
-    let Ok(Claimed::Held { ends_in }) = store.claim(&id("e-1"), LEASE, None).await else {
+    let Ok(Claimed::Held { ends_in }) = store.claim(&key("e-1"), LEASE, None).await else {
         panic!("not held")
     };
     assert!(ends_in > 2 * LEASE, "{ends_in:?}");
     // One that is overtaken while its caller still waits has done what it should.
     store.extend(&ours, LEASE).await.expect("ours");
-    store.release(&ours, Attempt::Counts).await.expect("ours");
-    assert_eq!(claim(&store, "e-1").await.steps, ours.steps);
+    store.release(&ours, Counts::Yes).await.expect("ours");
+    let both = Steps { announced: Some(told.clone()), notified: Some(told), ..Steps::default() };
+    assert_eq!(claim(&store, "e-1").await.steps, both);
 }
 
 /// A write that was carried out and never answered is made again, and comes to the same end.
@@ -236,17 +239,17 @@ async fn a_write_whose_answer_is_lost_is_known_again() {
     let first = claim(&store, "e-1").await;
     assert_eq!((first.attempts, first.fence), (1, 1));
     lose();
-    store.record(&first).await.expect("ours");
+    store.record(&first, &[Step::Started]).await.expect("ours");
     lose();
     store.extend(&first, LEASE).await.expect("ours");
     lose();
-    store.release(&first, Attempt::Counts).await.expect("ours");
+    store.release(&first, Counts::Yes).await.expect("ours");
     let second = claim(&store, "e-1").await;
     lose();
-    let ending = Ending::Dead { reason: Reason::RestoreRefused, detail: "denied".to_owned() };
+    let ending = Ending::Dead { reason: "restore-refused".to_owned(), detail: "denied".to_owned() };
     store.complete(&second, ending).await.expect("ours");
     lose();
-    let Ok(Claimed::Yours(third)) = store.claim(&id("e-1"), LEASE, Some("m-1")).await else {
+    let Ok(Claimed::Yours(third)) = store.claim(&key("e-1"), LEASE, Some("m-1")).await else {
         panic!("not reopened")
     };
     lose();
@@ -257,7 +260,7 @@ async fn a_write_whose_answer_is_lost_is_known_again() {
 #[tokio::test]
 async fn an_event_that_goes_well_takes_four_writes() {
     let (aws, slack, args) = stopped().await;
-    let worker = Worker::start_with(&aws, args);
+    let worker = Worker::start_with(&aws, &args);
     eventually("the probe", async || aws.calls("UpdateItem").pop()).await;
     let scene = Scene { aws, slack, worker };
     scene.handle(stop("e-1", "audit")).await;
@@ -269,13 +272,13 @@ async fn an_event_that_goes_well_takes_four_writes() {
 #[tokio::test]
 async fn a_duplicate_that_reaches_another_worker_repeats_nothing() {
     let (aws, slack, shared) = stopped().await;
-    let first = Worker::start_with(&aws, shared.clone());
+    let first = Worker::start_with(&aws, &shared);
     let scene = Scene { aws, slack, worker: first };
     scene.handle(stop("e-1", "audit")).await;
     scene.worker.drain();
     let Scene { aws, slack, worker } = scene;
     worker.stop().await;
-    let scene = Scene { worker: Worker::start_with(&aws, shared), aws, slack };
+    let scene = Scene { worker: Worker::start_with(&aws, &shared), aws, slack };
     scene.handle(stop("e-1", "audit")).await;
     assert_eq!(scene.aws.calls("StartLogging").len(), 1);
     assert_eq!(scene.slack.posts().await.len(), 1);
@@ -287,13 +290,13 @@ async fn a_duplicate_that_reaches_another_worker_repeats_nothing() {
 async fn a_retry_goes_on_where_another_worker_stopped() {
     let (aws, slack, mut shared) = stopped().await;
     slack.next(1, wiremock::ResponseTemplate::new(500)).await;
-    shared.retry_base_seconds = Some("3".to_owned());
-    shared.retry_max_seconds = Some("3".to_owned());
-    let first = Worker::start_with(&aws, shared.clone());
+    shared.set("TRAILKEEPER_RETRY_BASE_SECONDS", "3");
+    shared.set("TRAILKEEPER_RETRY_MAX_SECONDS", "3");
+    let first = Worker::start_with(&aws, &shared);
     aws.send(stop("e-1", "audit").to_string()).await;
     eventually("the failed post", async || slack.posts().await.pop()).await;
     first.stop().await;
-    let scene = Scene { worker: Worker::start_with(&aws, shared), aws, slack };
+    let scene = Scene { worker: Worker::start_with(&aws, &shared), aws, slack };
     scene.settled().await;
     assert_eq!(scene.aws.calls("StartLogging").len(), 1);
     assert_eq!(scene.slack.posts().await.len(), 2);
@@ -304,7 +307,7 @@ async fn a_retry_goes_on_where_another_worker_stopped() {
 async fn a_trail_is_not_left_stopped_because_the_table_is_down() {
     for fault in [Fault::Refuse(500, "InternalServerError"), Fault::Refuse(400, "ThrottlingException")] {
         let (aws, slack, args) = stopped().await;
-        let worker = Worker::start_with(&aws, args);
+        let worker = Worker::start_with(&aws, &args);
         eventually("the probe", async || aws.calls("UpdateItem").pop()).await;
         aws.break_down("UpdateItem", fault);
         let scene = Scene { aws, slack, worker };
@@ -325,8 +328,8 @@ async fn a_trail_is_not_left_stopped_because_the_table_is_down() {
 #[tokio::test]
 async fn a_message_often_received_is_restarted_though_nobody_can_count() {
     let (aws, slack, mut args) = stopped().await;
-    args.max_attempts = Some("2".to_owned());
-    args.visibility_timeout_seconds = Some("6".to_owned());
+    args.set("TRAILKEEPER_MAX_ATTEMPTS", "2");
+    args.set("TRAILKEEPER_VISIBILITY_TIMEOUT_SECONDS", "6");
     aws.send(stop("e-1", "audit").to_string()).await;
     for _ in 0..3 {
         eventually("a receive", async || {
@@ -337,7 +340,7 @@ async fn a_message_often_received_is_restarted_though_nobody_can_count() {
     }
     // Two probes and the claim's tries: the table takes longer than the visibility timeout to be given up on.
     aws.break_down("UpdateItem", Fault::Delay(Duration::from_mins(1)));
-    let scene = Scene { worker: Worker::start_with(&aws, args), aws, slack };
+    let scene = Scene { worker: Worker::start_with(&aws, &args), aws, slack };
     scene.settled().await;
     assert!(scene.aws.is_logging("audit", REGION).await);
     assert_eq!(scene.aws.depth("poison"), 0);
@@ -349,7 +352,7 @@ async fn a_message_often_received_is_restarted_though_nobody_can_count() {
 async fn a_table_that_goes_away_midway_stops_nothing() {
     let (aws, slack, args) = stopped().await;
     aws.fault("StartLogging", 1, Fault::Delay(Duration::from_secs(2)));
-    let worker = Worker::start_with(&aws, args);
+    let worker = Worker::start_with(&aws, &args);
     aws.send(stop("e-1", "audit").to_string()).await;
     eventually("the restart", async || aws.calls("StartLogging").pop()).await;
     aws.break_down("UpdateItem", Fault::Refuse(500, "InternalServerError"));
@@ -368,9 +371,9 @@ async fn no_effect_follows_once_the_lease_is_over() {
     let slow = Duration::from_secs(4);
     for (slow_call, fault) in [("GetTrailStatus", Fault::Delay(slow)), ("StartLogging", Fault::Late(slow))] {
         let (aws, slack, mut args) = stopped().await;
-        args.visibility_timeout_seconds = Some("3".to_owned());
+        args.set("TRAILKEEPER_VISIBILITY_TIMEOUT_SECONDS", "3");
         aws.fault(slow_call, 1, fault);
-        let worker = Worker::start_with(&aws, args);
+        let worker = Worker::start_with(&aws, &args);
         aws.send(stop("e-1", "audit").to_string()).await;
         eventually("the slow call", async || aws.calls(slow_call).pop()).await;
         aws.break_down("UpdateItem", Fault::Refuse(500, "InternalServerError"));

@@ -12,9 +12,9 @@ use time::OffsetDateTime;
 use tokio::time::Instant;
 
 use super::{entry_error, failure, result_of};
-use crate::consumer::label::Label;
+use crate::consumer::label::{KIND, Label};
 use crate::consumer::queue::{Delivery, ReceiptHandle, SettleError};
-use crate::consumer::retry::Failure;
+use crate::retry::Failure;
 use crate::telemetry::{self, SqsOperation, SqsResult};
 
 /// A queue to receive from.
@@ -43,7 +43,9 @@ impl Mailbox {
             .message_system_attribute_names(MessageSystemAttributeName::SentTimestamp)
             .message_system_attribute_names(MessageSystemAttributeName::ApproximateReceiveCount)
             .message_system_attribute_names(MessageSystemAttributeName::DeadLetterQueueSourceArn)
-            .set_message_attribute_names(Some(Label::NAMES.map(str::to_owned).to_vec()))
+            .set_message_attribute_names(Some(
+                Label::NAMES.into_iter().chain([KIND]).map(str::to_owned).collect(),
+            ))
             .send()
             .await;
         let received_at = Instant::now();
@@ -105,7 +107,8 @@ fn delivery(message: Message, received_at: Instant) -> Option<Delivery> {
         .and_then(|count: i64| u32::try_from(count).ok())
         .unwrap_or(1);
     let written = message.message_attributes.as_ref();
-    let label = Label::read(|name| written?.get(name)?.string_value().map(str::to_owned));
+    let attribute_text = |name: &str| written?.get(name)?.string_value().map(str::to_owned);
+    let label = Label::read(attribute_text);
     // Set by SQS on what its own redrive has moved. The label is then of the round before.
     let moved = MessageSystemAttributeName::DeadLetterQueueSourceArn;
     let moved = message.attributes.as_ref().is_some_and(|all| all.contains_key(&moved));
@@ -117,6 +120,7 @@ fn delivery(message: Message, received_at: Instant) -> Option<Delivery> {
         sent_at,
         receive_count,
         label,
+        kind: attribute_text(KIND),
         received_at,
     })
 }

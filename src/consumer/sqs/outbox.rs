@@ -6,9 +6,9 @@ use aws_sdk_sqs::Client;
 use aws_sdk_sqs::types::{MessageAttributeValue, SendMessageBatchRequestEntry};
 
 use super::{failure, result_of};
-use crate::consumer::label::Label;
+use crate::consumer::label::{KIND, Label};
 use crate::consumer::queue::BATCH;
-use crate::consumer::retry::{Failure, RetryPolicy};
+use crate::retry::{Failure, RetryPolicy};
 use crate::telemetry::{self, SqsOperation};
 
 /// What SQS carries for body and attributes together, in bytes; of a batch, for all of its messages.
@@ -26,24 +26,37 @@ pub struct Outbox {
 /// A message that is to be sent.
 #[derive(Clone)]
 pub struct Letter {
-    /// The body.
     pub body: String,
     /// What it carries from the dead-letter queue, or takes there.
     pub label: Option<Label>,
+    /// What its first sender said it is.
+    pub kind: Option<String>,
 }
 
 impl Letter {
     /// What SQS counts of it, in bytes.
     #[must_use]
     pub fn bytes(&self) -> usize {
-        let attributes = self.label.iter().flat_map(Label::attributes);
         self.body.len()
-            + attributes.map(|(name, value)| name.len() + DATA_TYPE.len() + value.len()).sum::<usize>()
+            + self.named().map(|(name, value)| name.len() + DATA_TYPE.len() + value.len()).sum::<usize>()
+    }
+
+    /// The attributes, by name.
+    fn named(&self) -> impl Iterator<Item = (&'static str, String)> {
+        let kind = self.kind.iter().filter(|kind| !kind.is_empty());
+        self.label.iter().flat_map(Label::attributes).chain(kind.map(|kind| (KIND, kind.clone())))
+    }
+
+    fn attributes(&self) -> Option<HashMap<String, MessageAttributeValue>> {
+        let built = self.named().filter_map(|(name, value)| {
+            let built = MessageAttributeValue::builder().data_type(DATA_TYPE).string_value(value).build();
+            Some((name.to_owned(), built.ok()?))
+        });
+        Some(built.collect::<HashMap<_, _>>()).filter(|attributes| !attributes.is_empty())
     }
 }
 
 impl Outbox {
-    /// The queue's URL.
     #[must_use]
     pub fn url(&self) -> &str {
         &self.url
@@ -59,7 +72,7 @@ impl Outbox {
             let reason = letter.label.as_ref().map(|label| &label.reason);
             tracing::warn!(reason, "no room for attributes on the dead letter");
         }
-        let attributes = letter.label.filter(|_| fits).map(|label| attributes(&label));
+        let attributes = letter.attributes().filter(|_| fits);
         let request = self.client.send_message().queue_url(&self.url);
         let answer = request.message_body(letter.body).set_message_attributes(attributes).send().await;
         telemetry::sqs_request(SqsOperation::DeadLetter, result_of(&answer));
@@ -106,7 +119,7 @@ impl Outbox {
             SendMessageBatchRequestEntry::builder()
                 .id(position.to_string())
                 .message_body(&letter.body)
-                .set_message_attributes(letter.label.as_ref().map(attributes))
+                .set_message_attributes(letter.attributes())
                 .build()
                 .ok()
         });
@@ -162,16 +175,6 @@ pub fn batches(letters: impl IntoIterator<Item = Letter>) -> Vec<Vec<Letter>> {
     batches
 }
 
-fn attributes(label: &Label) -> HashMap<String, MessageAttributeValue> {
-    label
-        .attributes()
-        .filter_map(|(name, value)| {
-            let built = MessageAttributeValue::builder().data_type(DATA_TYPE).string_value(value).build();
-            Some((name.to_owned(), built.ok()?))
-        })
-        .collect()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -179,7 +182,8 @@ mod tests {
     #[test]
     fn a_batch_is_ten_messages_or_a_mebibyte() {
         let sizes = |lengths: &[usize]| -> Vec<usize> {
-            let letters = lengths.iter().map(|length| Letter { body: "x".repeat(*length), label: None });
+            let letters =
+                lengths.iter().map(|length| Letter { body: "x".repeat(*length), label: None, kind: None });
             batches(letters).iter().map(Vec::len).collect()
         };
         assert!(sizes(&[]).is_empty());

@@ -6,11 +6,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use tokio::time::Instant;
-use trailkeeper::consumer::Reason;
 use trailkeeper::consumer::queue::DeadLetter;
-use trailkeeper::event::EventId;
-use trailkeeper::respond::message::Message;
-use trailkeeper::state::{Claim, Ending};
+use trailkeeper::outcome::Reason;
+use trailkeeper::state::{Claim, Ending, Key, Step};
+use trailkeeper::tell::View;
 
 use super::cloud::Nature;
 use super::table::Item;
@@ -95,6 +94,12 @@ impl Story {
     fn posted(&self, class: Class) -> impl Iterator<Item = &Post> {
         self.posts.iter().filter(move |post| post.posted && !post.past && post.class == class)
     }
+}
+
+/// The simulation's only keys are events'.
+fn event_in(key: &Key) -> &str {
+    let Key::Event(event) = key;
+    event.as_str()
 }
 
 /// The book.
@@ -218,6 +223,7 @@ impl Book {
 
     pub(super) fn buried(&mut self, worker: usize, letter: &DeadLetter) {
         let DeadLetter { delivery, reason, attempts, .. } = letter;
+        let reason = &Reason::parse(reason).expect("a reason of ours");
         let message = delivery.message_id.clone();
         self.bodies.push((message.clone(), delivery.body.clone()));
         self.note(&format!("w{worker} buries m{message}: {} after {attempts}", reason.as_str()));
@@ -247,7 +253,7 @@ impl Book {
             Reason::AttemptsExhausted => story.executions >= max_attempts,
             Reason::Malformed | Reason::Unsupported => false,
         } || story.past_reasons.contains(&reason)
-            || matches!(&story.ended, Some(Ending::Dead { reason: ended, .. }) if *ended == reason);
+            || matches!(&story.ended, Some(Ending::Dead { reason: ended, .. }) if *ended == reason.as_str());
         if !right {
             let executions = story.executions;
             let reason = reason.as_str();
@@ -309,7 +315,7 @@ impl Book {
             story.granted.insert(item.fence, item.attempts);
             story.executions += 1;
             if let Some(Ending::Dead { reason, .. }) = story.ended.take() {
-                story.begin_anew(reason);
+                story.begin_anew(Reason::parse(&reason).expect("a reason of ours"));
                 if story.past_reasons.len() > story.redriven {
                     faults.push(format!("{event} is taken up anew more often than it was put back"));
                 }
@@ -332,7 +338,9 @@ impl Book {
         story.claim = until.filter(|_| item.status == "held").map(|until| (worker, item.fence, until));
         story.ended = match item.status.as_str() {
             "done" => Some(Ending::Done),
-            "dead" => item.reason.map(|reason| Ending::Dead { reason, detail: String::new() }),
+            "dead" => item
+                .reason
+                .map(|reason| Ending::Dead { reason: reason.as_str().to_owned(), detail: String::new() }),
             _ => None,
         };
         for (class, is_recorded) in
@@ -358,9 +366,10 @@ impl Book {
 
     /// A worker takes its execution for the one that the table counted.
     pub(super) fn working(&mut self, worker: usize, claim: &Claim) {
-        let granted = self.story(claim.event.as_str()).granted.get(&claim.fence).copied();
+        let event = event_in(&claim.key);
+        let granted = self.story(event).granted.get(&claim.fence).copied();
         if granted != Some(claim.attempts) {
-            let Claim { event, attempts, .. } = claim;
+            let attempts = claim.attempts;
             self.fault(format!("w{worker} takes {event} for execution {attempts}, and it is {granted:?}"));
         }
     }
@@ -371,19 +380,20 @@ impl Book {
         self.count("writes refused");
     }
 
-    pub(super) fn unclaimed(&mut self, worker: usize, event: &EventId) {
+    pub(super) fn unclaimed(&mut self, worker: usize, key: &Key) {
+        let event = event_in(key);
         self.note(&format!("w{worker} works on {event} without a claim"));
         self.count("worked on without a claim");
-        self.story(event.as_str()).unclaimed.insert(worker);
+        self.story(event).unclaimed.insert(worker);
     }
 
     /// From here on it may be written down that people were told.
-    pub(super) fn recording(&mut self, worker: usize, claim: &Claim) {
-        for post in &mut self.story(claim.event.as_str()).posts {
-            let told = match post.class {
-                Class::Delayed => claim.steps.announced.is_some(),
-                Class::Final => claim.steps.notified.is_some(),
-            };
+    pub(super) fn recording(&mut self, worker: usize, claim: &Claim, steps: &[Step]) {
+        for post in &mut self.story(event_in(&claim.key)).posts {
+            let told = steps.iter().any(|step| match post.class {
+                Class::Delayed => matches!(step, Step::Announced(_)),
+                Class::Final => matches!(step, Step::Notified(_)),
+            });
             if told && post.by == worker && post.progress == Progress::Answered {
                 post.progress = Progress::Recording;
             }
@@ -391,7 +401,7 @@ impl Book {
     }
 
     pub(super) fn end_unwritten(&mut self, worker: usize, claim: &Claim) {
-        self.story(claim.event.as_str()).end_unwritten.insert(worker);
+        self.story(event_in(&claim.key)).end_unwritten.insert(worker);
     }
 
     // Effects.
@@ -433,11 +443,9 @@ impl Book {
         }
     }
 
-    pub(super) fn posting(&mut self, worker: usize, message: &Message) -> PostId {
-        let payload = message.payload();
-        let context = payload["blocks"][3]["elements"][0]["text"].as_str().unwrap_or_default();
-        let event = context.split_whitespace().nth(1).unwrap_or_default().to_owned();
-        let delayed = message.text.contains("the restart is being retried");
+    pub(super) fn posting(&mut self, worker: usize, view: &View) -> PostId {
+        let event = view.event.to_string();
+        let delayed = view.text().contains("the restart is being retried");
         let class = if delayed { Class::Delayed } else { Class::Final };
         self.note(&format!("w{worker} posts {class:?} of {event}"));
         self.count("posts");

@@ -8,7 +8,8 @@ use time::OffsetDateTime;
 use tokio::time::Instant;
 use trailkeeper::clock;
 use trailkeeper::consumer::queue::{DeadLetter, SettleError};
-use trailkeeper::consumer::{Delivery, Failure, Label, Queue, ReceiptHandle};
+use trailkeeper::consumer::{Delivery, Label, Queue, ReceiptHandle};
+use trailkeeper::retry::Failure;
 
 use super::world::{Process, Side, World, locked};
 
@@ -120,6 +121,7 @@ impl World {
                 sent_at: Some(message.sent_at),
                 receive_count: message.receives,
                 label: message.redriven.then(Label::default),
+                kind: None,
                 received_at: now,
             });
         }

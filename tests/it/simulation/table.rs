@@ -9,9 +9,8 @@ use serde_json::{Value, json};
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 use trailkeeper::clock;
-use trailkeeper::consumer::Reason;
-use trailkeeper::event::EventId;
-use trailkeeper::state::{Attempt, Claim, Claimed, DynamoStore, Ending, Steps, Store, StoreError};
+use trailkeeper::outcome::Reason;
+use trailkeeper::state::{Claim, Claimed, Counts, DynamoStore, Ending, Key, Step, Steps, Store, StoreError};
 
 use super::cloud::response;
 use super::world::{Process, Side};
@@ -52,12 +51,7 @@ impl Item {
         let text = |name: &str| item[name]["S"].as_str();
         let reason = text("reason");
         let steps = item["steps"]["M"].as_object().into_iter().flatten();
-        let steps = steps
-            .map(|(step, done)| {
-                let done = done["S"].as_str().expect("text");
-                (step.clone(), serde_json::from_str::<Value>(done).expect("JSON"))
-            })
-            .collect();
+        let steps = steps.map(|(step, done)| (step.as_str(), done["S"].as_str().expect("text")));
         let now = (Instant::now(), clock::now().unix_timestamp_nanos() / 1_000_000);
         let instant = |millis: i64| {
             let left = u64::try_from(i128::from(millis) - now.1).unwrap_or_default();
@@ -68,8 +62,8 @@ impl Item {
             fence: number("fence").and_then(|fence| fence.try_into().ok()).unwrap_or_default(),
             attempts: number("attempts").and_then(|attempts| attempts.try_into().ok()).unwrap_or_default(),
             lease_until: number("lease_until").map(instant),
-            steps: serde_json::from_value(Value::Object(steps)).expect("steps"),
-            reason: Reason::ALL.into_iter().find(|known| Some(known.as_str()) == reason),
+            steps: Steps::read(steps),
+            reason: reason.and_then(Reason::parse),
         }
     }
 }
@@ -189,15 +183,10 @@ impl Watched {
 }
 
 impl Store for Watched {
-    async fn claim(
-        &self,
-        event: &EventId,
-        lease: Duration,
-        reopen: Option<&str>,
-    ) -> Result<Claimed, StoreError> {
-        let claimed = self.store.claim(event, lease, reopen).await;
+    async fn claim(&self, key: &Key, lease: Duration, reopen: Option<&str>) -> Result<Claimed, StoreError> {
+        let claimed = self.store.claim(key, lease, reopen).await;
         if claimed.is_err() {
-            self.process.world.book().unclaimed(self.process.name, event);
+            self.process.world.book().unclaimed(self.process.name, key);
         }
         claimed
     }
@@ -206,13 +195,13 @@ impl Store for Watched {
         self.of(claim).extend(claim, lease).await
     }
 
-    async fn record(&self, claim: &Claim) -> Result<(), StoreError> {
-        self.process.world.book().recording(self.process.name, claim);
-        self.of(claim).record(claim).await
+    async fn record(&self, claim: &Claim, steps: &[Step]) -> Result<(), StoreError> {
+        self.process.world.book().recording(self.process.name, claim, steps);
+        self.of(claim).record(claim, steps).await
     }
 
-    async fn release(&self, claim: &Claim, attempt: Attempt) -> Result<(), StoreError> {
-        self.of(claim).release(claim, attempt).await
+    async fn release(&self, claim: &Claim, counts: Counts) -> Result<(), StoreError> {
+        self.of(claim).release(claim, counts).await
     }
 
     async fn complete(&self, claim: &Claim, ending: Ending) -> Result<(), StoreError> {

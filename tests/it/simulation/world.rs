@@ -8,7 +8,8 @@ use std::time::Duration;
 
 use tokio::sync::Notify;
 use tokio::time::Instant;
-use trailkeeper::consumer::{PoolConfig, RetryPolicy};
+use trailkeeper::consumer::PoolConfig;
+use trailkeeper::retry::RetryPolicy;
 
 use super::book::Book;
 use super::cloud::Trail;
@@ -86,6 +87,7 @@ pub(super) struct World {
     outages: Vec<(Side, Duration, Duration)>,
     pub(super) rates: Rates,
     pub(super) pool: PoolConfig,
+    pub(super) retry: RetryPolicy,
     /// The longest that a worker is left alone.
     pub(super) quiet: Duration,
     pub(super) book: Mutex<Book>,
@@ -105,15 +107,15 @@ impl World {
             max_pollers: NonZeroUsize::new(chance.usize(1..=2)).expect("not zero"),
             visibility,
             grace: Duration::from_secs(chance.u64(1..=40)),
-            retry: RetryPolicy {
-                max_attempts: chance.u32(2..=8),
-                base: Duration::from_secs(1),
-                max: Duration::from_secs(30),
-            },
+        };
+        let retry = RetryPolicy {
+            max_attempts: chance.u32(2..=8),
+            base: Duration::from_secs(1),
+            max: Duration::from_secs(30),
         };
         let quiet = Duration::from_secs([30, 100, 240][chance.usize(..3)]);
         let started_at = Instant::now();
-        let book = Book::new(started_at, pool.retry.max_attempts);
+        let book = Book::new(started_at, retry.max_attempts);
         Arc::new(Self {
             chance: Mutex::new(chance),
             calm: AtomicBool::new(false),
@@ -121,6 +123,7 @@ impl World {
             outages,
             rates,
             pool,
+            retry,
             quiet,
             book: Mutex::new(book),
             messages: Mutex::default(),

@@ -11,6 +11,7 @@ pub mod chaos;
 pub mod events;
 pub mod process;
 pub mod slack;
+pub mod source;
 pub mod terminal;
 pub mod worker;
 

@@ -10,8 +10,8 @@ use std::time::Duration;
 
 use tokio::task::JoinHandle;
 use trailkeeper::app::{self, StartError};
-use trailkeeper::args::{QueueArgs, RunArgs};
-use trailkeeper::config::{Config, Fault};
+use trailkeeper::args::Args;
+use trailkeeper::config::Config;
 use trailkeeper::consumer::Shutdown;
 use trailkeeper::telemetry::Metrics;
 
@@ -24,34 +24,30 @@ pub struct Worker {
 }
 
 /// The configuration of most tests: short waits, so that nothing takes long.
-pub fn args(aws: &Aws, slack: &Slack) -> RunArgs {
-    let some = |text: &str| Some(text.to_owned());
-    RunArgs {
-        queue: QueueArgs { queue_url: Some(aws.queue_url("events")) },
-        slack_webhook_url: Some(slack.webhook().into()),
-        wait_seconds: some("1"),
-        visibility_timeout_seconds: some("30"),
-        retry_base_seconds: some("1"),
-        retry_max_seconds: some("1"),
-        shutdown_grace_seconds: some("10"),
-        http: trailkeeper::args::HttpArgs { http_addr: some("127.0.0.1:0") },
-        ..RunArgs::default()
-    }
-}
-
-pub fn config(args: RunArgs) -> Result<Config, Vec<Fault>> {
-    Config::read(args, |_| None)
+pub fn args(aws: &Aws, slack: &Slack) -> Args {
+    let short = [
+        ("TRAILKEEPER_WAIT_SECONDS", "1"),
+        ("TRAILKEEPER_VISIBILITY_TIMEOUT_SECONDS", "30"),
+        ("TRAILKEEPER_RETRY_BASE_SECONDS", "1"),
+        ("TRAILKEEPER_RETRY_MAX_SECONDS", "1"),
+        ("TRAILKEEPER_SHUTDOWN_GRACE_SECONDS", "10"),
+        ("TRAILKEEPER_HTTP_ADDR", "127.0.0.1:0"),
+    ];
+    let mut args: Args = short.map(|(name, value)| (name, value.to_owned())).into_iter().collect();
+    args.set("TRAILKEEPER_QUEUE_URL", aws.queue_url("events"));
+    args.set("TRAILKEEPER_SLACK_WEBHOOK_URL", slack.webhook());
+    args
 }
 
 impl Worker {
     /// A worker with the configuration of most tests.
     pub fn start(aws: &Aws, slack: &Slack) -> Self {
-        Self::start_with(aws, args(aws, slack))
+        Self::start_with(aws, &args(aws, slack))
     }
 
-    pub fn start_with(aws: &Aws, args: RunArgs) -> Self {
+    pub fn start_with(aws: &Aws, args: &Args) -> Self {
         let shutdown = Shutdown::default();
-        let config = config(args).expect("a configuration that holds");
+        let config = Config::read(args, |_| None).expect("a configuration that holds");
         let running = tokio::spawn(app::run(config, aws.sdk_config(), Metrics::off(), shutdown.clone()));
         Self { shutdown, running }
     }
@@ -88,11 +84,11 @@ impl Scene {
     }
 
     /// With that configuration, changed.
-    pub async fn start_with(change: impl FnOnce(&mut RunArgs)) -> Self {
+    pub async fn start_with(change: impl FnOnce(&mut Args)) -> Self {
         let (aws, slack) = (Aws::start().await, Slack::start().await);
         let mut args = args(&aws, &slack);
         change(&mut args);
-        let worker = Worker::start_with(&aws, args);
+        let worker = Worker::start_with(&aws, &args);
         Self { aws, slack, worker }
     }
 

@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use trailkeeper::respond::message::Message;
-use trailkeeper::respond::slack::{Notifier, PostError};
+use async_trait::async_trait;
+use trailkeeper::tell::{Channel, ShowError, View};
 
 use super::world::{Process, Side};
 
@@ -51,12 +51,13 @@ impl Process {
     }
 }
 
-impl Notifier for Process {
-    async fn post(&self, message: &Message) -> Result<(), PostError> {
+#[async_trait]
+impl Channel for Process {
+    async fn show(&self, view: &View) -> Result<(), ShowError> {
         self.alive().await;
         let world = &self.world;
-        let post = world.book().posting(self.name, message);
-        self.check_truth(&post.0, &message.text);
+        let post = world.book().posting(self.name, view);
+        self.check_truth(&post.0, &view.text());
         self.outward().await;
         let fate = self.fate();
         if fate == Fate::Posted || (fate == Fate::Unanswered && world.coin()) {
@@ -72,13 +73,13 @@ impl Notifier for Process {
                 world.book().post_answered(&post);
                 Ok(())
             }
-            Fate::Busy => Err(PostError::NotOurTurn { after: world.millis(1_000..=60_000) }),
+            Fate::Busy => Err(ShowError::NotOurTurn { after: world.millis(1_000..=60_000) }),
             Fate::Refused => {
                 world.book().post_refused(&post);
-                Err(PostError::Refused("refused, as the seed wants it".to_owned()))
+                Err(ShowError::Refused("refused, as the seed wants it".to_owned()))
             }
             Fate::Failed | Fate::Unanswered => {
-                Err(PostError::Failed("failed, as the seed wants it".to_owned()))
+                Err(ShowError::Failed("failed, as the seed wants it".to_owned()))
             }
         }
     }

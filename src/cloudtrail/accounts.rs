@@ -22,7 +22,9 @@ const WHO_AM_I_TIMEOUT: Duration = Duration::from_secs(5);
 #[derive(Debug)]
 pub struct Accounts {
     sdk: SdkConfig,
+    /// `None` if nobody could say: every account is then taken for the own one.
     own: Option<AccountId>,
+    /// A client costs connections, and is made when its Region is first asked.
     clients: Mutex<HashMap<Region, Client>>,
 }
 

@@ -1,8 +1,10 @@
 //! Posting to Slack by incoming webhook. What Slack's answers mean is decided here.
 
-use std::sync::{Mutex, PoisonError};
+mod blocks;
+
 use std::time::Duration;
 
+use async_trait::async_trait;
 use reqwest::StatusCode;
 use reqwest::header::{CONTENT_TYPE, RETRY_AFTER};
 use secrecy::{ExposeSecret, SecretString};
@@ -10,16 +12,16 @@ use tokio::time::Instant;
 use tracing::Instrument;
 use url::Url;
 
-use super::message::Message;
+use super::channel::{Channel, ShowError};
+use super::view::View;
 use crate::spans;
 use crate::telemetry::{self, SlackResult};
+use crate::turns::{TURN, Turns};
 
 /// For one post.
 const POST_TIMEOUT: Duration = Duration::from_secs(10);
 /// For a connection.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
-/// Slack takes about one message a second for each channel.
-const TURN: Duration = Duration::from_secs(1);
 /// A 429 without a readable `Retry-After`.
 const DEFAULT_RETRY_AFTER: Duration = Duration::from_secs(30);
 /// The longest `Retry-After` followed, and the longest queue for a turn: below SQS's visibility limit by far,
@@ -32,12 +34,6 @@ const MAX_ERROR_BYTES: usize = 64;
 /// webhooks rely on it.
 const ALIVE: [&str; 3] = ["invalid_payload", "no_text", "missing_text_or_fallback_or_attachments"];
 
-/// Where people are told. Slack is; the simulation has one that fails in every way in which Slack can.
-pub trait Notifier: Send + Sync + 'static {
-    /// Posts one message. The future may be dropped at any await; the message may then have been posted.
-    fn post(&self, message: &Message) -> impl Future<Output = Result<(), PostError>> + Send;
-}
-
 /// A Slack channel behind an incoming webhook.
 #[derive(Debug)]
 pub struct Slack {
@@ -45,7 +41,8 @@ pub struct Slack {
     webhook: SecretString,
     /// What is no secret of the webhook.
     address: Address,
-    turns: Mutex<Turns>,
+    /// A webhook is one channel, and has one lane.
+    turns: Turns<()>,
 }
 
 /// What answers in the webhook's place.
@@ -81,30 +78,6 @@ struct Answer {
     word: Option<String>,
 }
 
-/// Who may post when, once Slack has asked for patience.
-#[derive(Debug)]
-struct Turns {
-    quiet_until: Instant,
-    last_given: Instant,
-}
-
-/// Why a post failed. The texts hold neither the webhook nor the message.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum PostError {
-    /// Slack asks for patience, or did before and it is not our turn: nothing is wrong with the message.
-    #[error("Slack limits the rate: our turn is in {} s", after.as_secs())]
-    NotOurTurn {
-        /// When it is.
-        after: Duration,
-    },
-    /// Not now.
-    #[error("{0}")]
-    Failed(String),
-    /// Not until somebody changes the webhook or the channel.
-    #[error("{0}")]
-    Refused(String),
-}
-
 impl Slack {
     /// # Errors
     /// When the TLS stack cannot be set up.
@@ -116,13 +89,12 @@ impl Slack {
             .redirect(reqwest::redirect::Policy::none())
             .build()?;
         let address = Url::parse(webhook.expose_secret()).as_ref().map(Address::of).unwrap_or_default();
-        let now = Instant::now();
-        Ok(Self { http, webhook, address, turns: Mutex::new(Turns { quiet_until: now, last_given: now }) })
+        Ok(Self { http, webhook, address, turns: Turns::new(MAX_WAIT) })
     }
 
     /// Whether the webhook would take a message, found out without posting: what is sent is not JSON. A live webhook
     /// answers that, and a dead one that it is dead; one that is busy is alive.
-    pub async fn check(&self) -> Result<Webhook, PostError> {
+    pub async fn check(&self) -> Result<Webhook, ShowError> {
         let request = self.http.post(self.webhook.expose_secret()).header(CONTENT_TYPE, "application/json");
         let answer = self.ask(request.body("trailkeeper asks, and posts nothing")).await?;
         let busy = answer.status == StatusCode::TOO_MANY_REQUESTS;
@@ -132,18 +104,18 @@ impl Slack {
         self.meaning(answer).map(|()| Webhook::TakesAnything)
     }
 
-    async fn send(&self, message: &Message) -> Result<(), PostError> {
-        let request = self.http.post(self.webhook.expose_secret()).json(&message.payload());
+    async fn send(&self, view: &View) -> Result<(), ShowError> {
+        let request = self.http.post(self.webhook.expose_secret()).json(&blocks::payload(view));
         let answer = self.ask(request).await?;
         self.meaning(answer)
     }
 
-    async fn ask(&self, request: reqwest::RequestBuilder) -> Result<Answer, PostError> {
+    async fn ask(&self, request: reqwest::RequestBuilder) -> Result<Answer, ShowError> {
         // The URL is the secret, and reqwest's errors name it.
         let answer = request.send().await.map_err(|error| {
             let reason = reason(error);
             spans::failed(&spans::current(), "unreachable", &reason);
-            PostError::Failed(format!("Slack was not reached: {reason}"))
+            ShowError::Failed(format!("Slack was not reached: {reason}"))
         })?;
         let status = answer.status();
         spans::post_answered(status.as_u16());
@@ -154,72 +126,45 @@ impl Slack {
         Ok(Answer { status, retry_after, word })
     }
 
-    fn meaning(&self, Answer { status, retry_after, word }: Answer) -> Result<(), PostError> {
+    fn meaning(&self, Answer { status, retry_after, word }: Answer) -> Result<(), ShowError> {
         if status.is_success() {
             return Ok(());
         }
         if status == StatusCode::TOO_MANY_REQUESTS {
             // Not at once, whatever it says: each return is a receive, and SQS counts those.
             let after = retry_after.unwrap_or(DEFAULT_RETRY_AFTER).clamp(TURN, MAX_WAIT);
-            return Err(PostError::NotOurTurn { after: self.turns().quiet(after) });
+            return Err(ShowError::NotOurTurn { after: self.turns.quiet((), after) });
         }
         let word = word.map(|word| format!(" ({word})")).unwrap_or_default();
         let told = format!("Slack answered {}{word}", status.as_u16());
         Err(match status {
-            StatusCode::REQUEST_TIMEOUT => PostError::Failed(told),
+            StatusCode::REQUEST_TIMEOUT => ShowError::Failed(told),
             _ if status.is_client_error() || status.is_redirection() => {
-                PostError::Refused(format!("{told}; check the webhook and its channel"))
+                ShowError::Refused(format!("{told}; check the webhook and its channel"))
             }
-            _ => PostError::Failed(told),
+            _ => ShowError::Failed(told),
         })
-    }
-
-    /// Whether we may post, or else when. Each who must wait is given a turn of their own, so that what waited
-    /// together does not come back together and is refused together.
-    fn turn(&self) -> Result<(), PostError> {
-        match self.turns().next() {
-            Duration::ZERO => Ok(()),
-            after => Err(PostError::NotOurTurn { after }),
-        }
-    }
-
-    fn turns(&self) -> std::sync::MutexGuard<'_, Turns> {
-        self.turns.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl Notifier for Slack {
-    async fn post(&self, message: &Message) -> Result<(), PostError> {
-        self.turn()?;
+#[async_trait]
+impl Channel for Slack {
+    async fn show(&self, view: &View) -> Result<(), ShowError> {
+        match self.turns.next(&()) {
+            Duration::ZERO => {}
+            after => return Err(ShowError::NotOurTurn { after }),
+        }
         let started_at = Instant::now();
         let Address { url, host, port } = &self.address;
-        let posted = self.send(message).instrument(spans::post(url, host.as_deref(), *port)).await;
+        let posted = self.send(view).instrument(spans::post(url, host.as_deref(), *port)).await;
         let result = match &posted {
             Ok(()) => SlackResult::Ok,
-            Err(PostError::NotOurTurn { .. }) => SlackResult::RateLimited,
-            Err(PostError::Failed(_)) => SlackResult::Failed,
-            Err(PostError::Refused(_)) => SlackResult::Refused,
+            Err(ShowError::NotOurTurn { .. }) => SlackResult::RateLimited,
+            Err(ShowError::Failed(_)) => SlackResult::Failed,
+            Err(ShowError::Refused(_)) => SlackResult::Refused,
         };
         telemetry::slack_post(result, started_at.elapsed());
         posted
-    }
-}
-
-impl Turns {
-    /// How long to wait for a turn; zero if nobody has to.
-    fn next(&mut self) -> Duration {
-        let now = Instant::now();
-        if now >= self.quiet_until {
-            return Duration::ZERO;
-        }
-        self.last_given = (self.last_given + TURN).max(self.quiet_until).min(now + MAX_WAIT);
-        self.last_given - now
-    }
-
-    /// Slack asked for `wait`; whoever was told takes the first turn after it.
-    fn quiet(&mut self, wait: Duration) -> Duration {
-        self.quiet_until = self.quiet_until.max(Instant::now() + wait);
-        self.next().max(wait)
     }
 }
 

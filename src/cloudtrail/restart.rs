@@ -5,73 +5,71 @@ use std::time::Duration;
 use super::trails::{Meaning, Refusal, Status, Trails};
 use crate::clock;
 use crate::event::{Region, TrailArn};
-use crate::state::{Claim, Lease, Restoration, Restored, StoreError};
+use crate::incident::{Restoration, Restored};
 use crate::telemetry::{self, RestoreResult};
 
 /// Waits before each look at whether logging runs; StartLogging is usually seen by the first.
 const VERIFY_WAITS_MS: [u64; 5] = [0, 200, 400, 800, 1_600];
 
-/// A restart that failed for now.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{detail}")]
-pub struct NotYet {
-    /// `StartLogging` was accepted: whoever looks next and sees logging on owes it to us.
-    pub started: bool,
-    /// What failed.
-    pub detail: String,
+/// What was done before by whoever worked on the same stop: it decides whose work it is that a trail is found on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Earlier {
+    /// Nobody has worked on it.
+    Nothing,
+    /// `StartLogging` was accepted.
+    Started,
+    /// `StartLogging` may have been accepted, and whoever asked for it was killed before that was written down.
+    Perhaps,
 }
 
-/// Why there is no end to a restart yet.
+/// Why a restart has not come to an end.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Unrestored {
-    /// It failed for now.
-    NotYet(NotYet),
-    /// The claim on the event ran out before `StartLogging`.
-    Lost(StoreError),
+pub enum RestartError {
+    /// Somebody else may be at it: nothing was started.
+    NotOurs,
+    /// CloudTrail refused something, for now: what is final is an end.
+    Refused {
+        refusal: Refusal,
+        /// That was after `StartLogging` had been accepted: whoever looks next and sees logging on owes it to us.
+        started: bool,
+    },
 }
 
-/// Why logging was not seen to run.
-#[derive(Debug)]
-enum Halt {
-    /// CloudTrail refused something; `started` if that was after `StartLogging`.
-    Refused { refusal: Refusal, started: bool },
-    /// The claim on the event is lost.
-    Lost(StoreError),
-}
-
-impl From<Refusal> for Halt {
+impl From<Refusal> for RestartError {
     fn from(refusal: Refusal) -> Self {
         Self::Refused { refusal, started: false }
     }
 }
 
 impl Trails {
-    /// Sees to it that the trail logs. Safe to repeat. The claim tells how far earlier calls of this got: if to
-    /// `StartLogging`, logging that is found on is ours.
+    /// Sees to it that the trail logs. Safe to repeat. `still_ours` is asked just before it is started.
     ///
     /// # Errors
-    /// When it failed for now, or the claim is lost; everything that is final is an `Ok`.
-    pub async fn restore(
+    /// When it failed for now, or is no longer ours to do; everything that is final is an `Ok`.
+    pub async fn restart(
         &self,
         trail: &TrailArn,
-        claim: &Claim,
-        lease: &Lease,
-    ) -> Result<Restored, Unrestored> {
-        let result = match self.restore_in(trail, trail.region(), claim, lease).await {
-            Err(Halt::Refused { refusal: Refusal { meaning: Meaning::Elsewhere, .. }, .. }) => {
-                self.restore_at_home(trail, claim, lease).await
+        earlier: Earlier,
+        still_ours: impl Fn() -> bool + Sync,
+    ) -> Result<Restored, RestartError> {
+        let result = match self.restart_in(trail, trail.region(), earlier, &still_ours).await {
+            Err(RestartError::Refused { refusal: Refusal { meaning: Meaning::Elsewhere, .. }, .. }) => {
+                self.restart_at_home(trail, earlier, &still_ours).await
             }
             result => result,
         };
-        let restored = |outcome| Restored::new(outcome, clock::now());
+        let ended = |outcome| Ok(Restored::new(outcome, clock::now()));
         let result = match result {
-            Ok(restored) => Ok(restored),
-            Err(Halt::Lost(lost)) => return Err(Unrestored::Lost(lost)),
-            Err(Halt::Refused { refusal: Refusal { meaning, detail, .. }, started }) => match meaning {
-                Meaning::Passing => Err(Unrestored::NotYet(NotYet { started, detail })),
-                Meaning::Gone => Ok(restored(Restoration::Gone)),
-                _ => Ok(restored(Restoration::Refused { detail })),
-            },
+            Err(RestartError::Refused { refusal: Refusal { meaning: Meaning::Gone, .. }, .. }) => {
+                ended(Restoration::Gone)
+            }
+            Err(RestartError::Refused { refusal: Refusal { meaning, detail }, .. })
+                if meaning != Meaning::Passing =>
+            {
+                ended(Restoration::Refused { detail })
+            }
+            Err(RestartError::NotOurs) => return Err(RestartError::NotOurs),
+            result => result,
         };
         telemetry::restore(match result.as_ref().map(|restored| &restored.outcome) {
             Ok(Restoration::Restarted) => RestoreResult::Restored,
@@ -84,14 +82,14 @@ impl Trails {
     }
 
     /// The ARN's region is not the trail's home: looks where it is, and goes there.
-    async fn restore_at_home(
+    async fn restart_at_home(
         &self,
         trail: &TrailArn,
-        claim: &Claim,
-        lease: &Lease,
-    ) -> Result<Restored, Halt> {
+        earlier: Earlier,
+        still_ours: &(impl Fn() -> bool + Sync),
+    ) -> Result<Restored, RestartError> {
         match self.home_region(trail).await? {
-            Some(home) if home != *trail.region() => self.restore_in(trail, &home, claim, lease).await,
+            Some(home) if home != *trail.region() => self.restart_in(trail, &home, earlier, still_ours).await,
             _ => {
                 let region = trail.region();
                 let detail =
@@ -101,27 +99,31 @@ impl Trails {
         }
     }
 
-    async fn restore_in(
+    async fn restart_in(
         &self,
         trail: &TrailArn,
         region: &Region,
-        claim: &Claim,
-        lease: &Lease,
-    ) -> Result<Restored, Halt> {
+        earlier: Earlier,
+        still_ours: &(impl Fn() -> bool + Sync),
+    ) -> Result<Restored, RestartError> {
         let before = match self.status(trail, region).await {
-            Ok(status) if status.logging && claim.steps.started => {
-                return Ok(ended(status, Restoration::Restarted));
-            }
             Ok(status) if status.logging => {
-                let (since, perhaps_ours) = (status.started_at, !claim.is_first());
-                return Ok(ended(status, Restoration::AlreadyLogging { since, perhaps_ours }));
+                let since = status.started_at;
+                let outcome = match earlier {
+                    Earlier::Started => Restoration::Restarted,
+                    Earlier::Nothing => Restoration::AlreadyLogging { since, perhaps_ours: false },
+                    Earlier::Perhaps => Restoration::AlreadyLogging { since, perhaps_ours: true },
+                };
+                return Ok(ended(status, outcome));
             }
             Ok(status) => Some(status),
             // The right to look is missing; the right to start may be there, and starting twice does no harm.
             Err(Refusal { meaning: Meaning::Denied, .. }) => None,
             Err(refusal) => return Err(refusal.into()),
         };
-        lease.check().map_err(Halt::Lost)?;
+        if !still_ours() {
+            return Err(RestartError::NotOurs);
+        }
         // Without an answer it may have been carried out. Whoever finds logging on later does not claim to know.
         self.start(trail, region).await?;
         let verified = match self.verify(trail, region).await {
@@ -129,7 +131,7 @@ impl Trails {
             Err(Refusal { meaning: Meaning::Denied, detail }) => {
                 Restored::new(Restoration::Unverified { detail }, clock::now())
             }
-            verified => verified.map_err(|refusal| Halt::Refused { refusal, started: true })?,
+            verified => verified.map_err(|refusal| RestartError::Refused { refusal, started: true })?,
         };
         Ok(Restored { stopped_at: before.and_then(|status| status.stopped_at), ..verified })
     }

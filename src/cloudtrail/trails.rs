@@ -59,7 +59,6 @@ pub enum Asked {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{detail}")]
 pub struct Refusal {
-    /// See [`Meaning`].
     pub meaning: Meaning,
     /// What was refused, why, and what to do.
     pub detail: String,

@@ -1,15 +1,13 @@
-//! Backoff, and what an error says about trying again. Pure.
+//! Backoff, and what an error says about trying again.
 
 use std::time::Duration;
 
 /// What an adapter says of a call that failed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Failure {
-    /// It may work later; not before `after`, where the other side said so.
+    /// It may work later.
     #[error("{detail}")]
     Transient {
-        /// The least time to wait, where the service named one.
-        after: Option<Duration>,
         /// What happened, to what. Holds no secret and no body.
         detail: String,
     },
@@ -28,12 +26,11 @@ pub enum Failure {
 }
 
 impl Failure {
-    /// A failure that may pass, with no wait named by the other side.
     pub fn transient(detail: impl Into<String>) -> Self {
-        Self::Transient { after: None, detail: detail.into() }
+        Self::Transient { detail: detail.into() }
     }
 
-    /// The failure in a word.
+    /// In a word, for traces.
     #[must_use]
     pub fn kind(&self) -> &'static str {
         match self {
@@ -43,13 +40,11 @@ impl Failure {
         }
     }
 
-    /// Whether it may work later.
     #[must_use]
     pub fn is_transient(&self) -> bool {
         matches!(self, Self::Transient { .. })
     }
 
-    /// A failure that stays until somebody acts.
     pub fn permanent(detail: impl Into<String>) -> Self {
         Self::Permanent { detail: detail.into() }
     }
@@ -97,6 +92,17 @@ impl RetryPolicy {
     pub fn waits(self) -> impl Iterator<Item = Duration> + Send + Sync + Unpin {
         (1..self.max_attempts).map(move |attempt| self.wait(attempt, fastrand::f64()))
     }
+}
+
+/// Asks again while an answer fails for now, after each of `waits`.
+///
+/// # Errors
+/// The first failure for good, or the last of those that might have passed.
+pub async fn patiently<T, F: Future<Output = Result<T, Failure>>>(
+    waits: impl Iterator<Item = Duration> + Send + Sync + Unpin + 'static,
+    ask: impl FnMut() -> F,
+) -> Result<T, Failure> {
+    backon::Retryable::retry(ask, waits).when(Failure::is_transient).await
 }
 
 #[cfg(test)]

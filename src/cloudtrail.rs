@@ -1,0 +1,8 @@
+//! CloudTrail: the accounts and Regions in which trails are reached, the calls, what its errors mean, and seeing to it
+//! that a trail logs.
+
+pub mod accounts;
+mod restart;
+pub mod trails;
+
+pub use restart::{Earlier, RestartError};

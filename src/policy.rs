@@ -1,0 +1,10 @@
+//! What is to be done about an event, what is true once it was looked at, and what is to be said. Pure.
+//!
+//! Two steps, and nothing else decides: [`judge`] before anything is looked at, [`conclude`] after. The worker acts on
+//! them, `replay --dry-run` prints them, the log line of a decision names them.
+
+mod conclude;
+mod judge;
+
+pub use conclude::{Conclusion, Fact, Seen, conclude};
+pub use judge::{Action, Judgement, Mode, judge};

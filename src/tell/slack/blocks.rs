@@ -1,0 +1,147 @@
+//! A view as Slack's blocks. Pure.
+//!
+//! Slack has three characters of its own, which every value is escaped for
+//! (<https://docs.slack.dev/messaging/formatting-message-text#escaping>): nothing of a value can become a mention, a
+//! link or a layout. Limits: <https://docs.slack.dev/reference/block-kit/blocks/section-block>
+
+use serde_json::{Value, json};
+
+use super::super::view::View;
+use crate::incident::Severity;
+
+/// The most fields that Slack takes in one section; one more, and it refuses the message.
+const FIELDS: usize = 10;
+
+/// The body of a post.
+pub(super) fn payload(view: &View) -> Value {
+    let text = escaped(&view.text());
+    json!({
+        "blocks": blocks(view, &text),
+        "text": text,
+        // Nothing in the text becomes a link, a mention or a preview.
+        "mrkdwn": false,
+        "parse": "none",
+        "link_names": false,
+        "unfurl_links": false,
+        "unfurl_media": false,
+    })
+}
+
+fn blocks(view: &View, text: &str) -> Vec<Value> {
+    let mark = match view.severity {
+        Severity::Critical => ":rotating_light:",
+        Severity::High => ":warning:",
+        Severity::Medium => ":information_source:",
+    };
+    let word = view.severity.word();
+    let headline = format!("{mark} {word}: {}", view.headline);
+    let outcome = view.outcome.first().map_or("", String::as_str);
+    let fields: Vec<Value> = std::iter::once(("Severity", word))
+        .chain(view.reported.iter().map(|fact| (fact.label, fact.value.as_str())))
+        .chain([("Outcome", outcome)])
+        .chain(view.seen.iter().map(|fact| (fact.label, fact.value.as_str())))
+        .map(|(label, value)| mrkdwn(&format!("*{label}*\n{}", escaped(value))))
+        .collect();
+    let link = view.console.as_ref().map(|url| format!(" · <{url}|open in the console>")).unwrap_or_default();
+    let small_print = escaped(&view.small_print.join(" · ")) + &link;
+    let mut blocks = vec![
+        json!({ "type": "header", "text": { "type": "plain_text", "emoji": true, "text": headline } }),
+        json!({ "type": "section", "text": mrkdwn(text) }),
+    ];
+    blocks.extend(fields.chunks(FIELDS).map(|fields| json!({ "type": "section", "fields": fields })));
+    blocks.push(json!({ "type": "context", "elements": [mrkdwn(&small_print)] }));
+    blocks
+}
+
+/// `verbatim` keeps Slack from making links and mentions of plain text.
+fn mrkdwn(text: &str) -> Value {
+    json!({ "type": "mrkdwn", "text": text, "verbatim": true })
+}
+
+fn escaped(text: &str) -> String {
+    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;")
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::super::super::samples::{restored, stopped};
+    use super::*;
+    use crate::event::Event;
+    use crate::incident::Restoration;
+    use crate::policy::{Fact, Mode, Seen, conclude, judge};
+
+    fn view(event: &Event, seen: Seen, may_repeat: bool) -> View {
+        View::new(event, conclude(event, &judge(event, Mode::Restore), seen), may_repeat)
+    }
+
+    #[test]
+    fn a_restart_in_full() {
+        let restored = restored(Restoration::Restarted);
+        insta::assert_json_snapshot!(payload(&view(&stopped(|_| {}), Seen::Ended(&restored), false)));
+    }
+
+    /// One more than a section takes is another section.
+    #[test]
+    fn fields_beyond_ten_have_a_section_of_their_own() {
+        let restored = restored(Restoration::Restarted);
+        let mut view = view(&stopped(|_| {}), Seen::Ended(&restored), false);
+        view.seen.push(Fact { label: "Delivering", value: "yes".to_owned() });
+        let payload = payload(&view);
+        let fields = |block: usize| payload["blocks"][block]["fields"].as_array().map(Vec::len);
+        assert_eq!((fields(2), fields(3)), (Some(10), Some(1)));
+    }
+
+    /// Every text object of a payload.
+    fn texts(value: &Value, found: &mut Vec<String>) {
+        match value {
+            Value::String(text) => found.push(text.clone()),
+            Value::Array(items) => items.iter().for_each(|item| texts(item, found)),
+            Value::Object(fields) => fields.values().for_each(|field| texts(field, found)),
+            _ => {}
+        }
+    }
+
+    proptest! {
+        /// Whatever stands in the event: Slack's limits hold, and no angle bracket is its own.
+        #[test]
+        fn no_value_breaks_out(value in "[&<>!@|a-z*_\u{202e}\u{0}-\u{1f}]{0,4000}", detail in "[&<>]{0,4000}") {
+            let event = stopped(|event| {
+                let detail = &mut event["detail"];
+                for field in ["userAgent", "sourceIPAddress", "errorCode"] {
+                    detail[field] = json!(value);
+                }
+                detail["requestParameters"]["name"] = json!(value);
+                detail["userIdentity"]["userName"] = json!(value);
+                detail["userIdentity"]["accessKeyId"] = json!(value);
+            });
+            let refused = restored(Restoration::Refused { detail });
+            for seen in [Seen::Ended(&refused), Seen::Nothing] {
+                let view = view(&event, seen, true);
+                let payload = payload(&view);
+                prop_assert!(payload["text"].as_str().expect("text").chars().count() <= 3_000);
+                let blocks = payload["blocks"].as_array().expect("blocks");
+                prop_assert!(blocks.len() <= 50);
+                let link = format!("<{}|open in the console>", view.console.as_deref().expect("a link"));
+                let mut found = Vec::new();
+                texts(&payload, &mut found);
+                for text in found {
+                    prop_assert!(text.chars().count() <= 3_000);
+                    let ours = text.replace(&link, "");
+                    prop_assert!(!ours.contains(['<', '>', '\u{202e}', '\u{0}']), "{ours}");
+                }
+                for fields in blocks.iter().filter_map(|block| block["fields"].as_array()) {
+                    prop_assert!(fields.len() <= FIELDS);
+                    for field in fields {
+                        prop_assert!(field["text"].as_str().expect("text").chars().count() <= 2_000);
+                    }
+                }
+                // All of a message's blocks together: more, and Slack refuses it, though no page of Slack's says so.
+                let mut in_blocks = Vec::new();
+                texts(&payload["blocks"], &mut in_blocks);
+                prop_assert!(in_blocks.iter().map(|text| text.chars().count()).sum::<usize>() < 10_000);
+            }
+        }
+    }
+}
