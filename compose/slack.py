@@ -6,7 +6,7 @@
     DELETE /messages     forgets them
     GET    /health       200
 
-Whoever can reach it can post; nothing is checked but that the message is JSON with a text.
+Whoever can reach it can post. It takes what Slack takes: JSON with a text, and blocks within Slack's limits.
 """
 
 import json
@@ -80,6 +80,27 @@ def page():
     return PAGE.format(count=count, articles="\n".join(articles))
 
 
+def refusal(message):
+    """Why Slack would refuse this message, in its own word; None if it would not."""
+    if not isinstance(message, dict) or not isinstance(message.get("text"), str) or not message["text"]:
+        return "no_text"
+    blocks = message.get("blocks", [])
+    total = 0
+    for block in blocks:
+        text = len(block.get("text", {}).get("text", ""))
+        fields = [len(field["text"]) for field in block.get("fields", [])]
+        elements = [len(element["text"]) for element in block.get("elements", [])]
+        longest = 150 if block["type"] == "header" else 3000
+        if text > longest or len(fields) > 10 or max(fields, default=0) > 2000:
+            return "invalid_blocks"
+        if len(elements) > 10 or max(elements, default=0) > 3000:
+            return "invalid_blocks"
+        total += text + sum(fields) + sum(elements)
+    if len(blocks) > 50:
+        return "invalid_blocks"
+    return "msg_blocks_too_long" if total > 13200 else None
+
+
 class Slack(BaseHTTPRequestHandler):
     # Keeps connections open, as Slack does.
     protocol_version = "HTTP/1.1"
@@ -96,9 +117,11 @@ class Slack(BaseHTTPRequestHandler):
         body = self.rfile.read(int(self.headers["Content-Length"]))
         try:
             message = json.loads(body)
-            message["text"]
-        except (ValueError, TypeError, KeyError):
-            return self.answer(400, "invalid_payload")
+            refused = refusal(message)
+        except (ValueError, TypeError, KeyError, AttributeError):
+            refused = "invalid_payload"
+        if refused:
+            return self.answer(400, refused)
         messages.append({"at": datetime.now(timezone.utc).isoformat(timespec="milliseconds"), "message": message})
         self.answer(200, "ok")
 

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use proptest::prelude::*;
 use serde_json::{Value, json};
+use trailkeeper::clock;
 use trailkeeper::event::{self, Malformed};
 
 use crate::support::aws::{Fault, REGION, attribute};
@@ -99,6 +100,46 @@ async fn a_message_without_a_body_is_not_lost() {
     let letter = crate::support::eventually("a dead letter", sent).await;
     assert_eq!(letter.body["MessageAttributes"]["trailkeeper.reason"]["StringValue"], "malformed");
     assert_eq!(letter.body["MessageAttributes"]["trailkeeper.source_message_id"]["StringValue"], "m-1");
+    scene.worker.stop().await;
+}
+
+/// What a worker of a later version sends to the queue, for itself, of a kind that this one does not know.
+fn of_a_later_version(sent_at: time::OffsetDateTime) -> Value {
+    let millis = sent_at.unix_timestamp() * 1_000;
+    let kind = json!({ "DataType": "String", "StringValue": "look-at-trail" });
+    json!({ "Messages": [{
+        "MessageId": "m-1", "ReceiptHandle": "r-1", "Body": "{}",
+        "Attributes": { "SentTimestamp": millis.to_string(), "ApproximateReceiveCount": "3" },
+        "MessageAttributes": { "trailkeeper.kind": kind },
+    }] })
+}
+
+/// While two versions run side by side, the other one will know it.
+#[tokio::test]
+async fn a_kind_of_ours_that_is_not_known_is_left_to_a_later_version() {
+    let scene = Scene::start().await;
+    scene.aws.fault("ReceiveMessage", 1, Fault::Answer(of_a_later_version(clock::now())));
+    let hidden = async || scene.aws.calls("ChangeMessageVisibilityBatch").pop();
+    let hidden = crate::support::eventually("it to be hidden", hidden).await;
+    assert_eq!(hidden.body["Entries"][0]["ReceiptHandle"], "r-1");
+    // One second is the configuration's longest backoff.
+    assert!(hidden.body["Entries"][0]["VisibilityTimeout"].as_u64().is_some_and(|seconds| seconds <= 1));
+    scene.worker.stop().await;
+}
+
+/// A deploy is over by then. It is kept with its kind, for a worker that knows it.
+#[tokio::test]
+async fn a_kind_of_ours_that_nobody_has_known_for_long_is_a_dead_letter() {
+    let scene = Scene::start().await;
+    scene.aws.break_down("SendMessage", Fault::Answer(json!({ "MessageId": "m-2" })));
+    let old = clock::now() - Duration::from_secs(15 * 60 + 1);
+    scene.aws.fault("ReceiveMessage", 1, Fault::Answer(of_a_later_version(old)));
+    let sent = async || scene.aws.calls("SendMessage").pop();
+    let letter = crate::support::eventually("a dead letter", sent).await;
+    let attribute = |name: &str| letter.body["MessageAttributes"][name]["StringValue"].clone();
+    assert_eq!(attribute("trailkeeper.reason"), "unsupported");
+    assert_eq!(attribute("trailkeeper.kind"), "look-at-trail");
+    assert!(scene.slack.posts().await.is_empty());
     scene.worker.stop().await;
 }
 

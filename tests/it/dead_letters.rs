@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use aws_sdk_sqs::types::{Message, MessageAttributeValue};
 use serde_json::{Value, json};
+use tokio::io::AsyncReadExt;
 use tokio::process::Command;
 
 use crate::support::aws::{ACCOUNT, Aws, Fault, REGION, attribute};
@@ -455,4 +456,29 @@ async fn queues_that_fail_are_told_and_nothing_is_lost() {
     assert!(bare.stderr.contains("set TRAILKEEPER_DLQ_URL"), "{}", bare.stderr);
     let empty = dlq(&aws, &slack, &["list"]).await;
     assert_eq!(empty.stdout, "no dead letters\n");
+}
+
+/// `trailkeeper dlq redrive | true`: whoever does not read on gets all that was asked for, and the same exit status.
+#[tokio::test]
+async fn a_reader_that_goes_away_changes_nothing() {
+    let unread = async |aws: &Aws, slack: &Slack, args: &[&str]| {
+        let mut child = configured(aws, slack, args).spawn().expect("it starts");
+        drop(child.stdout.take());
+        let mut said = String::new();
+        child.stderr.take().expect("piped").read_to_string(&mut said).await.expect("read");
+        (child.wait().await.expect("an end").code(), said)
+    };
+    let (aws, slack) = graveyard().await;
+    let listed = unread(&aws, &slack, &["dlq", "list"]).await;
+    assert_eq!(listed, (Some(0), String::new()));
+    let redriven = unread(&aws, &slack, &["dlq", "redrive", "--yes"]).await;
+    assert_eq!(redriven, (Some(0), String::new()));
+    assert_eq!((aws.depth("poison"), aws.depth("events")), (0, 5));
+    // What fails when it is read fails when it is not.
+    let (status, said) = unread(&aws, &slack, &["dlq", "redrive", "--event", "e-none"]).await;
+    assert_eq!(status, Some(1));
+    assert!(said.contains("no dead letter that was seen is the one asked for"), "{said}");
+    for page in [&["completions", "bash"][..], &["man", "run"], &["--help"], &["--version"]] {
+        assert_eq!(unread(&aws, &slack, page).await, (Some(0), String::new()), "{page:?}");
+    }
 }

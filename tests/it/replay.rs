@@ -292,6 +292,27 @@ async fn whoever_stops_reading_crashes_nothing() {
     assert_eq!(child.wait().await.expect("an end").code(), Some(2));
 }
 
+/// `replay --dry-run | head -1`: the files behind the first are read all the same, and what is wrong with them is said.
+#[tokio::test]
+async fn a_preview_that_nobody_reads_on_ends_as_if_it_had_been_read() {
+    let here = folder("unread-preview");
+    let many: String =
+        (0..2_000).map(|number| format!("{}\n", record(&format!("e-{number}"), "StopLogging"))).collect();
+    let many = file(&here, "many.json", many);
+    for (files, status, said) in [
+        (vec![many.as_str()], Some(0), ""),
+        (vec![many.as_str(), "missing.json"], Some(1), "missing.json: No such file"),
+    ] {
+        let mut child =
+            trailkeeper(&[&["replay", "--dry-run"], &files[..]].concat()).spawn().expect("it starts");
+        drop(child.stdout.take());
+        let output = child.wait_with_output().await.expect("an end");
+        let told = String::from_utf8(output.stderr).expect("UTF-8");
+        assert_eq!(output.status.code(), status, "{told}");
+        assert!(told.contains(said) && told.lines().count() == usize::from(!said.is_empty()), "{told}");
+    }
+}
+
 #[tokio::test]
 async fn a_queue_that_is_not_there_is_told() {
     let (aws, slack) = (Aws::start().await, Slack::start().await);

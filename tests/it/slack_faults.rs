@@ -1,10 +1,12 @@
 //! A Slack that is busy, down, or has had enough of us.
 
+use serde_json::json;
 use wiremock::ResponseTemplate;
 
 use crate::support::aws::{Fault, REGION, attribute};
 use crate::support::events::stop;
 use crate::support::eventually;
+use crate::support::slack::refusal;
 use crate::support::worker::Scene;
 
 #[tokio::test]
@@ -126,5 +128,56 @@ async fn an_answer_that_is_not_slacks_word_is_not_told() {
         attribute(&letters[0], "detail"),
         Some("Slack answered 404; check the webhook and its channel")
     );
+    scene.worker.stop().await;
+}
+
+/// The stand-in refuses what Slack refuses: a message that it takes, Slack would show.
+#[test]
+fn the_stand_in_refuses_what_slack_refuses() {
+    let fields = |count: usize, chars: usize| {
+        let field = json!({ "type": "mrkdwn", "text": "x".repeat(chars) });
+        json!({ "type": "section", "fields": vec![field; count] })
+    };
+    let section = |chars: usize| json!({ "type": "section", "text": { "text": "x".repeat(chars) } });
+    for (blocks, word) in [
+        (vec![fields(10, 900)], None),
+        (vec![fields(11, 1)], Some("invalid_blocks")),
+        (vec![fields(1, 2_001)], Some("invalid_blocks")),
+        (vec![section(3_000)], None),
+        (vec![section(3_001)], Some("invalid_blocks")),
+        (vec![section(1); 50], None),
+        (vec![section(1); 51], Some("invalid_blocks")),
+        (vec![section(3_000); 5], Some("msg_blocks_too_long")),
+    ] {
+        assert_eq!(refusal(&json!({ "text": "so", "blocks": blocks })), word);
+    }
+    assert_eq!(refusal(&json!({ "blocks": [] })), Some("no_text"));
+}
+
+/// Every value as long as any is kept, and all of it characters that are escaped.
+#[tokio::test]
+async fn a_message_filled_to_its_bounds_is_taken() {
+    let scene = Scene::start().await;
+    let long = "&".repeat(100_000);
+    for (id, name) in [("e-1", "DeleteTrail"), ("e-2", "StopLogging")] {
+        let mut event = stop(id, &long);
+        let detail = &mut event["detail"];
+        detail["eventName"] = json!(name);
+        for field in ["userAgent", "sourceIPAddress"] {
+            detail[field] = json!(long);
+        }
+        for field in ["userName", "accessKeyId"] {
+            detail["userIdentity"][field] = json!(long);
+        }
+        scene.handle(event).await;
+    }
+    // A message that Slack refuses would have made a dead letter of the first, and no report of the second.
+    let letters = scene.aws.dead_letters().await;
+    let letters: Vec<_> = letters.iter().map(|letter| attribute(letter, "event_id")).collect();
+    assert_eq!(letters, [Some("e-2")], "the one that names no trail to restart");
+    let posts = scene.slack.posts().await;
+    assert_eq!(posts.iter().map(refusal).collect::<Vec<_>>(), [None, None]);
+    let longest = posts.iter().map(|post| post.to_string().len()).max();
+    assert!(longest.is_some_and(|bytes| bytes > 4_000), "{longest:?}: nothing was filled");
     scene.worker.stop().await;
 }

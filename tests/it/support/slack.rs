@@ -12,6 +12,37 @@ use serde_json::Value;
 use wiremock::matchers::any;
 use wiremock::{Mock, MockServer, Request, Respond, ResponseTemplate};
 
+/// Why Slack would refuse this message, in its own word: its blocks and texts have limits, and one that breaks any is
+/// never shown.
+pub fn refusal(message: &Value) -> Option<&'static str> {
+    let chars = |text: &Value| text["text"].as_str().map_or(0, |text| text.chars().count());
+    let none = Vec::new();
+    let list = |value: &'_ Value| value.as_array().cloned().unwrap_or_default();
+    let blocks = message["blocks"].as_array().unwrap_or(&none);
+    let fits = |block: &Value| {
+        let fields = list(&block["fields"]);
+        let longest = if block["type"] == "header" { 150 } else { 3_000 };
+        chars(&block["text"]) <= longest
+            && fields.len() <= 10
+            && fields.iter().all(|field| chars(field) <= 2_000)
+            && list(&block["elements"]).len() <= 10
+            && list(&block["elements"]).iter().all(|element| chars(element) <= 3_000)
+    };
+    let in_block = |block: &Value| {
+        let texts = list(&block["fields"]).into_iter().chain(list(&block["elements"]));
+        chars(&block["text"]) + texts.map(|text| chars(&text)).sum::<usize>()
+    };
+    if message["text"].as_str().is_none_or(str::is_empty) {
+        Some("no_text")
+    } else if blocks.len() > 50 || !blocks.iter().all(fits) {
+        Some("invalid_blocks")
+    } else if blocks.iter().map(in_block).sum::<usize>() > 13_200 {
+        Some("msg_blocks_too_long")
+    } else {
+        None
+    }
+}
+
 pub struct Slack {
     server: MockServer,
     /// Of the newest answer that stands until another is given; a lower one wins.
@@ -23,7 +54,10 @@ impl Slack {
     pub async fn start() -> Self {
         let slack = Self { server: MockServer::start().await, priority: AtomicU8::new(u8::MAX) };
         let takes_messages = |request: &Request| match request.body_json::<Value>() {
-            Ok(_) => ResponseTemplate::new(200).set_body_string("ok"),
+            Ok(message) => match refusal(&message) {
+                None => ResponseTemplate::new(200).set_body_string("ok"),
+                Some(word) => ResponseTemplate::new(400).set_body_string(word),
+            },
             Err(_) => ResponseTemplate::new(400).set_body_string("invalid_payload"),
         };
         slack.otherwise(takes_messages).await;
