@@ -72,7 +72,7 @@ pub async fn run(
         return work(&config, queue, Responder { mode, store, hands, lease }, metrics, shutdown).await;
     }
     tracing::warn!(
-        "the state is in memory: run one worker only, or duplicates that reach another are handled twice"
+        "the state is in memory: run one worker only, since another worker would handle a duplicate again"
     );
     let store = MemoryStore::new(remember);
     work(&config, queue, Responder { mode, store, hands, lease }, metrics, shutdown).await
@@ -126,7 +126,7 @@ async fn probe(store: &DynamoStore) -> Result<(), StartError> {
     match patiently(START_RETRY.waits().take(PROBE_RETRIES), || store.probe()).await {
         Ok(()) => Ok(()),
         Err(failure) if failure.is_transient() => {
-            tracing::warn!(%failure, "starting without the state table: events may be handled twice");
+            tracing::warn!(%failure, "starting without the state table, which did not answer: events may be handled twice");
             Ok(())
         }
         Err(failure) => Err(StartError::Misconfigured(vec![Fault::new(failure.to_string())])),

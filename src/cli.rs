@@ -18,7 +18,7 @@ use crate::operate::dead_letters::{self, DeadLetters, End, Listed};
 use crate::operate::{check, replay, screen};
 use crate::telemetry::{self, Telemetry};
 
-/// Keeps AWS CloudTrail switched on: restarts a stopped trail within seconds and tells Slack who stopped it.
+/// Keeps AWS CloudTrail switched on: restarts a stopped trail within seconds and reports in Slack who stopped it.
 #[derive(Debug, Parser)]
 #[command(
     name = "trailkeeper",
@@ -51,10 +51,10 @@ Examples:
 Examples:
   trailkeeper healthcheck")]
     Healthcheck(HttpArgs),
-    /// Try everything that the configuration names, and print what is missing and what to do; changes nothing
+    /// Try every dependency that the configuration names, and print what is missing and what to do; changes nothing
     ///
-    /// Takes the variables of run, and is best run where the worker runs and with its role. Trails are not
-    /// started and nothing is posted. Exit 1 if anything failed; warnings and what could not be seen are 0.
+    /// Takes the variables of run. Run it where the worker runs, and with its role. It starts no trail and posts
+    /// nothing. Exit 1 if anything failed; warnings, and what it has no permission to look at, are 0.
     #[command(after_long_help = "\
 Examples:
   trailkeeper check
@@ -66,12 +66,12 @@ Examples:
         #[command(flatten)]
         args: RunArgs,
     },
-    /// Send recorded events to the queue, or tell what would be done about them
+    /// Send recorded events to the queue, or print what would be done about them
     ///
-    /// Reads EventBridge envelopes, CloudTrail records, and CloudTrail log files (objects with Records),
-    /// several in a file or one. Of a folder every file in it and below is read; links to other folders are not
-    /// followed. Of log files only what concerns CloudTrail's being on is sent. An event that was handled before
-    /// is dropped by the worker, so that sending twice does no harm.
+    /// Reads EventBridge envelopes, CloudTrail records, and CloudTrail log files (objects with Records), one or
+    /// several in a file. Reads every file in a folder and below it, and follows no links to other folders. Of a
+    /// log file it sends only the calls that stop or weaken CloudTrail. The worker drops an event that it has
+    /// handled before, so sending twice does no harm.
     #[command(after_long_help = "\
 Examples:
   trailkeeper replay --dry-run stop-logging.json
@@ -88,7 +88,7 @@ Examples:
         #[command(flatten)]
         args: ReplayArgs,
     },
-    /// See to the dead letters
+    /// List dead letters, or put them back
     #[command(subcommand)]
     Dlq(DlqCommand),
     /// Print a shell's completions
@@ -286,7 +286,7 @@ async fn unless_given_up<T>(shutdown: &Shutdown, doing: impl Future<Output = T>)
     tokio::select! {
         done = doing => Ok(done),
         () = shutdown.give_up.cancelled() => {
-            Err(Failed::Running("ended at once: dead letters that were looked at are hidden for some minutes".to_owned()))
+            Err(Failed::Running("ended at once: dead letters that were looked at stay hidden for some minutes".to_owned()))
         }
     }
 }
@@ -298,7 +298,7 @@ async fn confirmed(dead_letters: &DeadLetters, config: &DlqConfig) -> Result<boo
     let (from, to) = (dead_letters.url(), &config.queue_url);
     screen::asks(&format!("Put {count} dead letters of {from} back into {to}?"))?.ok_or_else(|| {
         let fault = "dlq redrive without --reason and --event puts every dead letter back, and there is no terminal to \
-                     ask on: add --yes if that is meant";
+                     ask on: add --yes if you mean that";
         Failed::Misconfigured(vec![Fault::new(fault)])
     })
 }

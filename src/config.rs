@@ -285,7 +285,7 @@ impl<'a> Faults<'a> {
         if let (Some(url), Some(queue)) = (&url, queue)
             && is_same_queue(url, queue)
         {
-            self.add(format!("{} is the queue itself: poison would go round for ever", args::DLQ_URL.name));
+            self.add(format!("{} is the queue itself: poison would come back for ever", args::DLQ_URL.name));
         }
         url
     }

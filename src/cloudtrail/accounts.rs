@@ -49,7 +49,7 @@ impl Accounts {
             Ok(identity) => identity.account().and_then(AccountId::parse),
             Err(error) => {
                 let error = aws::describe(&error);
-                tracing::warn!(%error, "STS does not say which account this is: events of others are not told apart");
+                tracing::warn!(%error, "STS did not say which account this is: trailkeeper cannot tell events of other accounts apart");
                 None
             }
         };

@@ -261,7 +261,7 @@ impl Entry {
             }
             Err(error) => {
                 if self.hold.cancellation().is_none() {
-                    tracing::warn!(%error, "the message is lost: somebody else may receive it now");
+                    tracing::warn!(%error, "the message could not be kept hidden: another worker may receive it now");
                     telemetry::lease_lost();
                 }
                 self.hold.cancel(Cancelled::Lost);

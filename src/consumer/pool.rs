@@ -231,7 +231,7 @@ impl<Q: Queue, H: Handler> Pool<Q, H> {
             biased;
             () = finished => return,
             () = tokio::time::sleep(grace) => tracing::warn!("the grace is over"),
-            () = shutdown.give_up.cancelled() => tracing::warn!("told to give up"),
+            () = shutdown.give_up.cancelled() => tracing::warn!("a second signal: everything is given back"),
         }
         if !self.polls.is_empty() {
             // What SQS has given them by now stays hidden until its visibility timeout.

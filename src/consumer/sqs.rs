@@ -174,7 +174,7 @@ where
         )),
         Some(code @ ("AccessDenied" | "AccessDeniedException")) => Failure::Denied {
             detail: format!(
-                "{doing}: SQS refused it ({code}); allow sqs:{action} on the queue to whoever asks"
+                "{doing}: SQS refused it ({code}); allow sqs:{action} on the queue to these credentials"
             ),
         },
         Some(code @ "InvalidAddress") => {

@@ -123,7 +123,7 @@ impl Checks<'_> {
                 );
                 // A worker starts without this answer.
                 let status = if failure.is_transient() { Status::Unknown } else { Status::Failed };
-                let found = format!("AWS does not say who this is: {failure}");
+                let found = format!("AWS did not say whose credentials these are: {failure}");
                 Finding::new(Check::Credentials, status, found, todo)
             }
         });
@@ -132,7 +132,7 @@ impl Checks<'_> {
             None => Finding::new(
                 Check::Clock,
                 Status::Unknown,
-                "AWS did not say the time",
+                "AWS did not say what time it is",
                 "see why STS does not answer",
             ),
         });
@@ -213,7 +213,7 @@ impl Checks<'_> {
             }
             Ok(false) => {
                 let found = format!("the key of {name} is not a partition key `pk` of type string alone");
-                let todo = "create the table anew with that key: a table's key cannot be changed";
+                let todo = "create another table with that key: a table's key cannot be changed";
                 return self.found(Finding::failed(Check::StateTable, found, todo));
             }
             // A worker need not be allowed to describe the table; the write that follows tells the same.
@@ -228,7 +228,7 @@ impl Checks<'_> {
                 failure.to_string(),
                 todo(
                     &failure,
-                    "mend it before a worker is started anew: one that starts without it refuses to",
+                    "fix it before the next worker starts: with a table like this a worker does not start",
                 ),
             ),
         });
@@ -247,7 +247,7 @@ impl Checks<'_> {
         {
             Ok(all) if all.is_empty() => {
                 let found = format!("no trail is seen in {region}");
-                let todo = "create one: without a trail there is nothing to keep on, and EventBridge hears of no calls";
+                let todo = "create one: without a trail there is nothing to keep on, and EventBridge gets no events of calls";
                 return self.found(Finding::failed(Check::Trails, found, todo));
             }
             Ok(all) => all,
@@ -264,7 +264,7 @@ impl Checks<'_> {
                 let account = trail.account();
                 let found =
                     format!("it belongs to account {account}: only there can it be stopped or started");
-                let todo = "see that it is looked after there";
+                let todo = "make sure that a worker runs there";
                 self.found(Finding::new(Check::TrailHomeRegion, Status::Warning, found, todo).about(&trail));
             }
         }
@@ -294,8 +294,9 @@ impl Checks<'_> {
         }
         if trail.region() != here {
             let home = trail.region();
-            let found = format!("its home region is {home}: it is stopped there, and the event arises there");
-            let todo = format!("let a rule in {home} forward to this queue, or run a worker there");
+            let found =
+                format!("its home Region is {home}: calls that stop it are made there, and so is the event");
+            let todo = format!("add a rule in {home} that forwards to this queue, or run a worker there");
             self.found(Finding::new(Check::TrailHomeRegion, Status::Warning, found, todo).about(trail));
         }
     }
@@ -325,8 +326,8 @@ impl Checks<'_> {
         self.found(match asked {
             Ok(Webhook::Alive) => Finding::ok(Check::Slack, "the webhook is alive; nothing was posted"),
             Ok(Webhook::TakesAnything) => {
-                let found = "what answers takes anything, as no webhook of Slack's does; nothing was posted";
-                let todo = "see whether the address is right: a relay may be meant, a page to log in is not";
+                let found = "what answers takes anything, and Slack's webhooks do not; nothing was posted";
+                let todo = "check the address: a relay may be intended, a login page is not";
                 Finding::new(Check::Slack, Status::Warning, found, todo)
             }
             Err(failure) => {

@@ -140,7 +140,7 @@ impl End {
         match self {
             Self::AllSeen => None,
             Self::SomeHidden(count) | Self::AllHidden(count) => Some(format!(
-                "about {count} dead letters are hidden, if SQS's count is not a minute old: somebody is looking at \
+                "SQS counts about {count} hidden dead letters (its count may be a minute old): somebody is looking at \
                  them, or was interrupted; look again in {minutes} minutes"
             )),
             Self::More => Some(format!(
@@ -177,10 +177,13 @@ impl fmt::Display for Redriven {
             write!(formatter, "; left {others} others")?;
         }
         if *came_back > 0 {
-            write!(formatter, "; {came_back} came dead meanwhile, and were left: see dlq list")?;
+            write!(
+                formatter,
+                "; {came_back} became dead letters again meanwhile, and were left: see dlq list"
+            )?;
         }
         if *left_behind > 0 {
-            write!(formatter, "; {left_behind} of them could not be deleted, and are there twice now")?;
+            write!(formatter, "; {left_behind} of them could not be deleted, and are in both queues now")?;
         }
         Ok(())
     }
@@ -291,9 +294,7 @@ impl DeadLetters {
         }
         let nothing = redriven.put_back + redriven.came_back == 0 && redriven.faults.is_empty();
         if let Some(event) = wanted.event.as_ref().filter(|_| nothing) {
-            redriven
-                .faults
-                .push(format!("no dead letter that was seen is the one asked for, of event {event}"));
+            redriven.faults.push(format!("none of the dead letters that were seen is of event {event}"));
         }
         self.give_back(held).await;
         progress.finish_and_clear();

@@ -63,7 +63,7 @@ pub(super) async fn ask(sdk: &SdkConfig) -> Result<Answer, String> {
         let provided = tokio::time::timeout(aws::ANSWER_TIMEOUT, provider.provide_credentials()).await;
         let seconds = aws::ANSWER_TIMEOUT.as_secs();
         let provided =
-            provided.map_err(|_elapsed| format!("whoever has them did not answer in {seconds} s"))?;
+            provided.map_err(|_elapsed| format!("their provider did not answer in {seconds} s"))?;
         provided.map_err(|error| aws::causes(&error))?;
     }
     let offset = ClockOffset::default();

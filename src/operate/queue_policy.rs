@@ -57,13 +57,13 @@ fn senders(attributes: &Attributes) -> Finding {
     }
     if denying.iter().any(|statement| statement.get("Condition").is_none() && takes_eventbridge(statement)) {
         let found = "the queue's policy forbids EventBridge to send to it";
-        return Finding::failed(check, found, "take out the Deny, or except events.amazonaws.com from it");
+        return Finding::failed(check, found, "remove the Deny, or except events.amazonaws.com from it");
     }
     if let Some(key) = foreign.first() {
         let found = format!(
             "the queue's policy lets everybody send to it on a condition that is not judged here, on {key}"
         );
-        let todo = format!("see that only your rules fulfil it, or take out the statement, and {allow}");
+        let todo = format!("make sure that only your rules meet it, or remove the statement and {allow}");
         return Finding::new(check, Status::Warning, found, todo);
     }
     let lets_in = |statement: &&Value| {
@@ -71,8 +71,8 @@ fn senders(attributes: &Attributes) -> Finding {
     };
     let (letting_in, others): (Vec<_>, Vec<_>) = allowing.into_iter().partition(lets_in);
     if letting_in.is_empty() && others.into_iter().any(names_a_role) {
-        let found = "the queue's policy does not let EventBridge send to it by itself, but a role";
-        let todo = format!("if each of your rules sends by such a role, leave it; else {allow}");
+        let found = "the queue's policy lets a role send to it, and not EventBridge";
+        let todo = format!("if each of your rules sends with such a role, leave it; otherwise {allow}");
         return Finding::new(check, Status::Warning, found, todo);
     }
     if letting_in.is_empty() {

@@ -127,7 +127,7 @@ fn ended(event: &Event, restored: &Restored) -> Said {
         ),
         Restoration::AlreadyLogging { perhaps_ours, .. } => {
             let how = if *perhaps_ours {
-                "Logging is on again: it was restarted by an earlier attempt of trailkeeper's or by somebody else"
+                "Logging is on again: an earlier attempt by trailkeeper, or somebody else, restarted it"
             } else {
                 "Logging was already on again and nothing was restarted"
             };
@@ -135,9 +135,9 @@ fn ended(event: &Event, restored: &Restored) -> Said {
         }
         Restoration::Unverified { detail } => Said {
             by_itself: Severity::Critical,
-            headline: "CloudTrail was turned off, and started unseen",
+            headline: "CloudTrail was turned off, and is not confirmed to be on",
             outcome: vec![
-                "Logging was started, and it could not be verified that it runs: LOOK AT THE TRAIL."
+                "Logging was started, and trailkeeper could not confirm that it is on: LOOK AT THE TRAIL."
                     .to_owned(),
                 cut(detail),
             ],
@@ -158,7 +158,7 @@ fn ended(event: &Event, restored: &Restored) -> Said {
 fn refused(detail: &str) -> Said {
     Said {
         by_itself: Severity::Critical,
-        headline: "CloudTrail is off, and may not be restarted",
+        headline: "CloudTrail is off, and the restart was refused",
         outcome: vec!["LOGGING IS STILL OFF: the restart was refused.".to_owned(), cut(detail)],
         off: "still off".to_owned(),
     }
@@ -192,6 +192,9 @@ fn blind(event: &Event, restored: &Restored) -> Option<Duration> {
     (blind <= MAX_BLIND).then_some(blind)
 }
 
+/// A reason as a sentence of its own.
 fn cut(detail: &str) -> String {
-    harmless(detail, MAX_DETAIL_CHARS)
+    let mut chars = detail.chars();
+    let first = chars.next().map(char::to_uppercase).into_iter().flatten();
+    harmless(&first.chain(chars).collect::<String>(), MAX_DETAIL_CHARS)
 }

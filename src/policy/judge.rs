@@ -65,13 +65,13 @@ impl fmt::Display for Judgement {
         match (&self.action, self.because) {
             (Action::Restart(trail), _) => {
                 let account = trail.account();
-                write!(formatter, "restart {trail} and tell, if {account} is the worker's own account")
+                write!(formatter, "restart {trail} and notify, if {account} is the worker's own account")
             }
             (Action::Refuse(_), _) => {
-                formatter.write_str("tell that it cannot be restarted, and keep it as a dead letter")
+                formatter.write_str("notify that it cannot be restarted, and keep it as a dead letter")
             }
-            (Action::Notify, None) => formatter.write_str("tell"),
-            (Action::Notify, Some(because)) => write!(formatter, "tell, since {because}"),
+            (Action::Notify, None) => formatter.write_str("notify"),
+            (Action::Notify, Some(because)) => write!(formatter, "notify, since {because}"),
             (Action::Ignore, None) => formatter.write_str("ignore"),
             (Action::Ignore, Some(because)) => write!(formatter, "only log, since {because}"),
         }
@@ -98,16 +98,16 @@ mod tests {
         let (failed, deleted) =
             (event("StopLogging", Some("AccessDenied"), None), event("DeleteTrail", None, Some("audit")));
         let other = event("StartLogging", None, Some("audit"));
-        let restart = "restart arn:aws:cloudtrail:eu-west-1:111122223333:trail/audit and tell, if 111122223333 is \
+        let restart = "restart arn:aws:cloudtrail:eu-west-1:111122223333:trail/audit and notify, if 111122223333 is \
                        the worker's own account";
-        let refuse = "tell that it cannot be restarted, and keep it as a dead letter";
+        let refuse = "notify that it cannot be restarted, and keep it as a dead letter";
         let (notify, dry) =
-            ("tell, since TRAILKEEPER_MODE is notify", "only log, since TRAILKEEPER_MODE is dry-run");
+            ("notify, since TRAILKEEPER_MODE is notify", "only log, since TRAILKEEPER_MODE is dry-run");
         for (event, by_mode) in [
             (&stopped, [restart, notify, dry]),
             (&unnamed, [refuse, notify, dry]),
-            (&failed, ["tell", "tell", dry]),
-            (&deleted, ["tell", "tell", dry]),
+            (&failed, ["notify", "notify", dry]),
+            (&deleted, ["notify", "notify", dry]),
             (&other, ["ignore", "ignore", "ignore"]),
         ] {
             let judged =

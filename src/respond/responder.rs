@@ -110,7 +110,7 @@ impl<S: Store> Responder<S> {
             }
             // Somebody else has the event: whatever they decide stands, and this message finds out later.
             Err(error @ StoreError::Lost) => {
-                tracing::warn!(%error, event_id = %event.id, "the work was somebody else's by its end");
+                tracing::warn!(%error, event_id = %event.id, "another worker had taken over by the end of the work");
                 let disposition = Disposition::Retry { after: self.lease };
                 Handled { disposition, outcome: Outcome::Released.as_str(), ..handled }
             }

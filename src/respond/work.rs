@@ -158,7 +158,7 @@ impl<S: Store> Work<'_, S> {
             Ok(()) => self.session.record(Step::Announced(told(&view))).await,
             Err(error) => {
                 let event_id = &self.event.id;
-                tracing::warn!(%error, %event_id, "people could not be told that the restart takes longer");
+                tracing::warn!(%error, %event_id, "the channel did not take the report that the restart takes longer");
                 Ok(())
             }
         }
@@ -192,7 +192,7 @@ fn refused(notified: Verdict, detail: String) -> Verdict {
     match notified {
         Verdict::Done(_) => Verdict::Poison(Reason::RestoreRefused, detail),
         Verdict::Poison(_, untold) => {
-            Verdict::Poison(Reason::RestoreRefused, format!("{detail}; and nobody was told: {untold}"))
+            Verdict::Poison(Reason::RestoreRefused, format!("{detail}; and the report was refused: {untold}"))
         }
         other => other,
     }

@@ -74,7 +74,7 @@ impl<'s, S: Store> Session<'s, S> {
             Ok(Claimed::Held { ends_in }) => return Opened::Held(ends_in),
             Ok(Claimed::Ended { ending, attempts }) => return Opened::Ended { ending, attempts },
             Err(error) => {
-                tracing::warn!(%error, %key, "worked on without a claim: it may be done twice");
+                tracing::warn!(%error, %key, "working without a claim: the work may be done twice");
                 None
             }
         };

@@ -296,8 +296,8 @@ async fn whoever_stops_reading_crashes_nothing() {
 #[tokio::test]
 async fn a_preview_that_nobody_reads_on_ends_as_if_it_had_been_read() {
     let here = folder("unread-preview");
-    let many: String =
-        (0..2_000).map(|number| format!("{}\n", record(&format!("e-{number}"), "StopLogging"))).collect();
+    let many: Vec<_> = (0..2_000).map(|number| record(&format!("e-{number}"), "StopLogging")).collect();
+    let many = json!({ "Records": many }).to_string();
     let many = file(&here, "many.json", many);
     for (files, status, said) in [
         (vec![many.as_str()], Some(0), ""),
@@ -357,7 +357,7 @@ async fn a_dry_run_prints_decision_and_message_of_each_event() {
     assert_eq!((dry.status, dry.stderr.as_str()), (Some(0), ""));
     insta::assert_snapshot!("dry_run", dry.stdout.replace(here.to_str().expect("UTF-8"), "."));
     let tells = ended(trailkeeper(&["replay", "--dry-run", "--mode", "notify", &events])).await;
-    assert!(tells.stdout.contains("decision  tell, since TRAILKEEPER_MODE is notify"), "{}", tells.stdout);
+    assert!(tells.stdout.contains("decision  notify, since TRAILKEEPER_MODE is notify"), "{}", tells.stdout);
     assert!(!tells.stdout.contains("restarted and verified"), "{}", tells.stdout);
     let log = file(&here, "log.json", json!({ "Records": [record("e-7", "DescribeTrails")] }).to_string());
     let none = ended(trailkeeper(&["replay", "--dry-run", &log])).await;

@@ -109,7 +109,8 @@ async fn refused_by_both_a_dead_letter_says_first_that_the_trail_is_off() {
     assert_eq!(attribute(&letters[0], "reason"), Some("restore-refused"));
     let detail = attribute(&letters[0], "detail").expect("a detail");
     assert!(
-        detail.contains("AccessDeniedException") && detail.contains("nobody was told: Slack answered 404"),
+        detail.contains("AccessDeniedException")
+            && detail.contains("the report was refused: Slack answered 404"),
         "{detail}"
     );
     scene.worker.stop().await;

@@ -418,7 +418,7 @@ async fn the_event_of_a_killed_worker_is_finished_by_another() {
     let slow = Duration::from_secs(20);
     for (fault, told) in [
         (Fault::Delay(slow), "Logging was restarted and verified"),
-        (Fault::Late(slow), "by an earlier attempt of trailkeeper's or by somebody else"),
+        (Fault::Late(slow), "an earlier attempt by trailkeeper, or somebody else"),
     ] {
         let (aws, slack, _) = stopped().await;
         aws.fault("StartLogging", 1, fault);
