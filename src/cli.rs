@@ -158,7 +158,7 @@ enum Failed {
     /// It failed while running.
     Running(String),
     /// What there was to say has been said.
-    Told,
+    Said,
 }
 
 impl<E: Display> From<E> for Failed {
@@ -197,7 +197,7 @@ pub fn main() -> ExitCode {
             tell(&error);
             ExitCode::from(FAILED)
         }
-        Err(Failed::Told) => ExitCode::from(FAILED),
+        Err(Failed::Said) => ExitCode::from(FAILED),
     }
 }
 
@@ -219,14 +219,14 @@ fn run(args: &RunArgs) -> Result<(), Failed> {
 fn healthcheck(args: &HttpArgs) -> Result<(), Failed> {
     let address = http_address(&args.0).map_err(|fault| Failed::Misconfigured(vec![fault]))?;
     let healthy = runtime()?.block_on(http::ask_health(address))?;
-    if healthy { Ok(()) } else { Err(Failed::Told) }
+    if healthy { Ok(()) } else { Err(Failed::Said) }
 }
 
 fn check(json: bool, args: &RunArgs) -> Result<(), Failed> {
     let config = CheckConfig::read(&args.0, variable).map_err(Failed::Misconfigured)?;
     let findings = runtime()?.block_on(async { Ok::<_, Failed>(check::run(&config, sdk().await?).await) })?;
     print(if json { check::json(&findings)? } else { check::table(&findings) })?;
-    if check::all_well(&findings) { Ok(()) } else { Err(Failed::Told) }
+    if check::all_well(&findings) { Ok(()) } else { Err(Failed::Said) }
 }
 
 fn replay(files: &[PathBuf], dry_run: bool, args: &ReplayArgs) -> Result<(), Failed> {
@@ -242,11 +242,11 @@ fn replay(files: &[PathBuf], dry_run: bool, args: &ReplayArgs) -> Result<(), Fai
         tell(&format!("and {} more", replayed.more_faults));
     }
     print(&replayed)?;
-    if replayed.faults.is_empty() { Ok(()) } else { Err(Failed::Told) }
+    if replayed.faults.is_empty() { Ok(()) } else { Err(Failed::Said) }
 }
 
 fn dlq_list(wanted: WantedArgs, json: bool, args: &DlqArgs) -> Result<(), Failed> {
-    let config = DlqConfig::read(&args.0, wanted).map_err(Failed::Misconfigured)?;
+    let config = DlqConfig::read(&args.0, wanted, variable).map_err(Failed::Misconfigured)?;
     let Listed { letters, end } = runtime()?.block_on(async {
         let dead_letters = DeadLetters::of(&config, sdk().await?).await?;
         let shutdown = Shutdown::on_signals()?;
@@ -254,18 +254,18 @@ fn dlq_list(wanted: WantedArgs, json: bool, args: &DlqArgs) -> Result<(), Failed
             unless_given_up(&shutdown, dead_letters.list(&config.wanted, &shutdown.drain)).await??,
         )
     })?;
-    end.told().iter().for_each(tell);
+    end.remark().iter().for_each(tell);
     match (json, end) {
         (true, _) => print(screen::json(&letters)?)?,
         // Not that there are none.
         (false, End::AllHidden(_)) => {}
         (false, _) => print(dead_letters::table(&letters))?,
     }
-    if end.is_whole() { Ok(()) } else { Err(Failed::Told) }
+    if end.is_whole() { Ok(()) } else { Err(Failed::Said) }
 }
 
 fn dlq_redrive(wanted: WantedArgs, yes: bool, args: &DlqArgs) -> Result<(), Failed> {
-    let config = DlqConfig::read(&args.0, wanted).map_err(Failed::Misconfigured)?;
+    let config = DlqConfig::read(&args.0, wanted, variable).map_err(Failed::Misconfigured)?;
     let redriven = runtime()?.block_on(async {
         let dead_letters = DeadLetters::of(&config, sdk().await?).await?;
         if config.wanted.is_everything() && !yes && !confirmed(&dead_letters, &config).await? {
@@ -276,9 +276,9 @@ fn dlq_redrive(wanted: WantedArgs, yes: bool, args: &DlqArgs) -> Result<(), Fail
         Ok::<_, Failed>(Some(unless_given_up(&shutdown, redriving).await?))
     })?;
     let Some(redriven) = redriven else { return print("nothing was put back") };
-    redriven.end.told().iter().chain(&redriven.faults).for_each(tell);
+    redriven.end.remark().iter().chain(&redriven.faults).for_each(tell);
     print(&redriven)?;
-    if redriven.is_whole() { Ok(()) } else { Err(Failed::Told) }
+    if redriven.is_whole() { Ok(()) } else { Err(Failed::Said) }
 }
 
 /// The first signal ends a command when it may; the second at once.

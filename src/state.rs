@@ -20,7 +20,7 @@ use crate::event::EventId;
 pub use dynamodb::DynamoStore;
 pub use memory::MemoryStore;
 pub use session::{Lost, Opened, Session};
-pub use steps::{Step, Steps, Told};
+pub use steps::{Notice, Step, Steps};
 pub use table::{Table, Unseen};
 
 /// What can be claimed. All keys are claimed, leased and ended the same way.

@@ -245,9 +245,7 @@ impl Metrics {
 
 /// What is to be kept going while the program runs, and flushed at its end.
 pub struct Telemetry {
-    /// See [`Metrics`].
     pub metrics: Metrics,
-    /// See [`Traces`].
     pub traces: Traces,
 }
 

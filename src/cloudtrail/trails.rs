@@ -21,11 +21,8 @@ pub struct Trails {
 /// `GetTrailStatus`, as far as it is read.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Status {
-    /// Whether it logs.
     pub logging: bool,
-    /// When logging was last started.
     pub started_at: Option<OffsetDateTime>,
-    /// When logging was last stopped.
     pub stopped_at: Option<OffsetDateTime>,
     /// What is logged cannot be delivered: CloudTrail's own word for why.
     pub delivery_error: Option<String>,
@@ -34,15 +31,11 @@ pub struct Status {
 /// What an error of CloudTrail means.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Meaning {
-    /// Try again later.
     Passing,
     /// The trail lives in another region.
     Elsewhere,
-    /// No such trail.
     Gone,
-    /// Not allowed.
     Denied,
-    /// Not possible.
     Impossible,
 }
 

@@ -61,15 +61,20 @@ impl ReplayConfig {
 }
 
 impl DlqConfig {
-    /// Reads what the commands on dead letters need.
+    /// Reads what the commands on dead letters need. `environment` looks up the variables that have no flag.
     ///
     /// # Errors
     /// Every fault there is.
-    pub fn read(args: &Args, wanted: WantedArgs) -> Result<Self, Vec<Fault>> {
+    pub fn read(
+        args: &Args,
+        wanted: WantedArgs,
+        environment: impl Fn(&str) -> Option<String>,
+    ) -> Result<Self, Vec<Fault>> {
         let mut faults = Faults::new(args);
         let queue_url = faults.queue_url();
         let dead_letter_url = faults.dead_letter_url(queue_url.as_deref());
         let wanted = faults.wanted(wanted);
+        faults.not_yet(environment);
         faults.none(queue_url.map(|queue_url| Self { queue_url, dead_letter_url, wanted }))
     }
 }

@@ -90,7 +90,6 @@ impl DeadLetter<'_> {
 /// What traces call a queue and its dead-letter queue.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct QueueNames<'a> {
-    /// The queue.
     pub queue: &'a str,
     /// Its dead-letter queue.
     pub dead_letters: &'a str,

@@ -111,7 +111,6 @@ impl Event {
 /// Why a body is no CloudTrail event. The texts hold nothing of the body.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Malformed {
-    /// Nothing but white space.
     #[error("the body is empty")]
     Empty,
     /// More than [`MAX_BODY_BYTES`].

@@ -26,7 +26,6 @@ impl EventId {
             .then(|| Self(text.to_owned()))
     }
 
-    /// The id as text.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
@@ -50,7 +49,6 @@ impl AccountId {
         (text.len() == 12 && text.bytes().all(|byte| byte.is_ascii_digit())).then(|| Self(text.to_owned()))
     }
 
-    /// The account as text.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
@@ -80,7 +78,6 @@ impl Region {
         fits.then(|| Self(text.to_owned()))
     }
 
-    /// The region as text.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
@@ -186,7 +183,6 @@ impl TrailArn {
         &self.account
     }
 
-    /// The trail's name.
     #[must_use]
     pub fn name(&self) -> &str {
         &self.name

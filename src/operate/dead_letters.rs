@@ -135,7 +135,7 @@ impl End {
 
     /// What people should know of it, if it is not all.
     #[must_use]
-    pub fn told(self) -> Option<String> {
+    pub fn remark(self) -> Option<String> {
         let minutes = HELD.as_secs() / 60;
         match self {
             Self::AllSeen => None,

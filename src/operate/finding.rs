@@ -115,9 +115,7 @@ impl Status {
 /// What one check found, and what to do about it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Finding {
-    /// See [`Check`].
     pub check: Check,
-    /// See [`Status`].
     pub status: Status,
     /// What was looked at, where there are several: a trail's ARN.
     #[serde(skip_serializing_if = "Option::is_none")]

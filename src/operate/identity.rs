@@ -38,9 +38,7 @@ const REFUSED: [&str; 10] = [
 /// Who asks.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Identity {
-    /// The role or user.
     pub(super) arn: String,
-    /// The account.
     pub(super) account: String,
 }
 

@@ -43,7 +43,6 @@ impl fmt::Debug for Recorded {
 /// Why a file is no recording. The texts hold nothing of it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub(super) enum NotARecording {
-    /// Nothing but white space.
     #[error("it is empty")]
     Empty,
     /// Not JSON, or broken off.

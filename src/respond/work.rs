@@ -11,7 +11,7 @@ use crate::incident::{Restoration, Restored};
 use crate::outcome::{Outcome, Reason};
 use crate::policy::{Action, Judgement, Seen, conclude};
 use crate::retry::RetryPolicy;
-use crate::state::{Lost, Session, Step, Store, Told};
+use crate::state::{Lost, Notice, Session, Step, Store};
 use crate::telemetry;
 use crate::tell::{Channel, ShowError, View};
 
@@ -155,7 +155,7 @@ impl<S: Store> Work<'_, S> {
         self.session.still_ours()?;
         let view = self.view(Seen::Delayed { detail });
         match self.hands.channel.show(&view).await {
-            Ok(()) => self.session.record(Step::Announced(told(&view))).await,
+            Ok(()) => self.session.record(Step::Announced(notice(&view))).await,
             Err(error) => {
                 let event_id = &self.event.id;
                 tracing::warn!(%error, %event_id, "the channel did not take the report that the restart takes longer");
@@ -173,7 +173,7 @@ impl<S: Store> Work<'_, S> {
         let view = self.view(seen);
         Ok(match self.hands.channel.show(&view).await {
             Ok(()) => {
-                self.session.record(Step::Notified(told(&view))).await?;
+                self.session.record(Step::Notified(notice(&view))).await?;
                 Verdict::Done(outcome)
             }
             Err(ShowError::NotOurTurn { after }) => Verdict::Deferred(after, Outcome::Retried),
@@ -198,6 +198,6 @@ fn refused(notified: Verdict, detail: String) -> Verdict {
     }
 }
 
-fn told(view: &View) -> Told {
-    Told { at: clock::now(), text: view.text() }
+fn notice(view: &View) -> Notice {
+    Notice { at: clock::now(), text: view.text() }
 }

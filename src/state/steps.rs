@@ -18,14 +18,14 @@ pub enum Step {
     /// The restart has ended.
     Restored(Restored),
     /// People were notified that the restart takes longer.
-    Announced(Told),
+    Announced(Notice),
     /// People were notified how it ended.
-    Notified(Told),
+    Notified(Notice),
 }
 
 /// What people were shown.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Told {
+pub struct Notice {
     /// When the channel had taken it.
     #[serde(with = "rfc3339")]
     pub at: OffsetDateTime,
@@ -37,8 +37,8 @@ pub struct Told {
 pub struct Steps {
     pub started: bool,
     pub restored: Option<Restored>,
-    pub announced: Option<Told>,
-    pub notified: Option<Told>,
+    pub announced: Option<Notice>,
+    pub notified: Option<Notice>,
 }
 
 impl Step {
@@ -59,7 +59,7 @@ impl Step {
         let value = match self {
             Self::Started => Ok(Value::Bool(true)),
             Self::Restored(restored) => serde_json::to_value(restored),
-            Self::Announced(told) | Self::Notified(told) => serde_json::to_value(told),
+            Self::Announced(notice) | Self::Notified(notice) => serde_json::to_value(notice),
         };
         // Nothing in a step can fail to be written as JSON.
         value.unwrap_or_default()
@@ -71,8 +71,8 @@ impl Steps {
         match step {
             Step::Started => self.started = true,
             Step::Restored(restored) => self.restored = Some(restored),
-            Step::Announced(told) => self.announced = Some(told),
-            Step::Notified(told) => self.notified = Some(told),
+            Step::Announced(notice) => self.announced = Some(notice),
+            Step::Notified(notice) => self.notified = Some(notice),
         }
     }
 

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use trailkeeper::args::Args;
+use trailkeeper::args::{Args, NOT_YET};
 use trailkeeper::config::{Config, Respond};
 use trailkeeper::tell::slack::Slack as Channel;
 use wiremock::ResponseTemplate;
@@ -11,7 +11,7 @@ use wiremock::ResponseTemplate;
 use crate::support::aws::{Aws, Fault, REGION};
 use crate::support::events::stop;
 use crate::support::eventually;
-use crate::support::process::{Process, ended, trailkeeper};
+use crate::support::process::{Process, configured, ended, trailkeeper};
 use crate::support::slack::Slack;
 
 async fn ready(process: &Process) {
@@ -44,6 +44,29 @@ async fn every_fault_of_the_configuration_is_named_in_one_go() {
     assert_eq!(ended.status, Some(2));
     assert!(!ended.stderr.contains("very-secret"));
     insta::assert_snapshot!(ended.stderr);
+}
+
+/// Whoever sets one expects something of it, whatever the command.
+#[tokio::test]
+async fn no_variable_of_a_later_version_is_ignored() {
+    for (name, harmless) in NOT_YET {
+        let (aws, slack) = (Aws::start().await, Slack::start().await);
+        for command in [&["run"][..], &["check"], &["replay", "--dry-run", "-"], &["dlq", "list"]] {
+            let mut command = configured(&aws, &slack, command);
+            command.env(name, "very-secret");
+            let refused = ended(command).await;
+            assert_eq!(refused.status, Some(2), "{name}");
+            assert_eq!(
+                refused.stderr,
+                format!("trailkeeper: {name} is set, and this version does not support it yet: unset it\n")
+            );
+        }
+        if let Some(harmless) = harmless {
+            let mut command = configured(&aws, &slack, &["dlq", "list"]);
+            command.env(name, harmless);
+            assert_eq!(ended(command).await.status, Some(0), "{name}");
+        }
+    }
 }
 
 /// Outside of ECS there is nobody who could protect anything; that is no reason not to watch over trails.

@@ -115,7 +115,8 @@ async fn empties(world: &World, bound: Duration) {
 }
 
 fn put(world: &World, body: String, sent: Sent, redriven: bool) {
-    let message = locked(&world.messages).send(body, redriven);
+    let kind = matches!(sent, Sent::Later).then_some("look-at-trail");
+    let message = locked(&world.messages).send(body, redriven, kind);
     world.book().sent(message, sent);
 }
 
@@ -169,6 +170,7 @@ fn draw(world: &World, number: u64) -> (String, Sent) {
             body["detail"]["eventName"] = json!("DescribeTrails");
             return (body.to_string(), Sent::Ignored);
         }
+        7 => return ("{}".to_owned(), Sent::Later),
         3 => body["detail"]["eventName"] = json!("DeleteTrail"),
         6 => body["detail"]["errorCode"] = json!("AccessDenied"),
         // The trail of the event before, stopped again.
@@ -404,7 +406,7 @@ async fn the_simulated_table_keeps_the_promises_of_a_store() {
 async fn the_simulated_queue_keeps_the_promises_of_a_queue() {
     let (world, one, _) = two_workers().await;
     let send = async |body: &str| {
-        locked(&world.messages).send(body.to_owned(), false);
+        locked(&world.messages).send(body.to_owned(), false, None);
     };
     let buried = async || world.book().bodies.iter().map(|(_, body)| body.clone()).collect();
     queue_promises::promises_of_batches(&one, send).await;

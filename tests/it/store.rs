@@ -9,7 +9,7 @@ use trailkeeper::clock;
 use trailkeeper::event::EventId;
 use trailkeeper::incident::{Restoration, Restored};
 use trailkeeper::state::{
-    Claim, Claimed, Counts, DynamoStore, Ending, Key, MemoryStore, Step, Steps, Store, StoreError, Told,
+    Claim, Claimed, Counts, DynamoStore, Ending, Key, MemoryStore, Notice, Step, Steps, Store, StoreError,
 };
 
 use crate::support::aws::{Aws, Fault, REGION, Stray};
@@ -56,7 +56,7 @@ pub(super) async fn promises(one: &impl Store, other: &impl Store) {
 
     // What one has done, the other finds done.
     let at = clock::now().replace_nanosecond(0).expect("whole");
-    let told = Told { at, text: "that it takes longer".to_owned() };
+    let told = Notice { at, text: "that it takes longer".to_owned() };
     let restored = Restored {
         outcome: Restoration::Refused { detail: "denied".to_owned() },
         at,
@@ -209,7 +209,7 @@ async fn a_write_that_arrives_late_takes_nothing_back() {
         aws.fault("UpdateItem", 1, Fault::Stray(Arc::clone(&stray)));
         stray
     };
-    let told = Told { at: clock::now().replace_nanosecond(0).expect("whole"), text: "so".to_owned() };
+    let told = Notice { at: clock::now().replace_nanosecond(0).expect("whole"), text: "so".to_owned() };
     let record = stray();
     store.record(&ours, &[Step::Announced(told.clone())]).await.expect("ours, at the second try");
     let extension = stray();

@@ -31,7 +31,6 @@ pub struct Mailbox {
 }
 
 impl Mailbox {
-    /// See [`crate::consumer::Queue::receive`].
     pub async fn receive(&self, max: usize) -> Result<Vec<Delivery>, Failure> {
         let answer = self
             .receiving
@@ -59,7 +58,6 @@ impl Mailbox {
             .collect())
     }
 
-    /// See [`crate::consumer::Queue::delete`].
     pub async fn delete(&self, receipts: &[ReceiptHandle]) -> Vec<Result<(), SettleError>> {
         let entries = receipts.iter().enumerate().filter_map(|(position, receipt)| {
             DeleteMessageBatchRequestEntry::builder()
@@ -76,7 +74,6 @@ impl Mailbox {
         }
     }
 
-    /// See [`crate::consumer::Queue::hide`].
     pub async fn hide(&self, entries: &[(ReceiptHandle, Duration)]) -> Vec<Result<(), SettleError>> {
         let count = entries.len();
         let entries = entries.iter().enumerate().filter_map(|(position, (receipt, hidden))| {

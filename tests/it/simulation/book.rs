@@ -4,8 +4,10 @@
 //! possible, and at the end where it is not.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use tokio::time::Instant;
+use trailkeeper::clock;
 use trailkeeper::consumer::queue::DeadLetter;
 use trailkeeper::outcome::Reason;
 use trailkeeper::state::{Claim, Ending, Key, Step};
@@ -14,6 +16,9 @@ use trailkeeper::tell::View;
 use super::cloud::Nature;
 use super::table::Item;
 
+/// How long a message of a kind that is not known is left to a later version, while two run side by side.
+const LATER_HAS_TIME: Duration = Duration::from_mins(15);
+
 /// What the sender knows of a message.
 #[derive(Debug, Clone)]
 pub(super) enum Sent {
@@ -21,6 +26,8 @@ pub(super) enum Sent {
     Poison(Reason),
     /// Nothing is to be done about this event.
     Ignored,
+    /// No event, but of a kind that a later version knows.
+    Later,
     /// This event, about a trail if it was stopped.
     Event(String, Option<(String, Nature)>),
 }
@@ -230,6 +237,11 @@ impl Book {
         self.count("dead letters");
         match self.sent.get(&message) {
             Some(Sent::Poison(expected)) if expected == reason => {}
+            Some(Sent::Later) if *reason == Reason::Unsupported => {
+                if delivery.sent_at.map(clock::since).is_none_or(|age| age < LATER_HAS_TIME) {
+                    self.fault(format!("m{message} is a later version's, and was not left to it"));
+                }
+            }
             Some(Sent::Event(event, trail)) => {
                 let (event, trail) = (event.clone(), trail.clone());
                 self.check_letter(&event, trail.as_ref(), *reason);
@@ -512,8 +524,8 @@ impl Book {
         let mut faults = Vec::new();
         for (message, sent) in &self.sent {
             let letters = self.letters.get(message).map_or(0, Vec::len);
-            if matches!(sent, Sent::Poison(_)) && letters == 0 {
-                faults.push(format!("m{message} is poison and no dead letter"));
+            if matches!(sent, Sent::Poison(_) | Sent::Later) && letters == 0 {
+                faults.push(format!("m{message} ({sent:?}) is no dead letter"));
             }
         }
         for (event, story) in &self.stories {

@@ -36,10 +36,11 @@ struct Queued {
     visible_at: Instant,
     came_back: bool,
     redriven: bool,
+    kind: Option<&'static str>,
 }
 
 impl Messages {
-    pub(super) fn send(&mut self, body: String, redriven: bool) -> u64 {
+    pub(super) fn send(&mut self, body: String, redriven: bool, kind: Option<&'static str>) -> u64 {
         self.sent += 1;
         let message = Queued {
             body,
@@ -49,6 +50,7 @@ impl Messages {
             visible_at: Instant::now(),
             came_back: false,
             redriven,
+            kind,
         };
         self.queued.insert(self.sent, message);
         self.sent
@@ -121,7 +123,7 @@ impl World {
                 sent_at: Some(message.sent_at),
                 receive_count: message.receives,
                 label: message.redriven.then(Label::default),
-                kind: None,
+                kind: message.kind.map(str::to_owned),
                 received_at: now,
             });
         }
