@@ -6,7 +6,7 @@ use wiremock::ResponseTemplate;
 use crate::support::aws::{Fault, REGION, attribute};
 use crate::support::events::stop;
 use crate::support::eventually;
-use crate::support::slack::refusal;
+use crate::support::slack::{Slack, refusal};
 use crate::support::worker::Scene;
 
 #[tokio::test]
@@ -181,4 +181,14 @@ async fn a_message_filled_to_its_bounds_is_taken() {
     let longest = posts.iter().map(|post| post.to_string().len()).max();
     assert!(longest.is_some_and(|bytes| bytes > 4_000), "{longest:?}: nothing was filled");
     scene.worker.stop().await;
+}
+
+/// The stand-in itself: whoever drops it may just have had its turn of the runtime, as with many at once in one task.
+#[tokio::test]
+async fn a_slack_may_end_at_any_time() {
+    let slack = Slack::start().await;
+    while tokio::task::coop::has_budget_remaining() {
+        tokio::task::coop::consume_budget().await;
+    }
+    drop(slack);
 }

@@ -44,15 +44,25 @@ pub fn refusal(message: &Value) -> Option<&'static str> {
 }
 
 pub struct Slack {
-    server: MockServer,
+    /// There until this is dropped.
+    server: Option<MockServer>,
     /// Of the newest answer that stands until another is given; a lower one wins.
     priority: AtomicU8,
+}
+
+/// `wiremock` ends a server by blocking on a lock of tokio's. A task whose turn is over never gets one: the lock
+/// waits for the runtime, and the runtime for the task. A thread of its own belongs to no task.
+impl Drop for Slack {
+    fn drop(&mut self) {
+        let server = self.server.take();
+        let _ = std::thread::spawn(move || drop(server)).join();
+    }
 }
 
 impl Slack {
     /// A Slack that takes everything.
     pub async fn start() -> Self {
-        let slack = Self { server: MockServer::start().await, priority: AtomicU8::new(u8::MAX) };
+        let slack = Self { server: Some(MockServer::start().await), priority: AtomicU8::new(u8::MAX) };
         let takes_messages = |request: &Request| match request.body_json::<Value>() {
             Ok(message) => match refusal(&message) {
                 None => ResponseTemplate::new(200).set_body_string("ok"),
@@ -70,34 +80,38 @@ impl Slack {
             .respond_with(answer)
             .up_to_n_times(times)
             .with_priority(1)
-            .mount(&self.server)
+            .mount(self.server())
             .await;
     }
 
     /// From now on every post is answered like this.
     pub async fn otherwise(&self, answer: impl Respond + 'static) {
         let priority = self.priority.fetch_sub(1, Ordering::Relaxed);
-        Mock::given(any()).respond_with(answer).with_priority(priority).mount(&self.server).await;
+        Mock::given(any()).respond_with(answer).with_priority(priority).mount(self.server()).await;
+    }
+
+    fn server(&self) -> &MockServer {
+        self.server.as_ref().expect("not dropped")
     }
 
     /// The webhook; its path is the secret.
     pub fn webhook(&self) -> String {
-        format!("{}/services/T000/B000/very-secret", self.server.uri())
+        format!("{}/services/T000/B000/very-secret", self.server().uri())
     }
 
     pub fn uri(&self) -> String {
-        self.server.uri()
+        self.server().uri()
     }
 
     /// The paths of the posts.
     pub async fn paths(&self) -> Vec<String> {
-        let requests = self.server.received_requests().await.unwrap_or_default();
+        let requests = self.server().received_requests().await.unwrap_or_default();
         requests.iter().map(|request| request.url.path().to_owned()).collect()
     }
 
     /// Every message posted so far, refused ones included.
     pub async fn posts(&self) -> Vec<Value> {
-        let requests = self.server.received_requests().await.unwrap_or_default();
+        let requests = self.server().received_requests().await.unwrap_or_default();
         requests.iter().filter_map(|request| request.body_json().ok()).collect()
     }
 
