@@ -75,9 +75,11 @@ async fn events(aws: &Aws, queue: &str) -> Vec<String> {
 #[tokio::test]
 async fn dead_letters_are_shown_by_reason_and_stay_where_they_are() {
     let (aws, slack) = graveyard().await;
+    // The age is a column, as wide as its words. For a minute from now on all are as old as each other.
+    aws.age_messages(3_600);
     let listed = dlq(&aws, &slack, &["list"]).await;
     assert_eq!((listed.status, listed.stderr.as_str()), (Some(0), ""));
-    let shown: Vec<_> = listed.stdout.lines().map(without_age).collect();
+    let shown: Vec<_> = listed.stdout.lines().map(without_ids).collect();
     insta::assert_snapshot!(shown.join("\n"));
     assert!(!listed.stdout.contains("private"), "a body is shown");
     // They were given back, for the next who looks.
@@ -85,12 +87,11 @@ async fn dead_letters_are_shown_by_reason_and_stay_where_they_are() {
     assert_eq!(aws.depth("events"), 0);
 }
 
-/// A table's row without what differs from run to run: the age in its first column, and message ids.
-fn without_age(line: &str) -> String {
+/// A table's row without what differs from run to run: message ids.
+fn without_ids(line: &str) -> String {
     let words: Vec<_> = line.split_whitespace().collect();
-    let row = words.iter().position(|word| *word == "s").filter(|at| *at <= 3).map_or(0, |at| at + 1);
     let is_id = |at: &usize| *at > 0 && words[at - 1] == "message";
-    (row..words.len()).filter(|at| !is_id(at)).map(|at| words[at]).collect::<Vec<_>>().join(" ")
+    (0..words.len()).filter(|at| !is_id(at)).map(|at| words[at]).collect::<Vec<_>>().join(" ")
 }
 
 #[tokio::test]

@@ -108,6 +108,8 @@ struct Inner {
     books: Mutex<Books>,
     /// How far this AWS's clock is ahead.
     clock_offset_seconds: AtomicI64,
+    /// How much longer ago than it was every message is said to have been sent.
+    aged_seconds: AtomicI64,
 }
 
 /// Which messages are in which queue, from the answers seen: winterbaume counts a message that was hidden and
@@ -188,6 +190,7 @@ impl Aws {
             watch: OnceLock::new(),
             books: Mutex::default(),
             clock_offset_seconds: AtomicI64::new(0),
+            aged_seconds: AtomicI64::new(0),
         });
         let listener = tokio::net::TcpListener::bind(address).await.expect("a free port");
         let endpoint = format!("http://{}", listener.local_addr().expect("bound"));
@@ -260,6 +263,11 @@ impl Aws {
     /// Sets this AWS's clock ahead, or back.
     pub fn set_clock(&self, offset_seconds: i64) {
         self.inner.clock_offset_seconds.store(offset_seconds, Ordering::Relaxed);
+    }
+
+    /// Every message that is received was sent this much longer ago.
+    pub fn age_messages(&self, seconds: i64) {
+        self.inner.aged_seconds.store(seconds, Ordering::Relaxed);
     }
 
     /// Sets attributes of a queue.
@@ -478,7 +486,7 @@ async fn answer(State(inner): State<Arc<Inner>>, headers: HeaderMap, body: Bytes
         }
         Some(Fault::Late(_) | Fault::Lose) | None => {}
     }
-    let answered = if service.contains("DynamoDB") {
+    let mut answered = if service.contains("DynamoDB") {
         inner.dynamodb.call(&region, operation, &call.body).await
     } else if service.contains("CloudTrail") {
         request.uri = format!("https://cloudtrail.{region}.amazonaws.com/");
@@ -492,6 +500,11 @@ async fn answer(State(inner): State<Arc<Inner>>, headers: HeaderMap, body: Bytes
     };
     let mut body: Value = serde_json::from_slice(&answered.body).unwrap_or_default();
     inner.books.lock().unwrap_or_else(PoisonError::into_inner).keep(operation, &call.body, &body);
+    let aged_seconds = inner.aged_seconds.load(Ordering::Relaxed);
+    if operation == "ReceiveMessage" && aged_seconds != 0 {
+        age(&mut body, aged_seconds);
+        answered.body = body.to_string().into();
+    }
     if let Some(watch) = inner.watch.get() {
         watch.carried_out(&call, answered.status);
     }
@@ -633,6 +646,15 @@ impl Inner {
         let rule = rules.iter_mut().find(|rule| rule.operation == operation && rule.times > 0)?;
         rule.times -= 1;
         Some(rule.fault.clone())
+    }
+}
+
+fn age(received: &mut Value, seconds: i64) {
+    for message in received["Messages"].as_array_mut().into_iter().flatten() {
+        let sent = &mut message["Attributes"]["SentTimestamp"];
+        if let Some(millis) = sent.as_str().and_then(|millis| millis.parse::<i64>().ok()) {
+            *sent = json!((millis - seconds * 1_000).to_string());
+        }
     }
 }
 
