@@ -128,6 +128,11 @@ impl Aws {
         attributes.into_iter().map(|(name, value)| (name.as_str().to_owned(), json!(value))).collect()
     }
 
+    /// Deletes what is in the dead-letter queue, hidden messages included.
+    pub(crate) async fn purge_dead_letters(&self) {
+        self.sqs.purge_queue().queue_url(self.queue_url(DEAD_LETTERS)).send().await.expect("purged");
+    }
+
     /// What is in the dead-letter queue; it stays hidden after this.
     pub(crate) async fn dead_letters(&self) -> Vec<Message> {
         let mut letters = Vec::new();

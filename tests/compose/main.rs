@@ -5,23 +5,19 @@ mod aws;
 #[path = "../it/support/events.rs"]
 mod events;
 mod observability;
+mod shared;
 mod slack;
 mod stack;
 
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use aws_sdk_sqs::types::Message;
 use serde_json::{Value, json};
 use tokio::time::Instant;
 use trailkeeper::event::{Kind, parse};
 
-use aws::{DEAD_LETTERS, QUEUE};
 use events::stop;
-use stack::{Stack, docker, eventually, inspect, log_lines};
-
-/// For tests in which a message has to be visible again.
-const SHORT_VISIBILITY: &str = "tests/compose/short-visibility.yml";
+use stack::{SHORT_VISIBILITY, Stack, docker, eventually, inspect, log_lines};
 
 /// Numbered trails, and the events of their being stopped.
 fn trails(count: usize) -> Vec<String> {
@@ -104,93 +100,6 @@ fn the_image_is_small_runs_its_commands_and_has_no_shell() {
 
 #[tokio::test]
 #[ignore = "needs Docker: just compose-test"]
-async fn an_event_on_the_bus_ends_as_a_restarted_trail_and_one_message() {
-    let stack = Stack::up(1).await;
-    let trails = ["audit".to_owned()];
-    assert!(stack.aws.is_logging("audit").await, "the init hook starts it");
-    stack.aws.stop_trail("audit").await;
-    let of_another_service =
-        json!({ "source": "aws.s3", "detail-type": "AWS API Call via CloudTrail", "detail": {} });
-    let mut harmless = stop("harmless", "audit");
-    harmless["detail"]["eventName"] = json!("DescribeTrails");
-    stack.aws.publish(&[of_another_service, harmless]).await;
-    stack.aws.publish(&stops_of(&trails)).await;
-    stack.restarted(&trails).await;
-    stack.settled().await;
-    stack.aws.publish(&stops_of(&trails)).await;
-    eventually("the duplicate to be dropped", async || (stack.outcomes().len() >= 2).then_some(())).await;
-    stack.settled().await;
-    stack.assert_told_once(&trails).await;
-    stack.assert_no_dead_letters().await;
-    assert_eq!(stack.outcomes(), ["restored", "duplicate"], "the rule lets others through");
-}
-
-#[tokio::test]
-#[ignore = "needs Docker: just compose-test"]
-async fn the_queues_are_as_in_production_and_the_worker_is_locked_in() {
-    let stack = Stack::up(1).await;
-    let (queue, dead_letters) = (stack.aws.attributes(QUEUE).await, stack.aws.attributes(DEAD_LETTERS).await);
-    assert_eq!(queue["VisibilityTimeout"], "120");
-    assert_eq!(queue["ReceiveMessageWaitTimeSeconds"], "20");
-    assert_eq!(queue["MessageRetentionPeriod"], "345600");
-    assert_eq!(dead_letters["MessageRetentionPeriod"], "1209600");
-    let redrive: Value =
-        serde_json::from_str(queue["RedrivePolicy"].as_str().expect("a policy")).expect("JSON");
-    assert_eq!(redrive["deadLetterTargetArn"], dead_letters["QueueArn"]);
-    assert_eq!(redrive["maxReceiveCount"], 20);
-    let worker = stack.container("worker");
-    assert_eq!(inspect(&worker, "{{.HostConfig.ReadonlyRootfs}} {{.HostConfig.CapDrop}}"), "true [ALL]");
-    assert_eq!(inspect(&worker, "{{.Config.User}}"), "nonroot");
-    assert_eq!(inspect(&worker, "{{.HostConfig.PortBindings}}"), "map[]");
-    for service in ["localstack", "moto", "slack"] {
-        let bound = inspect(
-            &stack.container(service),
-            "{{range .HostConfig.PortBindings}}{{(index . 0).HostIp}}{{end}}",
-        );
-        assert_eq!(bound, "127.0.0.1", "{service}");
-    }
-}
-
-#[tokio::test]
-#[ignore = "needs Docker: just compose-test"]
-async fn the_incident_plays_to_a_good_end() {
-    let stack = Stack::up(1).await;
-    let account = stack.compose(&["run", "--rm", "incident"]);
-    println!("{account}");
-    assert!(account.contains("audit is logging again"), "{account}");
-    assert!(account.contains("| mallory turned off CloudTrail logging in account 123456789012"), "{account}");
-    assert!(!account.contains("MISSING"), "{account}");
-    assert_eq!(stack.slack.messages().await.len(), 1);
-}
-
-#[tokio::test]
-#[ignore = "needs Docker: just compose-test"]
-async fn three_workers_share_300_events_and_their_duplicates() {
-    // A duplicate that meets its event at work is hidden until that claim would end.
-    let stack = Stack::up_with(3, Some(SHORT_VISIBILITY)).await;
-    let trails = trails(300);
-    stack.aws.stopped_trails(&trails).await;
-    let events = stops_of(&trails);
-    let started_at = Instant::now();
-    for part in events.chunks(50) {
-        // Each event, and a third of them once more while they are worked on.
-        stack.aws.publish(part).await;
-        stack.aws.publish(&part[..part.len() / 3]).await;
-    }
-    stack.restarted(&trails).await;
-    stack.settled().await;
-    println!("300 events and 96 duplicates took {:.1} s", started_at.elapsed().as_secs_f64());
-    stack.assert_told_once(&trails).await;
-    stack.assert_no_dead_letters().await;
-    for worker in stack.containers("worker") {
-        let restored = log_lines(&worker).iter().filter(|line| line["outcome"] == "restored").count();
-        println!("{restored} restored by {}", &worker[..12]);
-        assert!(restored > 0, "a worker had no share of it");
-    }
-}
-
-#[tokio::test]
-#[ignore = "needs Docker: just compose-test"]
 async fn what_a_killed_worker_held_is_done_by_another() {
     let stack = Stack::up_with(2, Some(SHORT_VISIBILITY)).await;
     let trails = trails(40);
@@ -244,82 +153,6 @@ async fn workers_outlive_a_queue_that_goes_away_under_load() {
     for worker in stack.containers("worker") {
         assert_eq!(inspect(&worker, "{{.RestartCount}} {{.State.Status}}"), "0 running");
     }
-}
-
-#[tokio::test]
-#[ignore = "needs Docker: just compose-test"]
-async fn poison_is_kept_with_its_reason() {
-    let stack = Stack::up(1).await;
-    let torn = r#"{"detail-type": "AWS API Call via CloudTrail", "detail": {"eventName": "Sto"#;
-    stack.aws.send(torn).await;
-    // An account in which the worker has no business: STS has told it its own.
-    let elsewhere = "arn:aws:cloudtrail:eu-west-1:999999999999:trail/theirs";
-    stack.aws.publish(&[stop("of-another-account", elsewhere)]).await;
-    eventually("two dead letters", async || {
-        let count = stack.aws.attributes(DEAD_LETTERS).await;
-        (count["ApproximateNumberOfMessages"] == "2").then_some(())
-    })
-    .await;
-    stack.settled().await;
-    let letters = stack.aws.dead_letters().await;
-    let attribute = |letter: &Message, name: &str| {
-        let attributes = letter.message_attributes.as_ref();
-        let value = attributes.and_then(|all| all.get(&format!("trailkeeper.{name}")));
-        value.and_then(|value| value.string_value()).unwrap_or_default().to_owned()
-    };
-    let by_reason = |reason: &str| {
-        let letter = letters.iter().find(|letter| attribute(letter, "reason") == reason);
-        letter.unwrap_or_else(|| panic!("no dead letter for {reason} among {letters:?}"))
-    };
-    let malformed = by_reason("malformed");
-    assert_eq!(malformed.body(), Some(torn), "unchanged");
-    for name in ["detail", "attempts", "source_message_id", "failed_at"] {
-        assert_ne!(attribute(malformed, name), "", "{name}");
-    }
-    let refused = by_reason("restore-refused");
-    assert_eq!(attribute(refused, "event_id"), "of-another-account");
-    assert!(attribute(refused, "detail").contains("999999999999"));
-    let told = stack.slack.told_of("of-another-account").await;
-    assert!(matches!(told.as_slice(), [text] if text.contains("LOGGING IS STILL OFF")), "{told:?}");
-    assert_eq!(stack.slack.messages().await.len(), 1, "nobody is told of what nobody can read");
-}
-
-/// What people run beside the worker, in its own image and on queues that are not winterbaume's.
-#[tokio::test]
-#[ignore = "needs Docker: just compose-test"]
-async fn the_commands_work_in_the_image() {
-    let stack = Stack::up(1).await;
-    let run = |args: &[&str]| stack.compose(&[&["run", "--rm", "--no-deps", "-T", "worker"], args].concat());
-    let version = docker(&["run", "--rm", "trailkeeper", "--version"]);
-    let git = Command::new("git").args(["rev-parse", "HEAD"]).output();
-    let has_commit = git.is_ok_and(|git| git.status.success());
-    assert_eq!(version.contains("unknown"), !has_commit, "{version}");
-    let checked: Value = serde_json::from_str(&run(&["check", "--json"])).expect("JSON");
-    let bad: Vec<_> = checked["checks"]
-        .as_array()
-        .expect("checks")
-        .iter()
-        .filter(|check| check["status"] != "ok")
-        .collect();
-    assert!(bad.is_empty(), "{bad:#?}");
-    assert!(stack.slack.messages().await.is_empty(), "the check posted");
-
-    // An event that nobody may act on becomes a dead letter, and is one again after it was put back.
-    let elsewhere = "arn:aws:cloudtrail:eu-west-1:999999999999:trail/theirs";
-    stack.aws.publish(&[stop("of-another-account", elsewhere)]).await;
-    let dead = async |attempts: u64| {
-        eventually("a dead letter", async || {
-            let letters: Value = serde_json::from_str(&run(&["dlq", "list", "--json"])).expect("JSON");
-            let letter = letters.get(0)?;
-            (letter["attempts"] == attempts && letter["event_id"] == "of-another-account").then_some(())
-        })
-        .await;
-    };
-    dead(1).await;
-    let told = run(&["dlq", "redrive", "--reason", "restore-refused"]);
-    // The worker may be fast enough for it to be back already.
-    assert!(told.starts_with("put 1 dead letters back"), "{told}");
-    dead(2).await;
 }
 
 #[tokio::test]

@@ -21,7 +21,7 @@ fn dashboard_queries() -> Vec<String> {
 #[tokio::test]
 #[ignore = "needs Docker: just compose-test"]
 async fn prometheus_finds_every_worker_and_answers_every_query_of_the_dashboard() {
-    let stack = Stack::up(3).await;
+    let stack = Stack::shared().await;
     stack.compose(&["up", "--detach", "--no-deps", "prometheus"]);
     for args in [
         ["check", "config", "/etc/prometheus/prometheus.yml"],
@@ -36,8 +36,8 @@ async fn prometheus_finds_every_worker_and_answers_every_query_of_the_dashboard(
         (targets.len() == 3 && up == 3).then_some(())
     })
     .await;
-    let trails = ["audit".to_owned()];
-    stack.aws.stop_trail("audit").await;
+    let trails = ["watched".to_owned()];
+    stack.aws.stopped_trails(&trails).await;
     stack.aws.publish(&stops_of(&trails)).await;
     stack.restarted(&trails).await;
     let queries = dashboard_queries();

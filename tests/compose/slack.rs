@@ -18,6 +18,12 @@ impl Slack {
         entries.into_iter().map(|mut entry| entry["message"].take()).collect()
     }
 
+    /// Forgets them.
+    pub(crate) async fn forget(&self) {
+        let answer = reqwest::Client::new().delete(&self.messages).send().await;
+        answer.and_then(reqwest::Response::error_for_status).expect("the stand-in answers");
+    }
+
     /// The texts of the messages about an event, less those that say only that a restart takes longer: on a slow
     /// machine there may be such.
     pub(crate) async fn told_of(&self, event: &str) -> Vec<String> {

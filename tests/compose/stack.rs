@@ -3,6 +3,7 @@
 
 use std::process::{Command, Output, Stdio};
 use std::sync::OnceLock;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use serde_json::Value;
@@ -21,24 +22,50 @@ const DOWN: [&str; 6] = ["--profile", "observability", "down", "--volumes", "--t
 /// nothing.
 const PATIENCE: Duration = Duration::from_mins(3);
 
-/// A running stack; it is brought down when it is dropped.
+/// For tests in which a message has to be visible again.
+pub(crate) const SHORT_VISIBILITY: &str = "tests/compose/short-visibility.yml";
+/// Whether the stack that tests share is up.
+static SHARED_IS_UP: AtomicBool = AtomicBool::new(false);
+
+/// A running stack; it is brought down when it is dropped, unless the next test is to find it.
 pub(crate) struct Stack {
     pub(crate) aws: Aws,
     pub(crate) slack: Slack,
     overlay: Option<&'static str>,
+    stays_up: bool,
 }
 
 impl Stack {
-    /// Starts the stack and waits until every worker is healthy.
+    fn new(overlay: Option<&'static str>) -> Self {
+        let (aws, slack) = (Aws::new(LOCALSTACK_PORT, MOTO_PORT), Slack::new(SLACK_PORT));
+        Self { aws, slack, overlay, stays_up: false }
+    }
+
+    /// The stack of all tests that kill, stop and pause nothing: three workers, and hidden messages come back soon.
+    /// The first of these tests starts it. It stays up until a test with a stack of its own comes, or one of these
+    /// fails. Slack and the dead-letter queue are empty for each.
+    pub(crate) async fn shared() -> Self {
+        let overlay = Some(SHORT_VISIBILITY);
+        let is_up = SHARED_IS_UP.load(Ordering::Relaxed);
+        let mut stack = if is_up { Self::new(overlay) } else { Self::up_with(3, overlay).await };
+        stack.stays_up = every_test_runs();
+        SHARED_IS_UP.store(stack.stays_up, Ordering::Relaxed);
+        stack.settled().await;
+        stack.aws.purge_dead_letters().await;
+        stack.slack.forget().await;
+        stack
+    }
+
+    /// Starts a stack of the test's own and waits until every worker is healthy.
     pub(crate) async fn up(workers: usize) -> Self {
         Self::up_with(workers, None).await
     }
 
     /// The same, with a second compose file laid over the first.
     pub(crate) async fn up_with(workers: usize, overlay: Option<&'static str>) -> Self {
-        let stack =
-            Self { aws: Aws::new(LOCALSTACK_PORT, MOTO_PORT), slack: Slack::new(SLACK_PORT), overlay };
-        // What a killed run has left.
+        let stack = Self::new(overlay);
+        // The one that tests share, or what a killed run has left.
+        SHARED_IS_UP.store(false, Ordering::Relaxed);
         stack.compose(&DOWN);
         stack.compose(&["up", "--detach", "--scale", &format!("worker={workers}")]);
         eventually("every worker to be healthy", async || {
@@ -92,9 +119,10 @@ impl Stack {
         ids.into_iter().next().expect("one")
     }
 
-    /// The decisions that workers logged, in no order across workers.
+    /// The decisions that workers logged, in their order.
     pub(crate) fn outcomes(&self) -> Vec<String> {
-        let lines = self.containers("worker").iter().flat_map(|id| log_lines(id)).collect::<Vec<_>>();
+        let mut lines = self.containers("worker").iter().flat_map(|id| log_lines(id)).collect::<Vec<_>>();
+        lines.sort_by_key(|line| line["timestamp"].to_string());
         lines.iter().filter_map(|line| Some(line.get("outcome")?.as_str()?.to_owned())).collect()
     }
 
@@ -116,6 +144,10 @@ impl Stack {
 
 impl Drop for Stack {
     fn drop(&mut self) {
+        if self.stays_up && !std::thread::panicking() {
+            return;
+        }
+        SHARED_IS_UP.store(false, Ordering::Relaxed);
         if std::thread::panicking() {
             // Straight to the terminal: it is too late for an assertion to carry it.
             let _ = self.command(&["ps", "--all"]).status();
@@ -126,6 +158,12 @@ impl Drop for Stack {
         // A drop within a panic must not panic; what is left over, the next `up` clears away.
         let _ = self.command(&DOWN).output();
     }
+}
+
+/// Whether the command line names no test. Of all tests the last one has a stack of its own, so none is left in the end.
+/// Of those that somebody names, the last one may be any.
+fn every_test_runs() -> bool {
+    std::env::args().skip(1).all(|argument| argument.starts_with("--"))
 }
 
 /// Runs docker, and demands that it ends well; its standard output.
