@@ -1,8 +1,12 @@
 //! What every store promises, held against each; and what workers do with a table that they share, or that is
 //! not there.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
+
+use serde_json::{Value, json};
+use time::OffsetDateTime;
 
 use trailkeeper::args::Args;
 use trailkeeper::clock;
@@ -13,7 +17,7 @@ use trailkeeper::state::{
 };
 
 use crate::support::aws::{Aws, Fault, REGION, Stray};
-use crate::support::events::stop;
+use crate::support::events::{fixture, stop};
 use crate::support::eventually;
 use crate::support::process::Process;
 use crate::support::slack::Slack;
@@ -158,6 +162,137 @@ async fn memory_keeps_the_promises_of_a_store() {
 async fn dynamodb_keeps_the_promises_of_a_store() {
     let aws = with_table().await;
     promises(&store_of(&aws, "one"), &store_of(&aws, "other")).await;
+}
+
+/// What workers of 0.1.0 have left in a table: an event that was given back in the middle of the work, one that another
+/// or they themselves may have restarted, one that is done, one that is dead, and one whose worker has died.
+async fn table_of_0_1_0(change: impl Fn(&mut Value)) -> Aws {
+    let aws = with_table().await;
+    let hour = clock::now() + REMEMBER;
+    for mut item in items_of_0_1_0() {
+        // Its hour was over long ago.
+        item["expires_at"] = json!({ "N": hour.unix_timestamp().to_string() });
+        change(&mut item);
+        aws.dynamodb("PutItem", &json!({ "TableName": "claims", "Item": item })).await;
+    }
+    aws
+}
+
+fn items_of_0_1_0() -> Vec<Value> {
+    fixture("state_table/0_1_0")["Items"].as_array().expect("items").clone()
+}
+
+/// Every item in the table, by its key, without what differs each time.
+async fn items(aws: &Aws) -> BTreeMap<String, Value> {
+    let scanned = aws.dynamodb("Scan", &json!({ "TableName": "claims" })).await;
+    scanned["Items"].as_array().expect("items").iter().cloned().map(without_what_differs).collect()
+}
+
+fn without_what_differs(mut item: Value) -> (String, Value) {
+    let fields = item.as_object_mut().expect("an item");
+    for differs in ["token", "first_claimed_at", "lease_until", "expires_at"] {
+        fields.remove(differs);
+    }
+    (item["pk"]["S"].as_str().expect("a key").to_owned(), item)
+}
+
+/// The steps of those items.
+fn steps_of_0_1_0() -> (Steps, Notice) {
+    let at = OffsetDateTime::from_unix_timestamp(1_795_166_109).expect("a time");
+    let text = "mallory turned off CloudTrail logging in account 111122223333 at 2026-11-20T09:15:02Z. LOGGING IS \
+                STILL OFF: the restart is being retried. StartLogging: ThrottlingException";
+    let restored = Restored {
+        outcome: Restoration::Restarted,
+        at,
+        stopped_at: Some(at - Duration::from_secs(7)),
+        delivery_error: None,
+    };
+    let announced = Some(Notice { at, text: text.to_owned() });
+    let steps = Steps { started: true, restored: Some(restored), announced, notified: None };
+    (steps, Notice { at, text: "so".to_owned() })
+}
+
+/// Both versions run during a deploy: this one reads what 0.1.0 wrote.
+#[tokio::test]
+async fn what_the_version_before_wrote_is_read() {
+    let aws = table_of_0_1_0(|_| {}).await;
+    let store = store_of(&aws, "one");
+    let (steps, _) = steps_of_0_1_0();
+    let given_back = claim(&store, "e-free").await;
+    assert_eq!((given_back.attempts, given_back.fence, &given_back.steps), (2, 2, &steps));
+    let left_by_the_dead = claim(&store, "e-held").await;
+    assert_eq!((left_by_the_dead.attempts, &left_by_the_dead.steps), (2, &steps));
+    let restored = claim(&store, "e-already").await.steps.restored.expect("restored");
+    assert!(
+        matches!(restored.outcome, Restoration::AlreadyLogging { since: Some(_), perhaps_ours: true }),
+        "{restored:?}"
+    );
+    let done = store.claim(&key("e-done"), LEASE, None).await;
+    assert_eq!(done, Ok(Claimed::Ended { ending: Ending::Done, attempts: 1 }));
+    let (reason, detail) = ("restore-refused".to_owned(), "StartLogging: AccessDeniedException".to_owned());
+    let dead = store.claim(&key("e-dead"), LEASE, None).await;
+    assert_eq!(dead, Ok(Claimed::Ended { ending: Ending::Dead { reason, detail }, attempts: 1 }));
+}
+
+/// And 0.1.0 reads what this one writes, since it is the same.
+#[tokio::test]
+async fn what_is_written_is_as_the_version_before_wrote_it() {
+    let aws = with_table().await;
+    let store = store_of(&aws, "0123456789abcdef0123456789abcdef");
+    let (steps, notice) = steps_of_0_1_0();
+    let (announced, restarted) = (steps.announced.expect("announced"), steps.restored.expect("restored"));
+    for event in ["e-free", "e-done", "e-dead", "e-held", "e-already"] {
+        let ours = claim(&store, event).await;
+        store.record(&ours, &[Step::Announced(announced.clone()), Step::Started]).await.expect("ours");
+        let detail = "StartLogging: AccessDeniedException".to_owned();
+        let outcome = match event {
+            "e-dead" => Restoration::Refused { detail: detail.clone() },
+            "e-already" => Restoration::AlreadyLogging { since: Some(restarted.at), perhaps_ours: true },
+            _ => Restoration::Restarted,
+        };
+        let restored = Restored { outcome, ..restarted.clone() };
+        store.record(&ours, &[Step::Restored(restored)]).await.expect("ours");
+        let notified = [Step::Notified(notice.clone())];
+        match event {
+            "e-free" | "e-already" => store.release(&ours, Counts::Yes).await.expect("ours"),
+            "e-done" => {
+                store.record(&ours, &notified).await.expect("ours");
+                store.complete(&ours, Ending::Done).await.expect("ours");
+            }
+            "e-dead" => {
+                store.record(&ours, &notified).await.expect("ours");
+                let ending = Ending::Dead { reason: "restore-refused".to_owned(), detail };
+                store.complete(&ours, ending).await.expect("ours");
+            }
+            _ => {}
+        }
+    }
+    let theirs: BTreeMap<_, _> = items_of_0_1_0().into_iter().map(without_what_differs).collect();
+    assert_eq!(items(&aws).await, theirs);
+}
+
+/// What a later version has written beside, or in another form, stays; and it hides nothing else.
+#[tokio::test]
+async fn what_is_not_known_is_kept_and_takes_nothing_with_it() {
+    let later = json!({ "S": "of a later version" });
+    let aws = table_of_0_1_0(|item| {
+        item["later"] = later.clone();
+        item["steps"]["M"]["shown"] = later.clone();
+        item["steps"]["M"]["restored"] = json!({ "S": "{\"outcome\":\"put_back\"}" });
+    })
+    .await;
+    let store = store_of(&aws, "one");
+    let (steps, notice) = steps_of_0_1_0();
+    let ours = claim(&store, "e-free").await;
+    assert_eq!(ours.steps, Steps { restored: None, ..steps }, "what cannot be read is not done, the rest is");
+    store.record(&ours, &[Step::Notified(notice)]).await.expect("ours");
+    store.extend(&ours, LEASE).await.expect("ours");
+    store.release(&ours, Counts::Yes).await.expect("ours");
+    let ours = claim(&store, "e-free").await;
+    store.complete(&ours, Ending::Done).await.expect("ours");
+    let item = &items(&aws).await["event#e-free"];
+    assert_eq!((&item["later"], &item["steps"]["M"]["shown"]), (&later, &later));
+    assert_eq!(item["steps"]["M"]["restored"]["S"], "{\"outcome\":\"put_back\"}");
 }
 
 #[tokio::test]

@@ -311,10 +311,11 @@ impl Aws {
         self.inner.calls.lock().unwrap_or_else(PoisonError::into_inner).clear();
     }
 
-    /// Carries out an operation of DynamoDB.
-    pub async fn dynamodb(&self, operation: &str, body: &Value) {
+    /// Carries out an operation of DynamoDB; its answer.
+    pub async fn dynamodb(&self, operation: &str, body: &Value) -> Value {
         let done = self.inner.dynamodb.call(REGION, operation, body).await;
         assert_eq!(done.status, 200, "{:?}", done.body);
+        serde_json::from_slice(&done.body).unwrap_or_default()
     }
 
     /// Creates a trail that logs, and stops it.

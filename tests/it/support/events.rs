@@ -20,7 +20,7 @@ pub fn stop(id: &str, name: &str) -> Value {
     event
 }
 
-/// An event of tests/fixtures.
+/// An event of tests/fixtures, or what lies in a folder there.
 pub fn fixture(name: &str) -> Value {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("tests/fixtures/{name}.json"));
     let text = std::fs::read_to_string(&path).expect("a fixture");
