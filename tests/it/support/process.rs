@@ -49,9 +49,12 @@ pub fn configured(aws: &Aws, slack: &Slack, args: &[&str]) -> Command {
     command
 }
 
+/// The longest that a command takes: below the minute for which tests let calls hang.
+const LONGEST: Duration = Duration::from_secs(50);
+
 /// Runs a command to its end.
 pub async fn ended(mut command: Command) -> Ended {
-    let output = tokio::time::timeout(Duration::from_secs(30), command.output()).await;
+    let output = tokio::time::timeout(LONGEST, command.output()).await;
     let output = output.expect("an end").expect("it runs");
     Ended {
         status: output.status.code(),
