@@ -53,7 +53,7 @@ bench-test:
 compose-test:
     @docker info >/dev/null 2>&1 || { echo "compose-test needs Docker, and none answers: see \`docker info\`" >&2; exit 1; }
     @docker compose version >/dev/null 2>&1 || docker-compose version >/dev/null 2>&1 || { echo "compose-test needs Docker's compose" >&2; exit 1; }
-    docker build --build-arg TRAILKEEPER_COMMIT="$(git log -1 --format='%h %cs')" --tag trailkeeper .
+    docker build --build-arg PROFILE=image-test --build-arg TRAILKEEPER_COMMIT="$(git log -1 --format='%h %cs')" --tag trailkeeper .
     cargo test --test compose -- --ignored --test-threads=1 --nocapture
 
 # Test infra/, with a real apply to an emulated AWS. Needs Terraform and Python.
