@@ -63,7 +63,7 @@ pub const QUEUE_URL: Variable<Text> = Variable {
     meaning: "The queue that the worker consumes: an https URL",
     unit: "URL",
     kind: Text { default: "required", is_required: true, is_secret: false },
-    because: "nothing could be consumed without",
+    because: "the worker has nothing to consume without it",
 };
 pub const DLQ_URL: Variable<Text> = Variable {
     name: "TRAILKEEPER_DLQ_URL",
@@ -98,7 +98,7 @@ pub const STATE_TTL_HOURS: Variable<Number> = Variable {
     meaning: "How long a finished event is remembered",
     unit: "HOURS",
     kind: Number { range: 1..=8_760, default: 336 },
-    because: "14 days, as long as a dead-letter queue can keep a duplicate",
+    because: "14 days, the longest that a dead-letter queue keeps a duplicate",
 };
 pub const CONCURRENCY: Variable<Number> = Variable {
     name: "TRAILKEEPER_CONCURRENCY",
@@ -119,14 +119,14 @@ pub const WAIT_SECONDS: Variable<Number> = Variable {
     meaning: "Long poll",
     unit: "SECONDS",
     kind: Number { range: 0..=20, default: 20 },
-    because: "SQS's longest: the fewest requests while idle, and no later for it",
+    because: "SQS's longest: the fewest requests while idle, and messages come no later",
 };
 pub const VISIBILITY_TIMEOUT_SECONDS: Variable<Number> = Variable {
     name: "TRAILKEEPER_VISIBILITY_TIMEOUT_SECONDS",
     meaning: "Set on every receive and extended while work goes on",
     unit: "SECONDS",
     kind: Number { range: 1..=43_200, default: 120 },
-    because: "six heartbeats fit in, so that a slow machine or table loses no message; what a dead worker held waits as \
+    because: "room for six heartbeats, so a slow machine or table loses no message; what a dead worker held waits this \
               long",
 };
 pub const MAX_ATTEMPTS: Variable<Number> = Variable {
@@ -148,7 +148,7 @@ pub const RETRY_MAX_SECONDS: Variable<Number> = Variable {
     meaning: "The longest wait between attempts of one message",
     unit: "SECONDS",
     kind: Number { range: 0..=36_000, default: 300 },
-    because: "what lasts longer than minutes is looked at every five",
+    because: "an outage of more than some minutes is retried every five",
 };
 pub const SHUTDOWN_GRACE_SECONDS: Variable<Number> = Variable {
     name: "TRAILKEEPER_SHUTDOWN_GRACE_SECONDS",
@@ -180,7 +180,7 @@ pub const LOG: Variable<Text> = Variable {
     meaning: "A level (error, warn, info, debug, trace), or levels by module: info,trailkeeper::consumer=debug",
     unit: "FILTER",
     kind: default("info"),
-    because: "one line for each decision",
+    because: "shows one line for each decision",
 };
 pub const LOG_FORMAT: Variable<Words<LogFormat>> = Variable {
     name: "TRAILKEEPER_LOG_FORMAT",

@@ -97,7 +97,7 @@ Examples:
   trailkeeper completions bash > trailkeeper.bash
   trailkeeper completions zsh > _trailkeeper")]
     Completions {
-        /// Whose
+        /// The shell
         shell: Shell,
     },
     /// Print the manual page of the program or of a command
@@ -286,7 +286,7 @@ async fn unless_given_up<T>(shutdown: &Shutdown, doing: impl Future<Output = T>)
     tokio::select! {
         done = doing => Ok(done),
         () = shutdown.give_up.cancelled() => {
-            Err(Failed::Running("ended at once: dead letters that were looked at stay hidden for some minutes".to_owned()))
+            Err(Failed::Running("stopped at once: the dead letters read so far stay hidden for up to five minutes".to_owned()))
         }
     }
 }

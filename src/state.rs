@@ -85,7 +85,7 @@ pub enum Claimed {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum StoreError {
     /// The lease ran out and somebody else took over, or the work is ended: stop, and write nothing more.
-    #[error("the claim is lost: somebody else works on the event now")]
+    #[error("the claim is lost: another worker has the event now")]
     Lost,
     /// The store did not answer, so it is not known whether the write happened.
     #[error("the state store is not available: {0}")]

@@ -296,7 +296,11 @@ fn describe() {
     describe_counter!(SQS_REQUESTS, Unit::Count, "Requests to SQS.");
     describe_counter!(SLACK_POSTS, Unit::Count, "Posts to Slack.");
     describe_counter!(RESTORE, Unit::Count, "Attempts at restarting a trail.");
-    describe_counter!(LEASES_LOST, Unit::Count, "Messages lost to somebody else while worked on.");
+    describe_counter!(
+        LEASES_LOST,
+        Unit::Count,
+        "Messages that another worker received while this one worked on them."
+    );
     describe_histogram!(QUEUE_DELAY, Unit::Seconds, "From sent to first received.");
     describe_histogram!(PROCESSING, Unit::Seconds, "From received to decided.");
     describe_histogram!(TIME_TO_RESTORE, Unit::Seconds, "From the event to logging verified.");
@@ -363,7 +367,7 @@ pub fn hide_panics() {
         if tracing::dispatcher::has_been_set() {
             tracing::error!(place, "panicked");
         } else {
-            let fault = "this is a fault of the program's";
+            let fault = "this is a fault in trailkeeper";
             // A panic in here would end the program without another word.
             let _ = writeln!(std::io::stderr(), "trailkeeper: panicked at {place}: {fault}");
         }

@@ -30,7 +30,7 @@ pub struct Accounts {
 
 /// The trail is in an account that the worker has no role in.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("the trail is in account {account} and this worker can act only in its own, {own}")]
+#[error("the trail is in account {account}, and this worker acts only in its own, {own}")]
 pub struct NotOurs {
     account: AccountId,
     own: AccountId,

@@ -57,7 +57,7 @@ impl<H: Handler> Deliverer<H> {
         if let Some(failure) = &handled.failure {
             spans::failed(span, failure.kind, &failure.detail);
         } else if cancellation == Some(Cancelled::Lost) {
-            spans::failed(span, "lost", "the message is somebody else's now");
+            spans::failed(span, "lost", "another worker has the message now");
         }
         let disposition = match (cancellation, handled.disposition) {
             // Somebody else has it now, or will: whatever came of the work, the message is theirs to settle.

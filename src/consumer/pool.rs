@@ -230,12 +230,15 @@ impl<Q: Queue, H: Handler> Pool<Q, H> {
         tokio::select! {
             biased;
             () = finished => return,
-            () = tokio::time::sleep(grace) => tracing::warn!("the grace is over"),
+            () = tokio::time::sleep(grace) => tracing::warn!("the grace is over: everything is given back"),
             () = shutdown.give_up.cancelled() => tracing::warn!("a second signal: everything is given back"),
         }
         if !self.polls.is_empty() {
             // What SQS has given them by now stays hidden until its visibility timeout.
-            tracing::warn!(polls = self.polls.len(), "polls are left without an answer");
+            tracing::warn!(
+                polls = self.polls.len(),
+                "the worker ends before these polls were answered: what they bring comes again"
+            );
         }
         self.ledger.give_back_all();
         self.deliveries.close();

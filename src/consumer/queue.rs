@@ -98,7 +98,7 @@ pub struct QueueNames<'a> {
 /// How one entry of a batch went wrong.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum SettleError {
-    /// The receipt handle is stale: the message is somebody else's now, or gone.
+    /// The receipt handle is stale: another worker has the message now, or gone.
     #[error("the receipt handle is no longer valid")]
     Gone,
     /// The call failed.

@@ -116,10 +116,10 @@ async fn settle_all<Q: Queue>(queue: Arc<Q>, kind: Kind, mut messages: Vec<(InFl
             match answer {
                 Ok(()) if kind == Kind::Delete => telemetry::message_deleted(),
                 Ok(()) => {}
-                Err(SettleError::Gone) => tracing::info!(?kind, "the message is somebody else's now"),
+                Err(SettleError::Gone) => tracing::info!(?kind, "another worker has the message now"),
                 Err(SettleError::Failed(Failure::Transient { .. })) => passing.push(message),
                 Err(SettleError::Failed(failure)) => {
-                    tracing::error!(?kind, %failure, "not settled: the message will come again");
+                    tracing::error!(?kind, %failure, "SQS did not delete or hide the message: it will come again");
                 }
             }
         }
@@ -185,7 +185,7 @@ async fn bury<Q: Queue>(queue: Arc<Q>, message: InFlight, reason: &'static str, 
         Err(failure) => {
             // Not deleted, so not lost: it comes back, and the queue's own redrive is behind it.
             let message_id = &message.delivery.message_id;
-            tracing::error!(%message_id, %failure, "not copied to the dead-letter queue: it will come again");
+            tracing::error!(%message_id, %failure, "the message was not copied to the dead-letter queue: it will come again");
         }
     }
 }

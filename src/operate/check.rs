@@ -228,7 +228,7 @@ impl Checks<'_> {
                 failure.to_string(),
                 todo(
                     &failure,
-                    "fix it before the next worker starts: with a table like this a worker does not start",
+                    "fix it before the next worker starts: a worker does not start with this table",
                 ),
             ),
         });
@@ -246,7 +246,7 @@ impl Checks<'_> {
             .await
         {
             Ok(all) if all.is_empty() => {
-                let found = format!("no trail is seen in {region}");
+                let found = format!("there is no trail in {region}, or none that these credentials see");
                 let todo = "create one: without a trail there is nothing to keep on, and EventBridge gets no events of calls";
                 return self.found(Finding::failed(Check::Trails, found, todo));
             }
@@ -326,7 +326,7 @@ impl Checks<'_> {
         self.found(match asked {
             Ok(Webhook::Alive) => Finding::ok(Check::Slack, "the webhook is alive; nothing was posted"),
             Ok(Webhook::TakesAnything) => {
-                let found = "what answers takes anything, and Slack's webhooks do not; nothing was posted";
+                let found = "this address accepts anything, and a Slack webhook does not; nothing was posted";
                 let todo = "check the address: a relay may be intended, a login page is not";
                 Finding::new(Check::Slack, Status::Warning, found, todo)
             }
@@ -392,7 +392,7 @@ async fn start_right(trails: &Trails, trail: &TrailArn, sees: bool) -> Finding {
         Ok(Asked::Refused) => Finding::ok(check, "StartLogging is allowed; it was not started"),
         Ok(Asked::Accepted) => {
             let found = format!(
-                "StartLogging was accepted in {elsewhere}, which is not the trail's home: no CloudTrail of AWS's does that"
+                "StartLogging was accepted in {elsewhere}, which is not the trail's home: AWS's CloudTrail does not do that"
             );
             let todo = "look at AWS_ENDPOINT_URL_CLOUDTRAIL, and at the trail: it may have been started";
             Finding::new(check, Status::Warning, found, todo)

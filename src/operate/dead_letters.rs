@@ -144,8 +144,7 @@ impl End {
                  them, or was interrupted; look again in {minutes} minutes"
             )),
             Self::More => Some(format!(
-                "there are more than {MAX_HELD} dead letters that stay, and no more are looked at in one go: those \
-                 behind them were not seen; put back or delete some of the first, and look again"
+                "stopped after {MAX_HELD} dead letters that stay: there are more; put back or delete some, and look again"
             )),
             Self::Stopped => Some("it was interrupted: what was not put back is where it was".to_owned()),
         }
@@ -294,7 +293,7 @@ impl DeadLetters {
         }
         let nothing = redriven.put_back + redriven.came_back == 0 && redriven.faults.is_empty();
         if let Some(event) = wanted.event.as_ref().filter(|_| nothing) {
-            redriven.faults.push(format!("none of the dead letters that were seen is of event {event}"));
+            redriven.faults.push(format!("no dead letter that was seen is of event {event}"));
         }
         self.give_back(held).await;
         progress.finish_and_clear();

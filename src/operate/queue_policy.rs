@@ -99,7 +99,7 @@ fn encryption(attributes: &Attributes) -> Option<Finding> {
     let found = format!(
         "the queue is encrypted with {key}, and SQS does not say whether EventBridge may use that key"
     );
-    let todo = "see that the key's policy allows kms:GenerateDataKey and kms:Decrypt to events.amazonaws.com: else every event is dropped";
+    let todo = "let the key's policy allow kms:GenerateDataKey and kms:Decrypt to events.amazonaws.com, or EventBridge drops every event";
     Some(Finding::new(check, Status::Unknown, found, todo))
 }
 

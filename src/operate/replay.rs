@@ -72,10 +72,7 @@ impl fmt::Display for Replayed {
             None => write!(formatter, "previewed {events} events of {files} files")?,
         }
         if *left_out > 0 {
-            write!(
-                formatter,
-                "; left {left_out} events out that have nothing to do with switching CloudTrail off"
-            )?;
+            write!(formatter, "; left out {left_out} events that neither stop nor weaken CloudTrail")?;
         }
         Ok(())
     }
@@ -178,7 +175,7 @@ pub async fn send(queue_url: &str, sdk: Sdk, given: &[PathBuf]) -> Replayed {
         replayed
     });
     let sent = send_all(&outbox, steps, &progress).await;
-    let broke_off = || vec!["reading broke off: not every file was read".to_owned()];
+    let broke_off = || vec!["reading stopped early: not every file was read".to_owned()];
     let mut replayed = reading.await.unwrap_or_else(|_| Replayed::over(broke_off()));
     progress.finish_and_clear();
     replayed.queue_url = Some(queue_url.to_owned());
@@ -207,7 +204,7 @@ pub fn preview(config: &ReplayConfig, given: &[PathBuf], out: &mut impl Write) -
             if is_new {
                 describe(&event, config.mode, out)?;
             } else {
-                writeln!(out, "  decision  drop it: a duplicate of one before")?;
+                writeln!(out, "  decision  drop it: a duplicate of an earlier event")?;
             }
         }
     }
@@ -256,7 +253,7 @@ fn found(given: &[PathBuf]) -> (Vec<PathBuf>, Vec<String>) {
         }
     }
     if files.is_empty() && faults.is_empty() {
-        faults.push("there is no file in what was named".to_owned());
+        faults.push("the named folders hold no file".to_owned());
     }
     (files, faults)
 }

@@ -70,7 +70,7 @@ impl<S: Store> Responder<S> {
             () = hold.cancelled() => Verdict::RELEASED,
             () = session.keep(hold.beats()) => Verdict::RELEASED,
             verdict = work.run() => verdict.unwrap_or_else(|lost| {
-                tracing::warn!(error = %lost, event_id = %event.id, "the work stops");
+                tracing::warn!(error = %lost, event_id = %event.id, "another worker took over: this one stops");
                 Verdict::RELEASED
             }),
         };

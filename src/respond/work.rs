@@ -79,9 +79,12 @@ impl<S: Store> Work<'_, S> {
         let notified = self.notify(Seen::Ended(&restored), outcome).await?;
         Ok(match restored.outcome {
             Restoration::Refused { detail } => refused(notified, detail),
-            Restoration::Unverified { detail } => {
-                refused(notified, format!("StartLogging was accepted and cannot be verified: {detail}"))
-            }
+            Restoration::Unverified { detail } => refused(
+                notified,
+                format!(
+                    "StartLogging was accepted, and trailkeeper could not confirm that logging is on: {detail}"
+                ),
+            ),
             _ => notified,
         })
     }
@@ -191,9 +194,10 @@ impl<S: Store> Work<'_, S> {
 fn refused(notified: Verdict, detail: String) -> Verdict {
     match notified {
         Verdict::Done(_) => Verdict::Poison(Reason::RestoreRefused, detail),
-        Verdict::Poison(_, untold) => {
-            Verdict::Poison(Reason::RestoreRefused, format!("{detail}; and the report was refused: {untold}"))
-        }
+        Verdict::Poison(_, untold) => Verdict::Poison(
+            Reason::RestoreRefused,
+            format!("{detail}; and Slack refused the report: {untold}"),
+        ),
         other => other,
     }
 }

@@ -12,7 +12,7 @@ use crate::clock;
 
 /// The work is somebody else's now: stop, and start no further effect.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("the claim is lost: somebody else works on the event now")]
+#[error("the claim is lost: another worker has the event now")]
 pub struct Lost;
 
 /// Work on one key, from its claim to its end.

@@ -293,7 +293,7 @@ async fn more_than_can_be_held_are_told() {
     }
     let listed = dlq(&aws, &slack, &["list", "--json"]).await;
     assert_eq!(listed.status, Some(1));
-    assert!(listed.stderr.contains("there are more than 2000 dead letters"), "{}", listed.stderr);
+    assert!(listed.stderr.contains("stopped after 2000 dead letters"), "{}", listed.stderr);
     let done = dlq(&aws, &slack, &["redrive", "--event", "e-1"]).await;
     assert_eq!(done.status, Some(1));
     assert!(done.stdout.starts_with("put 0 dead letters back; left 20"), "{}", done.stdout);
@@ -387,7 +387,7 @@ async fn told_twice_it_ends_at_once() {
     let output = tokio::time::timeout(Duration::from_secs(10), child.wait_with_output()).await;
     let output = output.expect("an end").expect("it ran");
     assert_eq!(output.status.code(), Some(1));
-    assert!(String::from_utf8_lossy(&output.stderr).contains("ended at once"));
+    assert!(String::from_utf8_lossy(&output.stderr).contains("stopped at once"));
 }
 
 async fn signal(id: Option<u32>, name: &str) {
@@ -481,7 +481,7 @@ async fn a_reader_that_goes_away_changes_nothing() {
     // What fails when it is read fails when it is not.
     let (status, said) = unread(&aws, &slack, &["dlq", "redrive", "--event", "e-none"]).await;
     assert_eq!(status, Some(1));
-    assert!(said.contains("none of the dead letters that were seen is of event"), "{said}");
+    assert!(said.contains("no dead letter that was seen is of event"), "{said}");
     for page in [&["completions", "bash"][..], &["man", "run"], &["--help"], &["--version"]] {
         assert_eq!(unread(&aws, &slack, page).await, (Some(0), String::new()), "{page:?}");
     }

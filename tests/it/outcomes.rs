@@ -243,7 +243,11 @@ async fn the_right_to_look_may_be_missing_where_the_right_to_start_is_there() {
     assert!(!texts[0].contains("OFF"), "{texts:?}");
     let dead = scene.aws.dead_letters().await;
     assert_eq!(attribute(&dead[0], "reason"), Some("restore-refused"));
-    assert!(attribute(&dead[0], "detail").expect("detail").contains("accepted and cannot be verified"));
+    assert!(
+        attribute(&dead[0], "detail")
+            .expect("detail")
+            .contains("trailkeeper could not confirm that logging is on")
+    );
     scene.worker.stop().await;
 }
 

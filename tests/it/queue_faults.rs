@@ -38,7 +38,7 @@ async fn work_longer_than_the_visibility_timeout_is_kept_by_the_heartbeat() {
     scene.worker.stop().await;
 }
 
-/// A beat that is refused for good means that somebody else has the message: the work stops, and the message
+/// A beat that is refused for good means that somebody else has the message: another worker took over: this one stops, and the message
 /// is not deleted.
 #[tokio::test]
 async fn a_message_that_is_lost_is_neither_worked_on_nor_deleted() {

@@ -81,7 +81,7 @@ async fn envelopes_records_and_log_files_are_sent_packed_or_not() {
     assert_eq!((done.status, done.stderr.as_str()), (Some(0), ""), "{}", done.stdout);
     let queue = aws.queue_url("events");
     let told = format!(
-        "sent 4 events of 3 files to {queue}; left 1 events out that have nothing to do with switching CloudTrail off\n"
+        "sent 4 events of 3 files to {queue}; left out 1 events that neither stop nor weaken CloudTrail\n"
     );
     assert_eq!(done.stdout, told);
     let sent = sent(&aws).await;
@@ -271,7 +271,7 @@ async fn a_folder_without_files_and_a_link_that_leads_nowhere_are_told() {
     let name = here.to_str().expect("UTF-8");
     let empty = ended(trailkeeper(&["replay", "--dry-run", name])).await;
     assert_eq!(empty.status, Some(1));
-    assert!(empty.stderr.contains("there is no file in what was named"), "{}", empty.stderr);
+    assert!(empty.stderr.contains("the named folders hold no file"), "{}", empty.stderr);
     std::os::unix::fs::symlink("gone", here.join("link.json")).expect("linked");
     let dangling = ended(trailkeeper(&["replay", "--dry-run", name])).await;
     assert_eq!(dangling.status, Some(1));
@@ -361,6 +361,6 @@ async fn a_dry_run_prints_decision_and_message_of_each_event() {
     assert!(!tells.stdout.contains("restarted and verified"), "{}", tells.stdout);
     let log = file(&here, "log.json", json!({ "Records": [record("e-7", "DescribeTrails")] }).to_string());
     let none = ended(trailkeeper(&["replay", "--dry-run", &log])).await;
-    let told = "previewed 0 events of 1 files; left 1 events out that have nothing to do with switching CloudTrail off\n";
+    let told = "previewed 0 events of 1 files; left out 1 events that neither stop nor weaken CloudTrail\n";
     assert_eq!((none.status, none.stdout.as_str()), (Some(0), told));
 }
