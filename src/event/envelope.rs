@@ -40,10 +40,6 @@ const WEAKENS_BUCKET: [&str; 4] =
 /// The same for the key that encrypts the logs.
 const WEAKENS_KEY: [&str; 2] = ["ScheduleKeyDeletion", "DisableKey"];
 
-/// The parameters that name what a call is about, the first that is there first.
-const NAMES_RESOURCE: [&str; 6] =
-    ["name", "trailName", "eventDataStore", "bucketName", "keyId", "delegatedAdminAccountId"];
-
 /// What an event is, as far as it decides what is done.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
@@ -207,10 +203,9 @@ fn event(envelope: Envelope, id: EventId, name: String) -> Event {
     let Envelope { detail_type, account: envelope_account, region: envelope_region, time, detail } = envelope;
     let detail = detail.0.unwrap_or_default();
     let parameters = detail.request_parameters;
-    let requested = NAMES_RESOURCE.into_iter().find_map(|name| parameters.text(name));
     // A denied call has no parameters: its trail stands in the error message alone.
     let denied = || detail.error_message.get().and_then(TrailArn::find).map(|arn| arn.to_string());
-    let resource = requested.map(str::to_owned).or_else(denied);
+    let resource = parameters.resource().map(str::to_owned).or_else(denied);
     let arn = resource.as_deref().and_then(TrailArn::parse);
     let origin = Origin {
         service: detail.event_source.take(),

@@ -17,6 +17,11 @@ const MAX_VALUES: usize = 2_048;
 /// The longest text kept of one call, in bytes, all values together: room for each of a selector's ARNs.
 const MAX_TEXT_BYTES: usize = 65_536;
 
+/// The parameters that name what a call is about, the first that is there first. They are kept whatever stands around
+/// them: a caller who pads a call must not hide which trail it was about.
+const NAMES_RESOURCE: [&str; 6] =
+    ["name", "trailName", "eventDataStore", "bucketName", "keyId", "delegatedAdminAccountId"];
+
 /// The parameters of a call. Untrusted.
 #[derive(Debug, Default, Clone, PartialEq)]
 pub struct Parameters {
@@ -43,6 +48,12 @@ impl Parameters {
         }
     }
 
+    /// What the call was about.
+    #[must_use]
+    pub fn resource(&self) -> Option<&str> {
+        NAMES_RESOURCE.into_iter().find_map(|name| self.text(name))
+    }
+
     /// Whether these are all parameters of the call, and whole: none was beyond a bound, and there was an object of them.
     #[must_use]
     pub fn is_whole(&self) -> bool {
@@ -52,12 +63,8 @@ impl Parameters {
 
 impl<'de> Deserialize<'de> for Parameters {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let room = Room {
-            values: Cell::new(MAX_VALUES),
-            bytes: Cell::new(MAX_TEXT_BYTES),
-            is_whole: Cell::new(true),
-        };
-        let value = Bounded(&room).deserialize(deserializer)?;
+        let room = Room::new();
+        let value = Bounded { room: &room, is_top: true }.deserialize(deserializer)?;
         Ok(match value {
             Some(Value::Object(values)) => Self { values, is_whole: room.is_whole.get() },
             _ => Self::default(),
@@ -74,6 +81,11 @@ struct Room {
 }
 
 impl Room {
+    fn new() -> Self {
+        let (values, bytes) = (Cell::new(MAX_VALUES), Cell::new(MAX_TEXT_BYTES));
+        Self { values, bytes, is_whole: Cell::new(true) }
+    }
+
     fn is_left(&self) -> bool {
         self.values.get() > 0 && self.bytes.get() > 0
     }
@@ -93,11 +105,19 @@ impl Room {
 
 /// Reads any JSON while there is room, and skips it without building it in memory from there on.
 #[derive(Clone, Copy)]
-struct Bounded<'r>(&'r Room);
+struct Bounded<'r> {
+    room: &'r Room,
+    /// The object of parameters itself, and nothing inside of it.
+    is_top: bool,
+}
 
 impl Bounded<'_> {
+    fn inside(self) -> Self {
+        Self { is_top: false, ..self }
+    }
+
     fn keep(self, value: impl Into<Value>) -> Option<Value> {
-        self.0.takes(0).then(|| value.into())
+        self.room.takes(0).then(|| value.into())
     }
 }
 
@@ -105,10 +125,10 @@ impl<'de> DeserializeSeed<'de> for Bounded<'_> {
     type Value = Option<Value>;
 
     fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Option<Value>, D::Error> {
-        if self.0.is_left() {
+        if self.room.is_left() {
             return deserializer.deserialize_any(self);
         }
-        self.0.is_whole.set(false);
+        self.room.is_whole.set(false);
         IgnoredAny::deserialize(deserializer).map(|_| None)
     }
 }
@@ -123,9 +143,9 @@ impl<'de> Visitor<'de> for Bounded<'_> {
     fn visit_str<E>(self, text: &str) -> Result<Option<Value>, E> {
         let kept = cut(text);
         if kept.len() < text.len() {
-            self.0.is_whole.set(false);
+            self.room.is_whole.set(false);
         }
-        Ok(self.0.takes(kept.len()).then(|| Value::from(kept)))
+        Ok(self.room.takes(kept.len()).then(|| Value::from(kept)))
     }
 
     fn visit_bool<E>(self, flag: bool) -> Result<Option<Value>, E> {
@@ -150,7 +170,7 @@ impl<'de> Visitor<'de> for Bounded<'_> {
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Option<Value>, A::Error> {
         let mut kept = Vec::new();
-        while let Some(item) = items.next_element_seed(self)? {
+        while let Some(item) = items.next_element_seed(self.inside())? {
             kept.extend(item);
         }
         Ok(self.keep(kept))
@@ -159,10 +179,17 @@ impl<'de> Visitor<'de> for Bounded<'_> {
     fn visit_map<A: MapAccess<'de>>(self, mut entries: A) -> Result<Option<Value>, A::Error> {
         let mut kept = Map::new();
         while let Some(name) = entries.next_key::<String>()? {
-            let Some(value) = entries.next_value_seed(self)? else { continue };
             let name = cut(&name);
-            // The same name twice: what stands first is what the rest of the event was read with.
-            if !kept.contains_key(name) && self.0.takes(name.len()) {
+            let own = Room::new();
+            let names = self.is_top && NAMES_RESOURCE.contains(&name);
+            let inside = if names { Bounded { room: &own, is_top: false } } else { self.inside() };
+            let value = entries.next_value_seed(inside)?;
+            if !own.is_whole.get() {
+                self.room.is_whole.set(false);
+            }
+            let Some(value) = value else { continue };
+            // The same name twice: the first stands.
+            if !kept.contains_key(name) && (names || self.room.takes(name.len())) {
                 kept.insert(name.to_owned(), value);
             }
         }
@@ -200,6 +227,23 @@ mod tests {
         for odd in [json!(null), json!(7), json!("text"), json!([{ "name": "audit" }])] {
             let parameters = read(&odd);
             assert_eq!((parameters.text("name"), parameters.is_whole()), (None, false), "{odd}");
+        }
+    }
+
+    #[test]
+    fn what_names_the_trail_is_kept_whatever_stands_before_it() {
+        let pads = [
+            format!("{{\"pad\":{},\"name\":\"audit\"}}", json!(vec![1; 100_000])),
+            format!("{{\"pad\":{},\"name\":\"audit\"}}", json!(vec!["x".repeat(5_000); 100])),
+            format!("{{{}\"name\":\"audit\",\"name\":\"other\"}}", "\"x\":{},".repeat(10_000)),
+            format!(
+                "{{\"trailName\":{},\"name\":\"audit\"}}",
+                json!(vec![json!({ "name": "inside" }); 9_000])
+            ),
+        ];
+        for pad in pads {
+            let parameters: Parameters = serde_json::from_str(&pad).expect("any JSON");
+            assert_eq!(parameters.resource(), Some("audit"), "{}", &pad[..60]);
         }
     }
 
