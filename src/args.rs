@@ -49,6 +49,9 @@ pub struct Text {
     pub is_secret: bool,
 }
 
+/// What stands for a number that has no unit.
+const COUNT: &str = "N";
+
 const fn default(default: &'static str) -> Text {
     Text { default, is_required: false, is_secret: false }
 }
@@ -103,14 +106,14 @@ pub const STATE_TTL_HOURS: Variable<Number> = Variable {
 pub const CONCURRENCY: Variable<Number> = Variable {
     name: "TRAILKEEPER_CONCURRENCY",
     meaning: "Messages worked on at once",
-    unit: "N",
+    unit: COUNT,
     kind: Number { range: 1..=1_000, default: 32 },
     because: "the work is waiting for AWS and Slack, and a quarter of a CPU bears that many",
 };
 pub const MAX_POLLERS: Variable<Number> = Variable {
     name: "TRAILKEEPER_MAX_POLLERS",
     meaning: "Concurrent long polls at most; one when idle",
-    unit: "N",
+    unit: COUNT,
     kind: Number { range: 1..=32, default: 4 },
     because: "four polls of ten messages fill the default concurrency",
 };
@@ -132,7 +135,7 @@ pub const VISIBILITY_TIMEOUT_SECONDS: Variable<Number> = Variable {
 pub const MAX_ATTEMPTS: Variable<Number> = Variable {
     name: "TRAILKEEPER_MAX_ATTEMPTS",
     meaning: "Executions before a message is poison",
-    unit: "N",
+    unit: COUNT,
     kind: Number { range: 1..=1_000, default: 10 },
     because: "with the waits below, nine minutes at most: outages that last longer need people anyway",
 };
@@ -320,10 +323,10 @@ impl<K: Kind + Sync> Row for Variable<K> {
     }
 
     fn meaning(&self) -> String {
-        match self.kind.range() {
-            Some(range) => format!("{}: {} to {}", self.meaning, range.start(), range.end()),
-            None => self.meaning.to_owned(),
-        }
+        let Some(range) = self.kind.range() else { return self.meaning.to_owned() };
+        let unit =
+            if self.unit == COUNT { String::new() } else { format!(" {}", self.unit.to_ascii_lowercase()) };
+        format!("{}: {} to {}{unit}", self.meaning, range.start(), range.end())
     }
 
     fn unit(&self) -> &'static str {
