@@ -57,6 +57,10 @@ pub async fn run(
         Respond::Act { mode, webhook } => (*mode, webhook.clone()),
         Respond::Rehearse => {
             let queue = queue(&config, &sdk).await?;
+            // A rehearsal writes nothing, and finds out whether it could.
+            if let Some(table) = config.state.table.clone() {
+                probe(&DynamoStore::new(&sdk, table, worker_name(), config.state.remember)).await?;
+            }
             return work(&config, queue, Rehearsal { retry: config.retry }, metrics, shutdown).await;
         }
     };

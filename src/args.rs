@@ -44,7 +44,8 @@ pub struct Words<T: 'static> {
 pub struct Text {
     /// What holds without it, in words.
     pub default: &'static str,
-    pub is_required: bool,
+    /// Without it, something else must be set or the command refuses to start; `default` then says so.
+    pub has_default: bool,
     /// It is not shown where values of the environment are.
     pub is_secret: bool,
 }
@@ -53,7 +54,7 @@ pub struct Text {
 const COUNT: &str = "N";
 
 const fn default(default: &'static str) -> Text {
-    Text { default, is_required: false, is_secret: false }
+    Text { default, has_default: true, is_secret: false }
 }
 
 /// The first is the default.
@@ -65,7 +66,7 @@ pub const QUEUE_URL: Variable<Text> = Variable {
     name: "TRAILKEEPER_QUEUE_URL",
     meaning: "The queue that the worker consumes: an https URL",
     unit: "URL",
-    kind: Text { default: "required", is_required: true, is_secret: false },
+    kind: Text { default: "required", has_default: false, is_secret: false },
     because: "the worker has nothing to consume without it",
 };
 pub const DLQ_URL: Variable<Text> = Variable {
@@ -86,7 +87,7 @@ pub const SLACK_WEBHOOK_URL: Variable<Text> = Variable {
     name: "TRAILKEEPER_SLACK_WEBHOOK_URL",
     meaning: "Slack's incoming webhook, a secret: better set in the environment",
     unit: "URL",
-    kind: Text { default: "required, unless dry-run", is_required: true, is_secret: true },
+    kind: Text { default: "required, unless dry-run", has_default: false, is_secret: true },
     because: "a restart that nobody hears of hides who stopped the trail",
 };
 pub const STATE_TABLE: Variable<Text> = Variable {
@@ -200,7 +201,7 @@ pub const OTLP_ENDPOINT: Variable<Text> = Variable {
     meaning: "Where traces go: the base endpoint of a collector that takes OTLP over HTTP, like http://localhost:4318",
     unit: "URL",
     // A token may stand in it.
-    kind: Text { default: "nowhere", is_required: false, is_secret: true },
+    kind: Text { default: "nowhere", has_default: true, is_secret: true },
     because: "without a collector, traces would cost and help nobody",
 };
 pub const HTTP_ADDR: Variable<Text> = Variable {
@@ -269,7 +270,7 @@ pub trait Row: Sync {
     fn unit(&self) -> &'static str;
     fn default(&self) -> String;
     fn because(&self) -> &'static str;
-    fn is_required(&self) -> bool;
+    fn has_default(&self) -> bool;
     fn is_secret(&self) -> bool;
 }
 
@@ -279,8 +280,8 @@ pub trait Kind {
         None
     }
     fn default(&self) -> String;
-    fn is_required(&self) -> bool {
-        false
+    fn has_default(&self) -> bool {
+        true
     }
     fn is_secret(&self) -> bool {
         false
@@ -308,8 +309,8 @@ impl Kind for Text {
         self.default.to_owned()
     }
 
-    fn is_required(&self) -> bool {
-        self.is_required
+    fn has_default(&self) -> bool {
+        self.has_default
     }
 
     fn is_secret(&self) -> bool {
@@ -341,8 +342,8 @@ impl<K: Kind + Sync> Row for Variable<K> {
         self.because
     }
 
-    fn is_required(&self) -> bool {
-        self.kind.is_required()
+    fn has_default(&self) -> bool {
+        self.kind.has_default()
     }
 
     fn is_secret(&self) -> bool {
@@ -431,7 +432,7 @@ takes!(
 fn with(rows: &[&dyn Row], command: Command) -> Command {
     rows.iter().fold(command, |command, row| {
         let arg = Arg::new(row.name()).long(flag(row.name())).env(row.name()).value_name(row.unit());
-        let label = if row.is_required() { "" } else { "default: " };
+        let label = if row.has_default() { "default: " } else { "" };
         let help = format!("{} [{label}{}]", row.meaning(), row.default());
         command.arg(arg.help(help).hide_env_values(row.is_secret()))
     })

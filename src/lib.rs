@@ -1,7 +1,8 @@
 //! trailkeeper keeps AWS CloudTrail switched on.
 //!
 //! In reading order:
-//! - [`retry`], [`text`], [`turns`], [`outcome`], [`clock`]: the ground floor, which knows nothing else of ours
+//! - [`retry`], [`text`], [`turns`], [`clock`]: the ground floor, which knows nothing else of ours
+//! - [`outcome`]: the words for what becomes of a message
 //! - [`event`]: from the bytes of a message to a typed event
 //! - [`incident`], [`policy`]: what is to be done about an event, what is true, and what is to be said
 //! - [`consumer`]: a worker pool on any queue, which knows nothing of CloudTrail

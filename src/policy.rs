@@ -7,4 +7,4 @@ mod conclude;
 mod judge;
 
 pub use conclude::{Conclusion, Fact, Seen, conclude};
-pub use judge::{Action, Judgement, Mode, judge};
+pub use judge::{Action, Judgement, Mode, judge, refusal};

@@ -48,17 +48,19 @@ impl<H: Handler> Deliverer<H> {
         {
             telemetry::queue_delay(clock::since(sent_at));
         }
-        // A handler that was told to stop and did not in time has decided nothing.
-        let handled = self.work(&message).await.unwrap_or_else(released);
-        telemetry::message(handled.outcome);
+        let handled = self.work(&message).await;
         let span = message.hold().span();
-        spans::outcome(span, handled.outcome);
         let cancellation = message.hold().cancellation();
-        if let Some(failure) = &handled.failure {
+        let is_lost = cancellation == Some(Cancelled::Lost);
+        if let Some(failure) = handled.as_ref().and_then(|handled| handled.failure.as_ref()) {
             spans::failed(span, failure.kind, &failure.detail);
-        } else if cancellation == Some(Cancelled::Lost) {
+        } else if is_lost {
             spans::failed(span, "lost", "another worker has the message now");
         }
+        // A handler that was told to stop and did not in time has decided nothing.
+        let Some(handled) = handled.or_else(|| (!is_lost).then(released)) else { return };
+        telemetry::message(handled.outcome);
+        spans::outcome(span, handled.outcome);
         let disposition = match (cancellation, handled.disposition) {
             // Somebody else has it now, or will: whatever came of the work, the message is theirs to settle.
             (Some(Cancelled::Lost), _) => return,

@@ -1,6 +1,7 @@
 //! The EventBridge envelope and the CloudTrail record inside it, and what kind of event that makes.
 
 use serde::Deserialize;
+use serde_json::value::RawValue;
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
@@ -162,13 +163,37 @@ struct Detail {
     error_code: Text,
     error_message: Text,
     user_identity: Object<UserIdentity>,
-    request_parameters: Parameters,
+    request_parameters: Option<Box<RawValue>>,
 }
 
 /// The calls that weaken CloudTrail, each with the service that it is a call to; `StopLogging` is the first.
 pub fn weakening_calls() -> impl Iterator<Item = (&'static str, &'static str)> {
     let of = |service, names: &'static [&'static str]| names.iter().map(move |name| (service, *name));
     of(CLOUDTRAIL, &WEAKENS_CLOUDTRAIL).chain(of(S3, &WEAKENS_BUCKET)).chain(of(KMS, &WEAKENS_KEY))
+}
+
+/// What a call is about, as its parameters name it. Nothing else of them is looked at here: whatever stands around these,
+/// and however much of it, a caller cannot hide which trail it was.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+struct Named {
+    name: Text,
+    trail_name: Text,
+    event_data_store: Text,
+    bucket_name: Text,
+    key_id: Text,
+    delegated_admin_account_id: Text,
+}
+
+impl Named {
+    /// The first that is there.
+    fn resource(&self) -> Option<&str> {
+        let Self { name, trail_name, event_data_store, bucket_name, key_id, delegated_admin_account_id } =
+            self;
+        [name, trail_name, event_data_store, bucket_name, key_id, delegated_admin_account_id]
+            .into_iter()
+            .find_map(Text::get)
+    }
 }
 
 /// Reads a message body: an EventBridge envelope around a CloudTrail event.
@@ -196,16 +221,18 @@ pub fn parse(body: &str) -> Result<Event, Malformed> {
         return Err(Malformed::NoName(id));
     };
     let name = name.to_owned();
-    Ok(event(envelope, id, name))
+    let requested = detail.request_parameters.as_ref().map_or("null", |raw| raw.get());
+    let Object(named) = serde_json::from_str::<Object<Named>>(requested).map_err(|error| not_json(&error))?;
+    let parameters = Parameters::read(requested);
+    Ok(event(envelope, id, name, &named.unwrap_or_default(), parameters))
 }
 
-fn event(envelope: Envelope, id: EventId, name: String) -> Event {
+fn event(envelope: Envelope, id: EventId, name: String, named: &Named, parameters: Parameters) -> Event {
     let Envelope { detail_type, account: envelope_account, region: envelope_region, time, detail } = envelope;
     let detail = detail.0.unwrap_or_default();
-    let parameters = detail.request_parameters;
     // A denied call has no parameters: its trail stands in the error message alone.
     let denied = || detail.error_message.get().and_then(TrailArn::find).map(|arn| arn.to_string());
-    let resource = parameters.resource().map(str::to_owned).or_else(denied);
+    let resource = named.resource().map(str::to_owned).or_else(denied);
     let arn = resource.as_deref().and_then(TrailArn::parse);
     let origin = Origin {
         service: detail.event_source.take(),

@@ -14,13 +14,8 @@ use super::lenient::cut;
 
 /// The most values kept of one call, nested ones included: event selectors end at 500 values and 250 resources.
 const MAX_VALUES: usize = 2_048;
-/// The longest text kept of one call, in bytes, all values together: room for each of a selector's ARNs.
-const MAX_TEXT_BYTES: usize = 65_536;
-
-/// The parameters that name what a call is about, the first that is there first. They are kept whatever stands around
-/// them: a caller who pads a call must not hide which trail it was about.
-const NAMES_RESOURCE: [&str; 6] =
-    ["name", "trailName", "eventDataStore", "bucketName", "keyId", "delegatedAdminAccountId"];
+/// The longest text kept of one call, in bytes, all values together: more than CloudTrail records of one.
+const MAX_TEXT_BYTES: usize = 131_072;
 
 /// The parameters of a call. Untrusted.
 #[derive(Debug, Default, Clone, PartialEq)]
@@ -48,27 +43,24 @@ impl Parameters {
         }
     }
 
-    /// What the call was about.
-    #[must_use]
-    pub fn resource(&self) -> Option<&str> {
-        NAMES_RESOURCE.into_iter().find_map(|name| self.text(name))
-    }
-
-    /// Whether these are all parameters of the call, and whole: none was beyond a bound, and there was an object of them.
+    /// Whether these are all parameters of the call, and whole: there was an object of them, none was beyond a bound, and
+    /// none stood twice.
     #[must_use]
     pub fn is_whole(&self) -> bool {
         self.is_whole
     }
 }
 
-impl<'de> Deserialize<'de> for Parameters {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+impl Parameters {
+    /// Reads them from their JSON. What cannot be read, such as a number that no type holds, is as good as absent: the
+    /// rest of the event is read without.
+    pub(super) fn read(json: &str) -> Self {
         let room = Room::new();
-        let value = Bounded { room: &room, is_top: true }.deserialize(deserializer)?;
-        Ok(match value {
-            Some(Value::Object(values)) => Self { values, is_whole: room.is_whole.get() },
+        let value = Bounded(&room).deserialize(&mut serde_json::Deserializer::from_str(json));
+        match value {
+            Ok(Some(Value::Object(values))) => Self { values, is_whole: room.is_whole.get() },
             _ => Self::default(),
-        })
+        }
     }
 }
 
@@ -105,19 +97,11 @@ impl Room {
 
 /// Reads any JSON while there is room, and skips it without building it in memory from there on.
 #[derive(Clone, Copy)]
-struct Bounded<'r> {
-    room: &'r Room,
-    /// The object of parameters itself, and nothing inside of it.
-    is_top: bool,
-}
+struct Bounded<'r>(&'r Room);
 
 impl Bounded<'_> {
-    fn inside(self) -> Self {
-        Self { is_top: false, ..self }
-    }
-
     fn keep(self, value: impl Into<Value>) -> Option<Value> {
-        self.room.takes(0).then(|| value.into())
+        self.0.takes(0).then(|| value.into())
     }
 }
 
@@ -125,10 +109,10 @@ impl<'de> DeserializeSeed<'de> for Bounded<'_> {
     type Value = Option<Value>;
 
     fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Option<Value>, D::Error> {
-        if self.room.is_left() {
+        if self.0.is_left() {
             return deserializer.deserialize_any(self);
         }
-        self.room.is_whole.set(false);
+        self.0.is_whole.set(false);
         IgnoredAny::deserialize(deserializer).map(|_| None)
     }
 }
@@ -143,9 +127,9 @@ impl<'de> Visitor<'de> for Bounded<'_> {
     fn visit_str<E>(self, text: &str) -> Result<Option<Value>, E> {
         let kept = cut(text);
         if kept.len() < text.len() {
-            self.room.is_whole.set(false);
+            self.0.is_whole.set(false);
         }
-        Ok(self.room.takes(kept.len()).then(|| Value::from(kept)))
+        Ok(self.0.takes(kept.len()).then(|| Value::from(kept)))
     }
 
     fn visit_bool<E>(self, flag: bool) -> Result<Option<Value>, E> {
@@ -169,32 +153,29 @@ impl<'de> Visitor<'de> for Bounded<'_> {
     }
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Option<Value>, A::Error> {
+        let has_room = self.0.takes(0);
         let mut kept = Vec::new();
-        while let Some(item) = items.next_element_seed(self.inside())? {
+        while let Some(item) = items.next_element_seed(self)? {
             kept.extend(item);
         }
-        Ok(self.keep(kept))
+        // Kept as far as there was room.
+        Ok(has_room.then_some(Value::Array(kept)))
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut entries: A) -> Result<Option<Value>, A::Error> {
+        let has_room = self.0.takes(0);
         let mut kept = Map::new();
         while let Some(name) = entries.next_key::<String>()? {
+            let Some(value) = entries.next_value_seed(self)? else { continue };
             let name = cut(&name);
-            let own = Room::new();
-            let names = self.is_top && NAMES_RESOURCE.contains(&name);
-            let inside = if names { Bounded { room: &own, is_top: false } } else { self.inside() };
-            let value = entries.next_value_seed(inside)?;
-            if !own.is_whole.get() {
-                self.room.is_whole.set(false);
-            }
-            let Some(value) = value else { continue };
-            // The same name twice: the first stands.
-            if !kept.contains_key(name) && (names || self.room.takes(name.len())) {
+            if kept.contains_key(name) {
+                // The first stands.
+                self.0.is_whole.set(false);
+            } else if self.0.takes(name.len()) {
                 kept.insert(name.to_owned(), value);
             }
         }
-        // One that broke off is kept as far as it came.
-        Ok(Some(Value::Object(kept)))
+        Ok(has_room.then_some(Value::Object(kept)))
     }
 }
 
@@ -205,7 +186,7 @@ mod tests {
     use super::*;
 
     fn read(json: &Value) -> Parameters {
-        serde_json::from_str(&json.to_string()).expect("any JSON")
+        Parameters::read(&json.to_string())
     }
 
     #[test]
@@ -231,20 +212,9 @@ mod tests {
     }
 
     #[test]
-    fn what_names_the_trail_is_kept_whatever_stands_before_it() {
-        let pads = [
-            format!("{{\"pad\":{},\"name\":\"audit\"}}", json!(vec![1; 100_000])),
-            format!("{{\"pad\":{},\"name\":\"audit\"}}", json!(vec!["x".repeat(5_000); 100])),
-            format!("{{{}\"name\":\"audit\",\"name\":\"other\"}}", "\"x\":{},".repeat(10_000)),
-            format!(
-                "{{\"trailName\":{},\"name\":\"audit\"}}",
-                json!(vec![json!({ "name": "inside" }); 9_000])
-            ),
-        ];
-        for pad in pads {
-            let parameters: Parameters = serde_json::from_str(&pad).expect("any JSON");
-            assert_eq!(parameters.resource(), Some("audit"), "{}", &pad[..60]);
-        }
+    fn what_stands_twice_is_known_not_to_be_whole() {
+        let twice = Parameters::read(r#"{"isMultiRegionTrail":true,"isMultiRegionTrail":false}"#);
+        assert_eq!((twice.text("isMultiRegionTrail"), twice.is_whole()), (Some("true"), false));
     }
 
     /// Whoever makes the call chooses how much it asks for.
@@ -256,6 +226,9 @@ mod tests {
         assert_eq!((long.text("name"), long.is_whole()), (Some("audit"), false));
         let kept = |parameters: &Parameters| serde_json::to_string(&parameters.values).expect("JSON").len();
         assert!(kept(&many) + kept(&long) < 2 * (MAX_TEXT_BYTES + 8 * MAX_VALUES));
+        let hollow = read(&json!({ "name": "audit", "values": vec![json!({}); 100_000] }));
+        assert!(!hollow.is_whole());
+        assert!(kept(&hollow) < 8 * MAX_VALUES, "{}", kept(&hollow));
         let cut = read(&json!({ "name": "x".repeat(5_000) }));
         assert_eq!((cut.text("name").map(str::len), cut.is_whole()), (Some(2_048), false));
     }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::judge::{Action, Judgement};
+use super::judge::{Action, Judgement, refusal};
 use crate::event::{Event, Kind};
 use crate::incident::{Restoration, Restored, Severity};
 use crate::text::{MAX_VALUE_CHARS, duration, harmless};
@@ -86,7 +86,7 @@ fn said(event: &Event, judgement: &Judgement, seen: Seen) -> Said {
             "CloudTrail is off, and could not be restarted",
             vec![format!("LOGGING IS STILL OFF: giving up after {attempts} attempts."), cut(detail)],
         ),
-        (Seen::Nothing, Action::Refuse(why), _) => refused(&format!("{why}: restart it by hand")),
+        (Seen::Nothing, Action::Refuse(why), _) => refused(&refusal(*why)),
         (Seen::Nothing, _, Kind::Stopped) => still_off(
             "CloudTrail was turned off",
             vec!["LOGGING IS OFF: trailkeeper only notifies here and restarted nothing.".to_owned()],

@@ -46,6 +46,12 @@ pub fn judge(event: &Event, mode: Mode) -> Judgement {
     Judgement { action, because }
 }
 
+/// What there is to say, and to do, about a stopped trail that an event does not tell.
+#[must_use]
+pub fn refusal(why: Untargetable) -> String {
+    format!("{why}: restart it by hand")
+}
+
 impl Action {
     /// The action in a word, for the log.
     #[must_use]

@@ -13,12 +13,18 @@ use crate::outcome::{Outcome, Reason};
 use crate::policy::{Action, Judgement, Mode, judge};
 use crate::retry::RetryPolicy;
 use crate::state::{Counts, Ending, Key, Opened, Session, Store, StoreError};
+use crate::text::harmless;
 
 /// On top of another worker's lease, before its event is looked at again.
 const HELD_MARGIN: Duration = Duration::from_secs(1);
 /// How long a message of a kind that this version does not know is left to a later one: two versions run side by side
 /// for as long as a deploy takes.
 const UNKNOWN_KIND_PATIENCE: Duration = Duration::from_mins(15);
+/// Between its receives, whatever the configured backoff: some ten in all, since SQS counts them and gives up after some.
+const UNKNOWN_KIND_RETRY: RetryPolicy =
+    RetryPolicy { max_attempts: u32::MAX, base: Duration::from_mins(1), max: Duration::from_mins(5) };
+/// The longest kind that the log names, in characters.
+const MAX_KIND_CHARS: usize = 64;
 
 /// Works on events.
 pub struct Responder<S> {
@@ -162,8 +168,8 @@ impl Handler for Rehearsal {
 
 /// The event in a message, or what becomes of a message that holds none.
 fn read(delivery: &Delivery, hold: &Hold, retry: &RetryPolicy) -> Result<Event, Handled> {
-    if delivery.kind.is_some() {
-        return Err(unknown(delivery, retry));
+    if let Some(kind) = &delivery.kind {
+        return Err(unknown(delivery, kind, retry));
     }
     let event = event::parse(&delivery.body).map_err(|malformed| {
         if let Malformed::NoName(id) = &malformed {
@@ -179,14 +185,19 @@ fn read(delivery: &Delivery, hold: &Hold, retry: &RetryPolicy) -> Result<Event, 
 }
 
 /// A message that a worker of another version has sent to this queue: it is left to workers of that version.
-fn unknown(delivery: &Delivery, retry: &RetryPolicy) -> Handled {
-    let age = delivery.sent_at.map(clock::since);
-    if age.is_none_or(|age| age > UNKNOWN_KIND_PATIENCE) {
+fn unknown(delivery: &Delivery, kind: &str, retry: &RetryPolicy) -> Handled {
+    let left = delivery.sent_at.and_then(|sent_at| UNKNOWN_KIND_PATIENCE.checked_sub(clock::since(sent_at)));
+    let Some(left) = left else {
         let detail = "a message of trailkeeper's own, of a kind that this version does not know";
         return bury(delivery, Reason::Unsupported, detail.to_owned());
-    }
-    let after = retry.wait(delivery.receive_count, fastrand::f64());
-    decide(Verdict::Deferred(after, Outcome::Released), 0, retry, 0.0)
+    };
+    // At least half of each wait, and past the end by a moment: then it is over.
+    let wait = UNKNOWN_KIND_RETRY.wait(delivery.receive_count, 0.5 + fastrand::f64() / 2.0);
+    let after = wait.min(left + Duration::from_secs(1));
+    let (message_id, outcome) = (&delivery.message_id, Outcome::Released);
+    let kind = harmless(kind, MAX_KIND_CHARS);
+    tracing::info!(%message_id, kind, outcome = outcome.as_str(), detail = "left to a later version", "decided");
+    decide(Verdict::Deferred(after, outcome), 0, retry, 0.0)
 }
 
 fn bury(delivery: &Delivery, reason: Reason, detail: String) -> Handled {

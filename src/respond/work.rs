@@ -9,7 +9,7 @@ use crate::cloudtrail::{Earlier, RestartError};
 use crate::event::{Event, Kind, TrailArn};
 use crate::incident::{Restoration, Restored};
 use crate::outcome::{Outcome, Reason};
-use crate::policy::{Action, Judgement, Seen, conclude};
+use crate::policy::{Action, Judgement, Seen, conclude, refusal};
 use crate::retry::RetryPolicy;
 use crate::state::{Lost, Notice, Session, Step, Store};
 use crate::telemetry;
@@ -47,8 +47,7 @@ impl<S: Store> Work<'_, S> {
             _ if kills => Ok(Verdict::Poison(Reason::AttemptsExhausted, detail())),
             Action::Restart(trail) => self.restart(trail).await,
             Action::Refuse(why) => {
-                let detail = format!("{why}: restart it by hand");
-                Ok(refused(self.notify(Seen::Nothing, Outcome::Notified).await?, detail))
+                Ok(refused(self.notify(Seen::Nothing, Outcome::Notified).await?, refusal(*why)))
             }
             Action::Notify | Action::Ignore => {
                 let failed = self.event.kind == Kind::FailedCall;
@@ -194,10 +193,9 @@ impl<S: Store> Work<'_, S> {
 fn refused(notified: Verdict, detail: String) -> Verdict {
     match notified {
         Verdict::Done(_) => Verdict::Poison(Reason::RestoreRefused, detail),
-        Verdict::Poison(_, untold) => Verdict::Poison(
-            Reason::RestoreRefused,
-            format!("{detail}; and Slack refused the report: {untold}"),
-        ),
+        Verdict::Poison(_, untold) => {
+            Verdict::Poison(Reason::RestoreRefused, format!("{detail}; and the report was refused: {untold}"))
+        }
         other => other,
     }
 }

@@ -18,8 +18,8 @@
 //! | `reopened_by` | SS | the messages from the dead letters that took the event up anew |
 //! | `expires_at` | N | for the table's TTL, in seconds since 1970 |
 //!
-//! Attributes and steps that another version has written beside these stay as they are: every write sets what it names,
-//! and nothing else.
+//! Attributes and steps that another version has written beside these stay as they are: a write sets what it names, and
+//! nothing else. Only dead work that is taken up anew begins without steps.
 
 use std::collections::HashMap;
 use std::time::Duration;

@@ -41,7 +41,7 @@ pub struct Session<'s, S> {
 #[derive(Debug)]
 struct Progress {
     steps: Steps,
-    /// Steps that are done and that the store has not taken: the next write takes them along.
+    /// Steps that are done and that the store has not taken: the next that is recorded takes them along.
     unwritten: Vec<Step>,
     /// The store did not take something, so that what people are shown may be shown again.
     may_repeat: bool,
@@ -150,7 +150,7 @@ impl<'s, S: Store> Session<'s, S> {
         let Some(claim) = &self.claim else { return Ok(()) };
         match self.store.record(claim, &unwritten).await {
             Ok(()) => {
-                self.progress().unwritten.clear();
+                self.progress().unwritten.drain(..unwritten.len());
                 Ok(())
             }
             Err(StoreError::Lost) => Err(Lost),

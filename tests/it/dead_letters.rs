@@ -486,3 +486,33 @@ async fn a_reader_that_goes_away_changes_nothing() {
         assert_eq!(unread(&aws, &slack, page).await, (Some(0), String::new()), "{page:?}");
     }
 }
+
+/// What a later version sent, and nobody has known for 15 minutes: as a dead letter, and put back, it is still of its kind.
+#[tokio::test]
+async fn a_message_of_a_later_version_keeps_its_kind() {
+    let scene = Scene::start().await;
+    scene.aws.age_messages(15 * 60 + 1);
+    let kind = MessageAttributeValue::builder().data_type("String").string_value("look-at-trail").build();
+    let request = scene.aws.sqs().send_message().queue_url(scene.aws.queue_url("events"));
+    let request = request.message_body("{}").message_attributes("trailkeeper.kind", kind.expect("whole"));
+    request.send().await.expect("sent");
+    let is_dead = async |attempts: u32| {
+        eventually("a dead letter", async || {
+            let listed = dlq(&scene.aws, &scene.slack, &["list", "--json"]).await;
+            let letters: Value = serde_json::from_str(&listed.stdout).ok()?;
+            let letter = letters.get(0)?;
+            (letter["reason"] == "unsupported" && letter["attempts"] == attempts).then_some(())
+        })
+        .await;
+    };
+    is_dead(1).await;
+    let redriven = dlq(&scene.aws, &scene.slack, &["redrive", "--reason", "unsupported"]).await;
+    assert!(
+        redriven.stdout.starts_with("put 1 dead letters back"),
+        "{redriven:?}",
+        redriven = redriven.stdout
+    );
+    // Read as anything else it would be malformed.
+    is_dead(2).await;
+    scene.worker.stop().await;
+}

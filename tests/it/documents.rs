@@ -668,7 +668,9 @@ fn the_configuration_page_is_the_programs_own() {
 fn the_configuration_page_names_what_is_not_supported_yet() {
     let page = read("docs/configuration.md");
     let refused: BTreeSet<_> = NOT_YET.iter().map(|(name, _)| (*name).to_owned()).collect();
-    assert_eq!(named(section(&page, "## Not yet")), refused);
+    let is_variable = |name: &String| name.starts_with("TRAILKEEPER_");
+    let listed: BTreeSet<_> = named(section(&page, "## Not yet")).into_iter().filter(is_variable).collect();
+    assert_eq!(listed, refused);
 }
 
 /// Holds the part of a page between its two marks to `text`, or writes it there.

@@ -110,7 +110,7 @@ async fn refused_by_both_a_dead_letter_says_first_that_the_trail_is_off() {
     let detail = attribute(&letters[0], "detail").expect("a detail");
     assert!(
         detail.contains("AccessDeniedException")
-            && detail.contains("Slack refused the report: Slack answered 404"),
+            && detail.contains("the report was refused: Slack answered 404"),
         "{detail}"
     );
     scene.worker.stop().await;

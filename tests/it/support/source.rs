@@ -227,8 +227,10 @@ impl<'ast> Visit<'ast> for Source {
         let said = macro_call.tokens.to_string();
         let mut path: Vec<String> = Vec::new();
         let words: Vec<_> = said.replace("::", " :: ").split_whitespace().map(str::to_owned).collect();
+        // A word more, so that the last of them is looked at too.
+        let words = words.iter().map(String::as_str).chain([""]).collect::<Vec<_>>();
         for pair in words.windows(2) {
-            match (pair[0].as_str(), pair[1].as_str()) {
+            match (pair[0], pair[1]) {
                 (first, "::") if first != "::" => path.push(first.to_owned()),
                 ("::", _) => {}
                 (last, _) if !path.is_empty() => {
