@@ -18,7 +18,7 @@ mod settle;
 mod shutdown;
 pub mod sqs;
 
-pub use delivery::Handler;
+pub use delivery::{Handler, RELEASED};
 pub use disposition::{Disposition, Handled, HandlingFailure};
 pub use health::Health;
 pub use label::Label;

@@ -20,7 +20,7 @@ use crate::telemetry;
 pub(super) const LET_GO: Duration = Duration::from_secs(2);
 
 /// The label of what the pool gives back itself; the handler's own are the handler's.
-const RELEASED: &str = "released";
+pub const RELEASED: &str = "released";
 
 /// What is done about a message.
 pub trait Handler: Send + Sync + 'static {

@@ -66,6 +66,12 @@ pub(super) fn dead(reason: &'static str, detail: String) -> Handled {
 mod tests {
     use super::*;
 
+    /// The pool counts what it gives back itself, and has its own word for it.
+    #[test]
+    fn the_pool_and_the_handler_have_one_word_for_given_back() {
+        assert_eq!(crate::consumer::RELEASED, Outcome::Released.as_str());
+    }
+
     #[test]
     fn every_verdict_has_its_disposition() {
         let policy =

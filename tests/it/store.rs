@@ -13,7 +13,8 @@ use trailkeeper::clock;
 use trailkeeper::event::EventId;
 use trailkeeper::incident::{Restoration, Restored};
 use trailkeeper::state::{
-    Claim, Claimed, Counts, DynamoStore, Ending, Key, MemoryStore, Notice, Step, Steps, Store, StoreError,
+    Claim, Claimed, Counts, DynamoStore, Ending, Key, MemoryStore, Notice, Opened, Session, Step, Steps,
+    Store, StoreError,
 };
 
 use crate::support::aws::{Aws, Fault, REGION, Stray};
@@ -162,6 +163,26 @@ async fn memory_keeps_the_promises_of_a_store() {
 async fn dynamodb_keeps_the_promises_of_a_store() {
     let aws = with_table().await;
     promises(&store_of(&aws, "one"), &store_of(&aws, "other")).await;
+}
+
+/// A step that the table did not take is not forgotten: the next that is recorded takes it along.
+#[tokio::test]
+async fn a_step_that_could_not_be_written_is_written_with_the_next() {
+    let aws = with_table().await;
+    let store = store_of(&aws, "one");
+    let Opened::Yours(session) = Session::open(&store, key("e-1"), LEASE, None, 1).await else {
+        panic!("not ours")
+    };
+    aws.break_down("UpdateItem", Fault::Refuse(500, "InternalServerError"));
+    session.record(Step::Started).await.expect("ours, as far as is known");
+    assert!(session.may_repeat());
+    aws.heal();
+    let at = clock::now().replace_nanosecond(0).expect("whole");
+    let notice = Notice { at, text: "so".to_owned() };
+    session.record(Step::Notified(notice.clone())).await.expect("ours");
+    session.release(Counts::Yes).await.expect("ours");
+    let steps = Steps { started: true, notified: Some(notice), ..Steps::default() };
+    assert_eq!(claim(&store, "e-1").await.steps, steps);
 }
 
 /// What workers of 0.1.0 have left in a table: an event that was given back in the middle of the work, one that another
