@@ -120,6 +120,15 @@ impl Config {
             (Mode::Restore | Mode::Notify, Some(webhook)) => Respond::Act { mode, webhook },
             (Mode::DryRun, _) | (_, None) => Respond::Rehearse,
         };
+        Self::read_rest(respond, faults, environment)
+    }
+
+    /// All but what is done about events.
+    fn read_rest(
+        respond: Respond,
+        mut faults: Faults,
+        environment: impl Fn(&str) -> Option<String>,
+    ) -> Result<Self, Vec<Fault>> {
         let queue = faults.queue();
         let visibility = faults.seconds(&args::VISIBILITY_TIMEOUT_SECONDS);
         let retry = faults.retry();
@@ -158,24 +167,10 @@ impl CheckConfig {
         let mut faults = Faults::new(args);
         let mode = faults.one_of(&args::MODE);
         let webhook = faults.webhook();
-        // The rest is read as for a worker, which needs a webhook or to be in a dry run.
-        let mut rest = args.clone();
-        rest.set(args::MODE.name, "dry-run");
-        rest.set(args::SLACK_WEBHOOK_URL.name, "");
-        match Config::read(&rest, environment) {
-            Ok(Config { queue, pool, retry, state, .. }) => faults.none(Some(Self {
-                mode,
-                webhook,
-                queue,
-                visibility: pool.visibility,
-                max_attempts: retry.max_attempts,
-                state,
-            })),
-            Err(rest) => {
-                faults.found.extend(rest);
-                Err(faults.found)
-            }
-        }
+        let rest = Config::read_rest(Respond::Rehearse, faults, environment)?;
+        let Config { queue, pool, retry, state, .. } = rest;
+        let (visibility, max_attempts) = (pool.visibility, retry.max_attempts);
+        Ok(Self { mode, webhook, queue, visibility, max_attempts, state })
     }
 }
 
