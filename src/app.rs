@@ -58,9 +58,7 @@ pub async fn run(
         Respond::Rehearse => {
             let queue = queue(&config, &sdk).await?;
             // A rehearsal writes nothing, and finds out whether it could.
-            if let Some(table) = config.state.table.clone() {
-                probe(&DynamoStore::new(&sdk, table, worker_name(), config.state.remember)).await?;
-            }
+            state_table(&config, &sdk).await?;
             return work(&config, queue, Rehearsal { retry: config.retry }, metrics, shutdown).await;
         }
     };
@@ -69,16 +67,14 @@ pub async fn run(
     let (queue, accounts) =
         tokio::try_join!(queue(&config, &sdk), async { Ok(Accounts::discover(&sdk).await) })?;
     let hands = Hands { trails: Trails::new(accounts), channel: Box::new(channel), retry: config.retry };
-    let (lease, remember) = (config.pool.visibility, config.state.remember);
-    if let Some(table) = config.state.table.clone() {
-        let store = DynamoStore::new(&sdk, table, worker_name(), remember);
-        probe(&store).await?;
+    let lease = config.pool.visibility;
+    if let Some(store) = state_table(&config, &sdk).await? {
         return work(&config, queue, Responder { mode, store, hands, lease }, metrics, shutdown).await;
     }
     tracing::warn!(
         "the state is in memory: run one worker only, since another worker would handle a duplicate again"
     );
-    let store = MemoryStore::new(remember);
+    let store = MemoryStore::new(config.state.remember);
     work(&config, queue, Responder { mode, store, hands, lease }, metrics, shutdown).await
 }
 
@@ -124,14 +120,16 @@ fn worker_name() -> String {
     format!("{:032x}", fastrand::u128(..))
 }
 
-/// A table that is wrong is better found out now. One that does not answer is no reason not to start: events
-/// are then worked on without it.
-async fn probe(store: &DynamoStore) -> Result<(), StartError> {
+/// The state table that is named, if one is. One that is wrong is better found out now. One that does not answer is no
+/// reason not to start: events are then worked on without it.
+async fn state_table(config: &Config, sdk: &SdkConfig) -> Result<Option<DynamoStore>, StartError> {
+    let Some(table) = config.state.table.clone() else { return Ok(None) };
+    let store = DynamoStore::new(sdk, table, worker_name(), config.state.remember);
     match patiently(START_RETRY.waits().take(PROBE_RETRIES), || store.probe()).await {
-        Ok(()) => Ok(()),
+        Ok(()) => Ok(Some(store)),
         Err(failure) if failure.is_transient() => {
             tracing::warn!(%failure, "starting without the state table, which did not answer: events may be handled twice");
-            Ok(())
+            Ok(Some(store))
         }
         Err(failure) => Err(StartError::Misconfigured(vec![Fault::new(failure.to_string())])),
     }

@@ -208,10 +208,9 @@ pub const HTTP_ADDR: Variable<Text> = Variable {
     name: "TRAILKEEPER_HTTP_ADDR",
     meaning: "Serves /healthz, /readyz and /metrics",
     unit: "ADDRESS:PORT",
-    kind: default(DEFAULT_HTTP_ADDR),
+    kind: default("0.0.0.0:9090"),
     because: "reached from beside the container; nothing that it serves is a secret",
 };
-pub const DEFAULT_HTTP_ADDR: &str = "0.0.0.0:9090";
 
 /// What `run` and `check` are configured with, in the order of their help.
 pub const OF_RUN: [&dyn Row; 20] = [

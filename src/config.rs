@@ -179,14 +179,10 @@ impl CheckConfig {
 /// # Errors
 /// When it is not an address and a port.
 pub fn http_address(args: &Args) -> Result<SocketAddr, Fault> {
-    let text = args.get(args::HTTP_ADDR.name).unwrap_or_else(|| args::DEFAULT_HTTP_ADDR.to_owned());
-    SocketAddr::from_str(&text).map_err(|_| {
-        Fault::new(format!(
-            "{} is {text:?}, not an IP address and a port like {}",
-            args::HTTP_ADDR.name,
-            args::DEFAULT_HTTP_ADDR
-        ))
-    })
+    let (name, default) = (args::HTTP_ADDR.name, args::HTTP_ADDR.kind.default);
+    let text = args.get(name).unwrap_or_else(|| default.to_owned());
+    SocketAddr::from_str(&text)
+        .map_err(|_| Fault::new(format!("{name} is {text:?}, not an IP address and a port like {default}")))
 }
 
 /// Collects faults; each reader puts a default in place of what it could not read.

@@ -49,9 +49,7 @@ impl Parameters {
     pub fn is_whole(&self) -> bool {
         self.is_whole
     }
-}
 
-impl Parameters {
     /// Reads them from their JSON. What cannot be read, such as a number that no type holds, is as good as absent: the
     /// rest of the event is read without.
     pub(super) fn read(json: &str) -> Self {
