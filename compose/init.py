@@ -1,4 +1,4 @@
-"""Sets the stage: the queues, the rule and the table that Terraform makes in an account, and a trail to watch.
+"""Sets the stage: the queues, the rules and the table that Terraform makes in an account, and a trail to watch.
 
 LocalStack runs this at every start, once it is ready (a "ready" init hook). LocalStack forgets all when it
 stops, and moto does not: a trail that is there already is left as it is, stopped or not.
@@ -15,7 +15,9 @@ TABLE = "trailkeeper"
 TRAIL = "audit"
 BUCKET = "trailkeeper-audit-logs"
 # Terraform reads the same file.
-PATTERN = "/etc/trailkeeper/event-pattern.json"
+PATTERNS = "/etc/trailkeeper/event-patterns.json"
+# Those that Terraform makes rules for unasked.
+SOURCES = ["cloudtrail", "organizations", "iam", "account"]
 DAYS = 24 * 60 * 60
 REGION = os.environ["AWS_REGION"]
 
@@ -30,7 +32,7 @@ def make_queue(sqs, name, attributes):
     return url, sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["QueueArn"])["Attributes"]["QueueArn"]
 
 
-def make_queues_and_rule():
+def make_queues_and_rules():
     sqs, events = client("sqs"), client("events")
     # Longer than the queue's own: a dead letter keeps the time at which it was first sent.
     dead_letters, dead_letters_arn = make_queue(sqs, f"{QUEUE}-dlq", {"MessageRetentionPeriod": str(14 * DAYS)})
@@ -49,8 +51,13 @@ def make_queues_and_rule():
     )
     allow = {"redrivePermission": "byQueue", "sourceQueueArns": [queue_arn]}
     sqs.set_queue_attributes(QueueUrl=dead_letters, Attributes={"RedriveAllowPolicy": json.dumps(allow)})
-    with open(PATTERN) as pattern:
-        rule = events.put_rule(Name=RULE, EventPattern=pattern.read())["RuleArn"]
+    with open(PATTERNS) as file:
+        patterns = json.load(file)
+    names = {source: RULE if source == "cloudtrail" else f"{RULE}-{source}" for source in SOURCES}
+    rules = [
+        events.put_rule(Name=name, EventPattern=json.dumps(patterns[source]))["RuleArn"]
+        for source, name in names.items()
+    ]
     policy = {
         "Version": "2012-10-17",
         "Statement": [
@@ -59,12 +66,13 @@ def make_queues_and_rule():
                 "Principal": {"Service": "events.amazonaws.com"},
                 "Action": "sqs:SendMessage",
                 "Resource": queue_arn,
-                "Condition": {"ArnEquals": {"aws:SourceArn": rule}},
+                "Condition": {"ArnEquals": {"aws:SourceArn": rules}},
             }
         ],
     }
     sqs.set_queue_attributes(QueueUrl=queue, Attributes={"Policy": json.dumps(policy)})
-    events.put_targets(Rule=RULE, Targets=[{"Id": QUEUE, "Arn": queue_arn}])
+    for name in names.values():
+        events.put_targets(Rule=name, Targets=[{"Id": QUEUE, "Arn": queue_arn}])
 
 
 def make_table():
@@ -94,4 +102,4 @@ def make_trail():
 make_table()
 make_trail()
 # Last: a worker that finds its queue finds everything.
-make_queues_and_rule()
+make_queues_and_rules()

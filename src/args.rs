@@ -453,3 +453,14 @@ pub struct WantedArgs {
     #[arg(long, value_name = "ID")]
     pub event: Option<String>,
 }
+
+/// Which buckets and keys are those of the trails.
+#[derive(Debug, Default, Clone, PartialEq, Eq, clap::Args)]
+pub struct ResourceArgs {
+    /// A log bucket: calls on other buckets are left out. May be given several times
+    #[arg(long = "bucket", value_name = "NAME")]
+    pub buckets: Vec<String>,
+    /// A key of the logs, by id or ARN: calls on other keys are left out. May be given several times
+    #[arg(long = "key", value_name = "ID")]
+    pub keys: Vec<String>,
+}

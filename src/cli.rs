@@ -9,7 +9,7 @@ use clap::{CommandFactory, Parser, Subcommand};
 use clap_complete::Shell;
 
 use crate::app::{self, StartError};
-use crate::args::{DlqArgs, HttpArgs, ReplayArgs, RunArgs, WantedArgs};
+use crate::args::{DlqArgs, HttpArgs, ReplayArgs, ResourceArgs, RunArgs, WantedArgs};
 use crate::aws::Sdk;
 use crate::config::{CheckConfig, Config, DlqConfig, Fault, ReplayConfig, http_address};
 use crate::consumer::Shutdown;
@@ -68,15 +68,18 @@ Examples:
     },
     /// Send recorded events to the queue, or print what would be done about them
     ///
-    /// Reads EventBridge envelopes, CloudTrail records, and CloudTrail log files (objects with Records), one or
-    /// several in a file. Reads every file in a folder and below it, and follows no links to other folders. Of a
-    /// log file it sends only the calls that stop or weaken CloudTrail. The worker drops an event that it has
+    /// Reads EventBridge envelopes, CloudTrail records, CloudTrail log files (objects with Records), arrays of
+    /// records, what `aws cloudtrail lookup-events` prints as JSON, and notifications of SNS around any of these; one
+    /// or several in a file. Reads every file in a folder and below it, and follows no links to other folders. Of a
+    /// log file, an array or a lookup it sends only the calls that stop or weaken CloudTrail. Of calls on buckets and
+    /// keys it sends only those on the ones that --bucket and --key name. The worker drops an event that it has
     /// handled before, so sending twice does no harm.
     #[command(after_long_help = "\
 Examples:
   trailkeeper replay --dry-run stop-logging.json
   trailkeeper replay --dry-run --mode notify stop-logging.json
   trailkeeper replay stop-logging.json 111122223333_CloudTrail_eu-west-1_20261120T0915Z_example.json.gz
+  trailkeeper replay --bucket org-trail-logs --key 1234abcd-12ab-34cd-56ef-1234567890ab stop-logging.json
   trailkeeper replay - < stop-logging.json")]
     Replay {
         /// Recorded events, or folders of them; - is standard input. Gzip is recognized
@@ -85,6 +88,8 @@ Examples:
         /// Send nothing; print for each event what would be done and what Slack would show
         #[arg(long)]
         dry_run: bool,
+        #[command(flatten)]
+        resources: ResourceArgs,
         #[command(flatten)]
         args: ReplayArgs,
     },
@@ -181,7 +186,7 @@ pub fn main() -> ExitCode {
         Command::Run(args) => run(&args),
         Command::Healthcheck(args) => healthcheck(&args),
         Command::Check { json, args } => check(json, &args),
-        Command::Replay { files, dry_run, args } => replay(&files, dry_run, &args),
+        Command::Replay { files, dry_run, resources, args } => replay(&files, dry_run, &resources, &args),
         Command::Dlq(DlqCommand::List { wanted, json, args }) => dlq_list(wanted, json, &args),
         Command::Dlq(DlqCommand::Redrive { wanted, yes, args }) => dlq_redrive(wanted, yes, &args),
         Command::Completions { shell } => completions(shell),
@@ -229,12 +234,18 @@ fn check(json: bool, args: &RunArgs) -> Result<(), Failed> {
     if check::all_well(&findings) { Ok(()) } else { Err(Failed::Said) }
 }
 
-fn replay(files: &[PathBuf], dry_run: bool, args: &ReplayArgs) -> Result<(), Failed> {
+fn replay(
+    files: &[PathBuf],
+    dry_run: bool,
+    resources: &ResourceArgs,
+    args: &ReplayArgs,
+) -> Result<(), Failed> {
     let config = ReplayConfig::read(&args.0, dry_run, variable).map_err(Failed::Misconfigured)?;
     let replayed = match &config.queue_url {
-        None => replay::preview(&config, files, &mut Output(io::stdout().lock()))?,
-        Some(queue_url) => runtime()?
-            .block_on(async { Ok::<_, Failed>(replay::send(queue_url, sdk().await?, files).await) })?,
+        None => replay::preview(&config, files, resources, &mut Output(io::stdout().lock()))?,
+        Some(queue_url) => runtime()?.block_on(async {
+            Ok::<_, Failed>(replay::send(queue_url, sdk().await?, files, resources).await)
+        })?,
     };
     // First what went wrong: whoever reads the rest may be gone.
     replayed.faults.iter().for_each(tell);

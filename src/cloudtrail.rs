@@ -2,7 +2,9 @@
 //! that a trail logs.
 
 pub mod accounts;
+mod refusal;
 mod restart;
 pub mod trails;
 
-pub use restart::{Earlier, RestartError};
+pub use refusal::{Meaning, Refusal};
+pub use restart::{Earlier, Order, RestartError};

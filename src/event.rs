@@ -4,13 +4,15 @@
 //! parsed into types that cannot hold anything else; fields that are only shown are cut to a bound and passed
 //! on as they are, for whoever shows them to make harmless.
 
+mod calls;
 mod envelope;
 mod identity;
 mod lenient;
 mod parameters;
 mod trail;
 
-pub use envelope::{Event, Kind, MAX_BODY_BYTES, Malformed, Origin, parse, weakening_calls};
+pub use calls::{About, CALLS, Call, Effect};
+pub use envelope::{Event, Kind, MAX_BODY_BYTES, Malformed, Origin, parse, sns_message};
 pub use identity::Actor;
 pub use parameters::Parameters;
-pub use trail::{AccountId, EventId, Region, TrailArn, Untargetable, partition_of, trail_name};
+pub use trail::{AccountId, EventId, Region, TrailArn, partition_of, trail_name};

@@ -1,17 +1,66 @@
-//! How severe an incident is, and how the restart of a stopped trail ended. Pure.
+//! How severe an incident is, what was seen of a trail, and how its restart ended. Pure.
+
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
 use time::serde::rfc3339;
 
+/// Between a call and the `StopLoggingTime` of the trail that it stopped, at most: the two are CloudTrail's own times of one
+/// thing, and the margin is for a slow call.
+const STOPPED_WITH: Duration = Duration::from_mins(5);
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Severity {
-    /// Somebody tried and failed.
+    /// A change that strengthens, or does not matter.
+    Low,
+    /// An attempt that failed, or a change that may matter.
     Medium,
-    /// Somebody did it.
+    /// Something went unrecorded and is recorded again, or may go unrecorded.
     High,
-    /// The account is blind still, or it was root.
+    /// Something is unrecorded now or may be, the watch itself was attacked, or it was root.
     Critical,
+}
+
+/// What a look at a trail showed.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Sighting {
+    /// Nobody looked, or nobody could.
+    #[default]
+    NotLookedAt,
+    Off {
+        #[serde(with = "rfc3339")]
+        at: OffsetDateTime,
+    },
+    On {
+        #[serde(with = "rfc3339")]
+        at: OffsetDateTime,
+        /// When CloudTrail says that it was started, where it does.
+        #[serde(with = "rfc3339::option")]
+        since: Option<OffsetDateTime>,
+    },
+}
+
+impl Sighting {
+    fn is_none(&self) -> bool {
+        *self == Self::NotLookedAt
+    }
+}
+
+/// What of a trail's output does not arrive: CloudTrail's own words for why.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DeliveryErrors {
+    #[serde(rename = "delivery_error")]
+    pub log_files: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub digest_files: Option<String>,
+    /// What is sent to CloudWatch Logs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub log_group: Option<String>,
+    /// What is sent to SNS.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub notifications: Option<String>,
 }
 
 /// How a restart ended. Written down as a step of the work on an event: what an older version wrote is read, and what
@@ -19,22 +68,45 @@ pub enum Severity {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Restored {
     pub outcome: Restoration,
-    /// When logging was seen to be off or on again.
+    /// When logging was seen to be off or on again, or when it ended otherwise.
     #[serde(with = "rfc3339")]
     pub at: OffsetDateTime,
     /// When CloudTrail says that logging stopped, where it does.
     #[serde(with = "rfc3339::option")]
     pub stopped_at: Option<OffsetDateTime>,
-    /// Logging is on, and CloudTrail cannot deliver: its own word for why.
-    pub delivery_error: Option<String>,
+    #[serde(flatten)]
+    pub delivery: DeliveryErrors,
+    /// What the last look showed before `StartLogging` was asked for. Steps of 0.1.0 do not say.
+    #[serde(default, skip_serializing_if = "Sighting::is_none")]
+    pub before: Sighting,
 }
 
 impl Restored {
     /// An end of which CloudTrail said nothing more.
     #[must_use]
     pub fn new(outcome: Restoration, at: OffsetDateTime) -> Self {
-        Self { outcome, at, stopped_at: None, delivery_error: None }
+        Self {
+            outcome,
+            at,
+            stopped_at: None,
+            delivery: DeliveryErrors::default(),
+            before: Sighting::default(),
+        }
     }
+
+    /// Whether the trail stopped by a call at `call`, as far as CloudTrail's times tell.
+    #[must_use]
+    pub fn stopped_with(&self, call: OffsetDateTime) -> bool {
+        self.stopped_at.is_some_and(|stopped_at| (stopped_at - call).unsigned_abs() <= STOPPED_WITH)
+    }
+}
+
+/// One trail of those that were looked at, since the event does not name any.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Found {
+    /// Its ARN.
+    pub trail: String,
+    pub restored: Restored,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -55,11 +127,13 @@ pub enum Restoration {
         /// What was refused, and what to do.
         detail: String,
     },
-    /// CloudTrail knows no such trail.
+    /// Off, and left as it is: nothing may be changed here, or it was off before.
+    LeftOff,
+    /// CloudTrail knows no such trail, in the trail's own account.
     Gone,
-    /// Not allowed, or not possible, until somebody changes something.
+    /// Not allowed, or not possible, until somebody changes something; or a look that could not be had.
     Refused {
-        /// What was refused, and what to do.
+        /// What was refused, why, and what to do.
         detail: String,
     },
 }

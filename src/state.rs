@@ -67,6 +67,7 @@ pub enum Ending {
 
 /// What a worker that asks for a key is told.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[expect(clippy::large_enum_variant, reason = "one for each message, taken apart at once")]
 pub enum Claimed {
     Yours(Claim),
     /// Somebody else works on it.

@@ -32,10 +32,11 @@ pub fn is_hidden(char: char) -> bool {
         | '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e007f}')
 }
 
-/// `2026-11-20T09:15:02Z`.
+/// `2026-11-20T09:15:02Z`, in whole seconds.
 #[must_use]
 pub fn stamp(time: OffsetDateTime) -> String {
-    time.format(&Rfc3339).unwrap_or_else(|_| "an unknown time".to_owned())
+    let whole = time.replace_nanosecond(0).unwrap_or(time);
+    whole.format(&Rfc3339).unwrap_or_else(|_| "an unknown time".to_owned())
 }
 
 /// `3 s`, `4 min 10 s`, `2 h 5 min`, `3 d 1 h`: two units say enough.

@@ -25,6 +25,8 @@ import boto3
 
 INFRA = Path(__file__).resolve().parent.parent
 REGION = "eu-west-1"
+# Where calls to IAM are recorded, whatever Region they are made in.
+GLOBAL_REGION = "us-east-1"
 TRAIL = "audit"
 # Longer than any of them takes on a slow machine: a hang must end.
 TERRAFORM_TIMEOUT = 600
@@ -188,6 +190,9 @@ def play_an_incident(binary, outputs):
         expect("Slack is told of it", wait_until(lambda: any("restarted and verified" in message["text"] for message in Around.messages)))
         expect("the task was protected while at work", wait_until(lambda: Around.protections[:1] == [True], 10))
         expect("the queue is empty", wait_until(lambda: messages_in(outputs["queue_url"]) == 0))
+    in_global_region = stopped["Detail"].replace("cloudtrail.", "iam.").replace("StopLogging", "DeleteServiceLinkedRole")
+    boto3.client("events", region_name=GLOBAL_REGION).put_events(Entries=[{**stopped, "Source": "aws.iam", "Detail": in_global_region}])
+    expect("a call to IAM comes from its Region into the queue", wait_until(lambda: messages_in(outputs["queue_url"]) == 1, 10))
     expect("nothing is in the dead-letter queues", messages_in(outputs["dead_letter_queue_url"]) + messages_in(outputs["undelivered_queue_url"]) == 0)
 
 
@@ -196,7 +201,7 @@ def left_over():
     return (
         boto3.client("sqs").list_queues().get("QueueUrls", [])
         + boto3.client("dynamodb").list_tables()["TableNames"]
-        + [rule["Name"] for rule in boto3.client("events").list_rules()["Rules"]]
+        + [rule["Name"] for region in [REGION, GLOBAL_REGION] for rule in boto3.client("events", region_name=region).list_rules()["Rules"]]
         + [role["RoleName"] for role in boto3.client("iam").list_roles()["Roles"] if role["RoleName"].startswith("trailkeeper")]
         + [policy["PolicyName"] for policy in boto3.client("iam").list_policies(Scope="Local")["Policies"]]
         + [group["logGroupName"] for group in boto3.client("logs").describe_log_groups()["logGroups"]]

@@ -1,4 +1,4 @@
-//! CloudTrail clients by region, in the account that the worker's credentials belong to.
+//! CloudTrail clients by region, with the worker's own credentials.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
@@ -10,7 +10,7 @@ use aws_sdk_cloudtrail::Client;
 use aws_sdk_cloudtrail::config::Region as SdkRegion;
 
 use crate::aws;
-use crate::event::{AccountId, Region, TrailArn};
+use crate::event::{AccountId, Region};
 
 /// Clients kept at most. There are some forty regions; names beyond them are somebody's invention, and the
 /// cache then starts anew.
@@ -18,27 +18,20 @@ const MAX_CLIENTS: usize = 64;
 /// For the question who we are. Without an answer the worker starts all the same.
 const WHO_AM_I_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// The accounts that the worker can act in: its own.
+/// The accounts that the worker can act in: its own. Of another it reaches an organization's trails, by their whole ARN, if
+/// CloudTrail lets it: as a member to look at them, as a delegated administrator also to start them.
 #[derive(Debug)]
 pub struct Accounts {
     sdk: SdkConfig,
-    /// `None` if nobody could say: every account is then taken for the own one.
+    /// `None` if nobody could say.
     own: Option<AccountId>,
     /// A client costs connections, and is made when its Region is first asked.
     clients: Mutex<HashMap<Region, Client>>,
 }
 
-/// The trail is in an account that the worker has no role in.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("the trail is in account {account}, and this worker acts only in its own, {own}")]
-pub struct NotOurs {
-    account: AccountId,
-    own: AccountId,
-}
-
 impl Accounts {
-    /// Asks STS whose credentials these are. If it does not say, every account is taken for the own one: a
-    /// trail is always named by its whole ARN, so the worst that comes of it is a refusal by CloudTrail.
+    /// Asks STS whose credentials these are. If it does not say, trails are restarted all the same: a trail is always named
+    /// by its whole ARN, so the worst that comes of it is a refusal by CloudTrail.
     pub async fn discover(sdk: &SdkConfig) -> Self {
         let config = aws_sdk_sts::config::Builder::from(sdk)
             .interceptor(aws::Traced)
@@ -62,24 +55,14 @@ impl Accounts {
         Self { sdk: sdk.clone(), own, clients: Mutex::default() }
     }
 
-    /// Whether the trail's account is the own one, or none is known to be.
+    /// The own account, where it is known.
     #[must_use]
-    pub fn owns(&self, trail: &TrailArn) -> bool {
-        self.own.as_ref().is_none_or(|own| own == trail.account())
+    pub fn own(&self) -> Option<&AccountId> {
+        self.own.as_ref()
     }
 
-    /// A client for `region`, with the trail's account checked.
-    pub fn client(&self, trail: &TrailArn, region: &Region) -> Result<Client, NotOurs> {
-        match &self.own {
-            Some(own) if !self.owns(trail) => {
-                Err(NotOurs { account: trail.account().clone(), own: own.clone() })
-            }
-            _ => Ok(self.client_in(region)),
-        }
-    }
-
-    /// A client for `region`, in the own account.
-    pub fn client_in(&self, region: &Region) -> Client {
+    /// A client for `region`, with the worker's own credentials.
+    pub fn client(&self, region: &Region) -> Client {
         let mut clients = self.clients.lock().unwrap_or_else(PoisonError::into_inner);
         if clients.len() >= MAX_CLIENTS && !clients.contains_key(region) {
             clients.clear();

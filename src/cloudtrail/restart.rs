@@ -1,15 +1,23 @@
-//! Switching a trail on again: status, start, verify.
+//! Switching a trail on again: status, start, verify. And looking whether it logs, where nothing may be changed.
 
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-use super::trails::{Meaning, Refusal, Status, Trails};
+use time::OffsetDateTime;
+
+use super::refusal::{Meaning, Refusal};
+use super::trails::{Status, Trails};
 use crate::clock;
-use crate::event::{Region, TrailArn};
-use crate::incident::{Restoration, Restored};
+use crate::event::{AccountId, Region, TrailArn};
+use crate::incident::{Found, Restoration, Restored, Sighting};
 use crate::telemetry::{self, RestoreResult};
 
 /// Waits before each look at whether logging runs; StartLogging is usually seen by the first.
 const VERIFY_WAITS_MS: [u64; 5] = [0, 200, 400, 800, 1_600];
+/// Waits before each look at the trails of a Region, of which one was stopped: a first answer may be older than the stop.
+const SEARCH_WAITS_MS: [u64; 2] = [0, 3_000];
+/// Trails of a Region that are looked at: CloudTrail allows five, and those of an organization beside.
+const MAX_TRAILS: usize = 20;
 
 /// What was done before by whoever worked on the same stop: it decides whose work it is that a trail is found on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -20,6 +28,41 @@ pub enum Earlier {
     Started,
     /// `StartLogging` may have been accepted, and whoever asked for it was killed before that was written down.
     Perhaps,
+}
+
+/// One execution of the work on a stop, and what it has seen.
+#[derive(Debug)]
+pub struct Order<F> {
+    /// When the stop was made, at most now; where the event says.
+    stop: Option<OffsetDateTime>,
+    earlier: Earlier,
+    still_ours: F,
+    /// What the last look showed; read by whoever reports that the work takes long.
+    seen: Mutex<Sighting>,
+}
+
+impl<F: Fn() -> bool + Sync> Order<F> {
+    /// `still_ours` is asked just before a trail is started.
+    pub fn new(stop: Option<OffsetDateTime>, earlier: Earlier, still_ours: F) -> Self {
+        // A clock that is ahead, or somebody's invention.
+        let stop = stop.map(|stop| stop.min(clock::now()));
+        Self { stop, earlier, still_ours, seen: Mutex::default() }
+    }
+
+    /// What the last look before a start showed.
+    pub fn seen(&self) -> Sighting {
+        *self.seen.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn saw(&self, sighting: Sighting) {
+        *self.seen.lock().unwrap_or_else(PoisonError::into_inner) = sighting;
+    }
+
+    /// Whether a trail that logs since then has not seen the stop: the answer may be older.
+    #[must_use]
+    pub fn is_older(&self, since: Option<OffsetDateTime>) -> bool {
+        self.stop.zip(since).is_some_and(|(stop, since)| since < stop)
+    }
 }
 
 /// Why a restart has not come to an end.
@@ -42,32 +85,27 @@ impl From<Refusal> for RestartError {
 }
 
 impl Trails {
-    /// Sees to it that the trail logs. Safe to repeat. `still_ours` is asked just before it is started.
+    /// Sees to it that the trail logs. Safe to repeat.
     ///
     /// # Errors
     /// When it failed for now, or is no longer ours to do; everything that is final is an `Ok`.
     pub async fn restart(
         &self,
         trail: &TrailArn,
-        earlier: Earlier,
-        still_ours: impl Fn() -> bool + Sync,
+        order: &Order<impl Fn() -> bool + Sync>,
     ) -> Result<Restored, RestartError> {
-        let result = match self.restart_in(trail, trail.region(), earlier, &still_ours).await {
+        order.saw(Sighting::NotLookedAt);
+        let result = match self.restart_in(trail, trail.region(), order).await {
             Err(RestartError::Refused { refusal: Refusal { meaning: Meaning::Elsewhere, .. }, .. }) => {
-                self.restart_at_home(trail, earlier, &still_ours).await
+                self.restart_at_home(trail, order).await
             }
             result => result,
         };
-        let ended = |outcome| Ok(Restored::new(outcome, clock::now()));
         let result = match result {
-            Err(RestartError::Refused { refusal: Refusal { meaning: Meaning::Gone, .. }, .. }) => {
-                ended(Restoration::Gone)
-            }
-            Err(RestartError::Refused { refusal: Refusal { meaning, detail }, .. })
-                if meaning != Meaning::Passing =>
-            {
-                ended(Restoration::Refused { detail })
-            }
+            Err(RestartError::Refused { refusal, started }) => match end(refusal) {
+                Ok(outcome) => Ok(Restored::new(outcome, clock::now())),
+                Err(refusal) => Err(RestartError::Refused { refusal, started }),
+            },
             Err(RestartError::NotOurs) => return Err(RestartError::NotOurs),
             result => result,
         };
@@ -75,21 +113,22 @@ impl Trails {
             Ok(Restoration::Restarted) => RestoreResult::Restored,
             Ok(Restoration::AlreadyLogging { .. }) => RestoreResult::AlreadyLogging,
             Ok(Restoration::Gone) => RestoreResult::NotFound,
-            Ok(Restoration::Refused { .. } | Restoration::Unverified { .. }) => RestoreResult::Refused,
+            Ok(Restoration::Refused { .. } | Restoration::Unverified { .. } | Restoration::LeftOff) => {
+                RestoreResult::Refused
+            }
             Err(_) => RestoreResult::Failed,
         });
-        result
+        result.map(|restored| Restored { before: order.seen(), ..restored })
     }
 
     /// The ARN's region is not the trail's home: looks where it is, and goes there.
     async fn restart_at_home(
         &self,
         trail: &TrailArn,
-        earlier: Earlier,
-        still_ours: &(impl Fn() -> bool + Sync),
+        order: &Order<impl Fn() -> bool + Sync>,
     ) -> Result<Restored, RestartError> {
         match self.home_region(trail).await? {
-            Some(home) if home != *trail.region() => self.restart_in(trail, &home, earlier, still_ours).await,
+            Some(home) if home != *trail.region() => self.restart_in(trail, &home, order).await,
             _ => {
                 let region = trail.region();
                 let detail =
@@ -103,55 +142,168 @@ impl Trails {
         &self,
         trail: &TrailArn,
         region: &Region,
-        earlier: Earlier,
-        still_ours: &(impl Fn() -> bool + Sync),
+        order: &Order<impl Fn() -> bool + Sync>,
     ) -> Result<Restored, RestartError> {
         let before = match self.status(trail, region).await {
-            Ok(status) if status.logging => {
+            Ok(status) => {
+                let is_older = order.is_older(status.started_at);
                 let since = status.started_at;
-                let outcome = match earlier {
-                    Earlier::Started => Restoration::Restarted,
-                    Earlier::Nothing => Restoration::AlreadyLogging { since, perhaps_ours: false },
-                    Earlier::Perhaps => Restoration::AlreadyLogging { since, perhaps_ours: true },
-                };
-                return Ok(ended(status, outcome));
+                match order.earlier {
+                    // After an accepted start, logging is on whatever CloudTrail says of when it was started.
+                    Earlier::Started if status.logging => return Ok(ended(status, Restoration::Restarted)),
+                    earlier if status.logging && !is_older => {
+                        let perhaps_ours = earlier != Earlier::Nothing;
+                        return Ok(ended(status, Restoration::AlreadyLogging { since, perhaps_ours }));
+                    }
+                    // Off; or on as of before the stop, and starting a trail that is on does no harm.
+                    _ => {
+                        order.saw(sighting(&status));
+                        Some(status)
+                    }
+                }
             }
-            Ok(status) => Some(status),
             // The right to look is missing; the right to start may be there, and starting twice does no harm.
             Err(Refusal { meaning: Meaning::Denied, .. }) => None,
             Err(refusal) => return Err(refusal.into()),
         };
-        if !still_ours() {
+        if !(order.still_ours)() {
             return Err(RestartError::NotOurs);
         }
         // Without an answer it may have been carried out. Whoever finds logging on later does not claim to know.
         self.start(trail, region).await?;
-        let verified = match self.verify(trail, region).await {
+        let verified = match self.verify(trail, region, order).await {
             // Nobody will see more, and starting it again would show nothing.
             Err(Refusal { meaning: Meaning::Denied, detail }) => {
                 Restored::new(Restoration::Unverified { detail }, clock::now())
             }
             verified => verified.map_err(|refusal| RestartError::Refused { refusal, started: true })?,
         };
-        Ok(Restored { stopped_at: before.and_then(|status| status.stopped_at), ..verified })
+        let stopped_at = before.filter(|status| !status.logging).and_then(|status| status.stopped_at);
+        Ok(Restored { stopped_at: stopped_at.or(verified.stopped_at), ..verified })
     }
 
     /// Looks until logging is seen to run.
-    async fn verify(&self, trail: &TrailArn, region: &Region) -> Result<Restored, Refusal> {
+    async fn verify(
+        &self,
+        trail: &TrailArn,
+        region: &Region,
+        order: &Order<impl Fn() -> bool + Sync>,
+    ) -> Result<Restored, Refusal> {
         for wait in VERIFY_WAITS_MS {
             tokio::time::sleep(Duration::from_millis(wait)).await;
             match self.status(trail, region).await {
                 Ok(status) if status.logging => return Ok(ended(status, Restoration::Restarted)),
-                Ok(_) => {}
+                Ok(status) => order.saw(sighting(&status)),
                 Err(refusal) => return Err(refusal),
             }
         }
         let detail = "StartLogging was accepted, but GetTrailStatus does not show logging yet".to_owned();
         Err(Refusal::new(Meaning::Passing, detail))
     }
+
+    /// Looks whether the trail logs, and changes nothing.
+    ///
+    /// # Errors
+    /// When it failed for now; everything that is final is an `Ok`.
+    pub async fn look(&self, trail: &TrailArn) -> Result<Restored, Refusal> {
+        let status = match self.status(trail, trail.region()).await {
+            Err(Refusal { meaning: Meaning::Elsewhere, .. }) => {
+                let home = self.home_region(trail).await?;
+                self.status(trail, home.as_ref().unwrap_or_else(|| trail.region())).await
+            }
+            status => status,
+        };
+        match status {
+            Ok(status) => {
+                let since = status.started_at;
+                let (logging, before) = (status.logging, sighting(&status));
+                let on = Restoration::AlreadyLogging { since, perhaps_ours: false };
+                Ok(Restored { before, ..ended(status, if logging { on } else { Restoration::LeftOff }) })
+            }
+            Err(refusal) => end(refusal).map(|outcome| Restored::new(outcome, clock::now())),
+        }
+    }
+
+    /// Looks at the trails that live in a Region of the own account or are its organization's.
+    ///
+    /// # Errors
+    /// When it failed for now, or is refused.
+    pub async fn look_around(&self, account: &AccountId, region: &Region) -> Result<Vec<Found>, Refusal> {
+        if self.own_account() != Some(account) {
+            let own = self.own_account().map_or("unknown", AccountId::as_str);
+            let detail = format!(
+                "the call was made in account {account}, and trailkeeper can list the trails of its own account alone, {own}; \
+                 look for the trail there"
+            );
+            return Err(Refusal::new(Meaning::NotSeenFromHere, detail));
+        }
+        let mut found = Vec::new();
+        let all = self.all(region).await?;
+        // A trail is stopped in its home Region alone.
+        let at_home = all.into_iter().filter(|(_, home)| home.as_ref().is_none_or(|home| home == region));
+        for (trail, _) in at_home.take(MAX_TRAILS) {
+            let restored = self.look(&trail).await?;
+            found.push(Found { trail: trail.to_string(), restored });
+        }
+        Ok(found)
+    }
+
+    /// Looks at the trails of a Region as [`Self::look_around`] does, and sees to it that those log which stopped with the
+    /// stop at `stop`.
+    ///
+    /// # Errors
+    /// When it failed for now, or is no longer ours to do; the inner one is a refusal to look for them that is final.
+    pub async fn restart_stopped(
+        &self,
+        account: &AccountId,
+        region: &Region,
+        stop: OffsetDateTime,
+        order: &Order<impl Fn() -> bool + Sync>,
+    ) -> Result<Result<Vec<Found>, Restored>, RestartError> {
+        let mut found = Vec::new();
+        for wait in SEARCH_WAITS_MS {
+            tokio::time::sleep(Duration::from_millis(wait)).await;
+            found = match self.look_around(account, region).await {
+                Ok(found) => found,
+                Err(refusal) => return Ok(Err(Restored::new(end(refusal)?, clock::now()))),
+            };
+            // Seen by the stop: off since, or on since.
+            let is_seen = |Found { restored, .. }: &Found| match restored.outcome {
+                Restoration::LeftOff => restored.stopped_with(stop),
+                Restoration::AlreadyLogging { since, .. } => since.is_some_and(|since| since >= stop),
+                _ => true,
+            };
+            if found.iter().any(is_seen) {
+                break;
+            }
+        }
+        for Found { trail, restored } in &mut found {
+            let stopped = restored.outcome == Restoration::LeftOff && restored.stopped_with(stop);
+            if let (true, Some(trail)) = (stopped, TrailArn::parse(trail)) {
+                *restored = self.restart(&trail, order).await?;
+            }
+        }
+        Ok(Ok(found))
+    }
+}
+
+/// How a refusal ends a restart or a look; given back where it may pass.
+fn end(refusal: Refusal) -> Result<Restoration, Refusal> {
+    match refusal.meaning {
+        Meaning::Passing => Err(refusal),
+        Meaning::Gone => Ok(Restoration::Gone),
+        Meaning::Elsewhere | Meaning::NotSeenFromHere | Meaning::Denied | Meaning::Impossible => {
+            Ok(Restoration::Refused { detail: refusal.detail })
+        }
+    }
+}
+
+fn sighting(status: &Status) -> Sighting {
+    let (at, since) = (clock::now(), status.started_at);
+    if status.logging { Sighting::On { at, since } } else { Sighting::Off { at } }
 }
 
 fn ended(status: Status, outcome: Restoration) -> Restored {
-    let Status { stopped_at, delivery_error, .. } = status;
-    Restored { outcome, at: clock::now(), stopped_at, delivery_error }
+    let Status { stopped_at, delivery, .. } = status;
+    Restored { stopped_at, delivery, ..Restored::new(outcome, clock::now()) }
 }

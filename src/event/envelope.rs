@@ -1,14 +1,20 @@
 //! The EventBridge envelope and the CloudTrail record inside it, and what kind of event that makes.
 
+use std::borrow::Cow;
+use std::collections::HashMap;
+use std::fmt;
+
 use serde::Deserialize;
+use serde::de::{DeserializeSeed, Deserializer, Error as _, IgnoredAny, MapAccess, Visitor};
 use serde_json::value::RawValue;
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
+use super::calls::{self, About, Call, Effect};
 use super::identity::{Actor, UserIdentity};
 use super::lenient::{Object, Text};
 use super::parameters::Parameters;
-use super::trail::{AccountId, EventId, MAX_EVENT_ID_BYTES, Region, TrailArn, Untargetable};
+use super::trail::{AccountId, EventId, MAX_EVENT_ID_BYTES, Region, TrailArn};
 
 /// The largest body read: the largest message that SQS carries.
 pub const MAX_BODY_BYTES: usize = 1_048_576;
@@ -17,36 +23,20 @@ const MAX_EVENT_NAME_BYTES: usize = 128;
 
 /// The `detail-type` of a CloudTrail event.
 const CLOUDTRAIL_EVENT: &str = "AWS API Call via CloudTrail";
-
-const CLOUDTRAIL: &str = "cloudtrail.amazonaws.com";
-const S3: &str = "s3.amazonaws.com";
-const KMS: &str = "kms.amazonaws.com";
-
-/// Calls to CloudTrail itself that disable or weaken it (MITRE ATT&CK T1562.008).
-const WEAKENS_CLOUDTRAIL: [&str; 9] = [
-    "StopLogging",
-    "DeleteTrail",
-    "UpdateTrail",
-    "PutEventSelectors",
-    "PutInsightSelectors",
-    "StopEventDataStoreIngestion",
-    "DeleteEventDataStore",
-    "UpdateEventDataStore",
-    "DeregisterOrganizationDelegatedAdmin",
-];
-/// Calls that weaken CloudTrail when they hit its log bucket. Which bucket that is, the rule that routes them
-/// here knows: whatever of these arrives was sent on purpose.
-const WEAKENS_BUCKET: [&str; 4] =
-    ["PutBucketLifecycle", "PutBucketLifecycleConfiguration", "DeleteBucket", "PutBucketPolicy"];
-/// The same for the key that encrypts the logs.
-const WEAKENS_KEY: [&str; 2] = ["ScheduleKeyDeletion", "DisableKey"];
+/// That of an event of a VPC endpoint, and the `eventType` of its record.
+const NETWORK_ACTIVITY: [&str; 2] = ["AWS Network Activity Event via CloudTrail", "AwsVpceEvent"];
+/// That of an Insight, and the `eventType` of its record.
+const INSIGHT: [&str; 2] = ["AWS Insight via CloudTrail", "AwsCloudTrailInsight"];
+/// The `errorCode` of a call that the policy of a VPC endpoint refused. The service never heard of it, so there is no other
+/// event of it.
+const REFUSED_BY_ENDPOINT: &str = "VpceAccessDenied";
 
 /// What an event is, as far as it decides what is done.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
     /// `StopLogging` that took effect: restart.
     Stopped,
-    /// Another call that took effect and weakens CloudTrail: tell people.
+    /// Another of [`CALLS`](super::CALLS) that took effect: tell people.
     Weakened,
     /// Any of these calls that failed (`errorCode`): nothing changed, but somebody tried.
     FailedCall,
@@ -62,6 +52,8 @@ pub struct Event {
     /// `eventName`: the API call.
     pub name: String,
     pub kind: Kind,
+    /// What is known of that call; none of a call that has nothing to do with CloudTrail.
+    pub call: Option<&'static Call>,
     pub origin: Origin,
     /// The trail (name or ARN) or other resource that the call was about, as the event names it. Untrusted text.
     pub resource: Option<String>,
@@ -100,7 +92,8 @@ pub struct Origin {
 
 impl Event {
     /// The trail that the event is about, complete enough to act on.
-    pub fn target(&self) -> Result<TrailArn, Untargetable> {
+    #[must_use]
+    pub fn target(&self) -> Option<TrailArn> {
         TrailArn::complete(self.resource.as_deref(), self.account.as_ref(), self.region.as_ref())
     }
 }
@@ -124,6 +117,9 @@ pub enum Malformed {
         "it is another kind of EventBridge event than `{CLOUDTRAIL_EVENT}`: narrow the rule that sends it"
     )]
     AnotherKind,
+    /// An Insight of CloudTrail, which says that calls were unusual, and is none.
+    #[error("it is an Insight of CloudTrail, and no call: narrow the rule that sends it")]
+    Insight(EventId),
     /// No `eventID`, or one that is out of bounds.
     #[error("detail.eventID is missing, of a wrong type, or not 1 to {MAX_EVENT_ID_BYTES} plain characters")]
     NoId,
@@ -166,37 +162,82 @@ struct Detail {
     request_parameters: Option<Box<RawValue>>,
 }
 
-/// The calls that weaken CloudTrail, each with the service that it is a call to; `StopLogging` is the first.
-pub fn weakening_calls() -> impl Iterator<Item = (&'static str, &'static str)> {
-    let of = |service, names: &'static [&'static str]| names.iter().map(move |name| (service, *name));
-    of(CLOUDTRAIL, &WEAKENS_CLOUDTRAIL).chain(of(S3, &WEAKENS_BUCKET)).chain(of(KMS, &WEAKENS_KEY))
-}
-
-/// What a call is about, as its parameters name it. Nothing else of them is looked at here: whatever stands around these,
-/// and however much of it, a caller cannot hide which trail it was.
-#[derive(Debug, Default, Deserialize)]
-#[serde(default, rename_all = "camelCase")]
-struct Named {
-    name: Text,
-    trail_name: Text,
-    event_data_store: Text,
-    bucket_name: Text,
-    key_id: Text,
-    delegated_admin_account_id: Text,
-}
+/// The parameters that say what a call is about. Nothing else of them is looked at here: whatever stands around these, and
+/// however much of it, a caller cannot hide which trail it was.
+#[derive(Debug, Default)]
+struct Named(HashMap<&'static str, Text>);
 
 impl Named {
-    /// The first that is there.
-    fn resource(&self) -> Option<&str> {
-        let Self { name, trail_name, event_data_store, bucket_name, key_id, delegated_admin_account_id } =
-            self;
-        [name, trail_name, event_data_store, bucket_name, key_id, delegated_admin_account_id]
-            .into_iter()
-            .find_map(Text::get)
+    fn read(parameters: &str, call: Option<&Call>) -> serde_json::Result<Self> {
+        if !parameters.starts_with('{') {
+            return Ok(Self::default());
+        }
+        let about = call.map_or(About::Trail, |call| call.about);
+        let only = call.and_then(|call| call.only).map(|(parameter, _)| parameter);
+        let wanted = about.parameters().iter().copied().chain(only).collect();
+        Wanted(wanted).deserialize(&mut serde_json::Deserializer::from_str(parameters))
+    }
+
+    fn text(&self, name: &str) -> Option<&str> {
+        self.0.get(name)?.get()
+    }
+
+    /// Whether a call is one of those that concern CloudTrail, or may be.
+    fn concerns_cloudtrail(&self, call: &Call) -> bool {
+        call.only.is_none_or(|(parameter, wanted)| self.text(parameter).is_none_or(|value| value == wanted))
     }
 }
 
-/// Reads a message body: an EventBridge envelope around a CloudTrail event.
+/// Takes these parameters of an object, and skips all others unread.
+struct Wanted(Vec<&'static str>);
+
+impl<'de> DeserializeSeed<'de> for Wanted {
+    type Value = Named;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Named, D::Error> {
+        deserializer.deserialize_map(self)
+    }
+}
+
+impl<'de> Visitor<'de> for Wanted {
+    type Value = Named;
+
+    fn expecting(&self, formatter: &mut fmt::Formatter) -> fmt::Result {
+        formatter.write_str("an object")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut entries: A) -> Result<Named, A::Error> {
+        let mut named = HashMap::new();
+        while let Some(name) = entries.next_key::<String>()? {
+            match self.0.iter().find(|wanted| **wanted == name) {
+                Some(wanted) if named.insert(*wanted, entries.next_value()?).is_some() => {
+                    return Err(A::Error::custom("twice"));
+                }
+                Some(_) => {}
+                None => drop(entries.next_value::<IgnoredAny>()?),
+            }
+        }
+        Ok(Named(named))
+    }
+}
+
+/// What SNS delivers to a queue, unless its subscription asks for raw messages.
+#[derive(Deserialize)]
+struct Notification<'a> {
+    #[serde(rename = "Type", borrow)]
+    kind: Cow<'a, str>,
+    #[serde(rename = "Message", borrow)]
+    message: Cow<'a, str>,
+}
+
+/// What a notification of SNS wraps; `None` if the text is no such notification.
+#[must_use]
+pub fn sns_message(text: &str) -> Option<String> {
+    let Notification { kind, message } = serde_json::from_str(text).ok()?;
+    (kind == "Notification").then(|| message.into_owned())
+}
+
+/// Reads a message body: an EventBridge envelope around a CloudTrail event, or a notification of SNS around that.
 ///
 /// Only what decides is demanded: JSON, an envelope, an `eventID` and an `eventName`. Every other field may be
 /// absent or of any type, and is then unknown.
@@ -207,6 +248,17 @@ pub fn parse(body: &str) -> Result<Event, Malformed> {
     if body.trim().is_empty() {
         return Err(Malformed::Empty);
     }
+    match enveloped(body) {
+        // Once: nobody sends a notification of a notification.
+        Err(Malformed::NotAnEnvelope(why)) => match sns_message(body) {
+            Some(message) => enveloped(&message),
+            None => Err(Malformed::NotAnEnvelope(why)),
+        },
+        read => read,
+    }
+}
+
+fn enveloped(body: &str) -> Result<Event, Malformed> {
     let Object(envelope) =
         serde_json::from_str::<Object<Envelope>>(body).map_err(|error| not_json(&error))?;
     let envelope = envelope.ok_or(Malformed::NotAnEnvelope("it is not an object"))?;
@@ -215,25 +267,33 @@ pub fn parse(body: &str) -> Result<Event, Malformed> {
         let another = envelope.detail_type.get().is_some_and(|kind| kind != CLOUDTRAIL_EVENT);
         if another && detail.event_id == Text::default() { Malformed::AnotherKind } else { Malformed::NoId }
     })?;
+    if is_one_of(INSIGHT, envelope.detail_type.get(), detail.event_type.get()) {
+        return Err(Malformed::Insight(id));
+    }
     let fits =
         |name: &&str| name.len() <= MAX_EVENT_NAME_BYTES && name.bytes().all(|byte| byte.is_ascii_graphic());
     let Some(name) = detail.event_name.get().filter(fits) else {
         return Err(Malformed::NoName(id));
     };
+    let call = calls::find(detail.event_source.get(), name);
     let name = name.to_owned();
     let requested = detail.request_parameters.as_ref().map_or("null", |raw| raw.get());
-    let Object(named) = serde_json::from_str::<Object<Named>>(requested).map_err(|error| not_json(&error))?;
+    let named = Named::read(requested, call).map_err(|error| not_json(&error))?;
+    let call = call.filter(|call| named.concerns_cloudtrail(call));
     let parameters = Parameters::read(requested);
-    Ok(event(envelope, id, name, &named.unwrap_or_default(), parameters))
+    Ok(event(envelope, id, name, call, &named, parameters))
 }
 
-fn event(envelope: Envelope, id: EventId, name: String, named: &Named, parameters: Parameters) -> Event {
+fn event(
+    envelope: Envelope,
+    id: EventId,
+    name: String,
+    call: Option<&'static Call>,
+    named: &Named,
+    parameters: Parameters,
+) -> Event {
     let Envelope { detail_type, account: envelope_account, region: envelope_region, time, detail } = envelope;
     let detail = detail.0.unwrap_or_default();
-    // A denied call has no parameters: its trail stands in the error message alone.
-    let denied = || detail.error_message.get().and_then(TrailArn::find).map(|arn| arn.to_string());
-    let resource = named.resource().map(str::to_owned).or_else(denied);
-    let arn = resource.as_deref().and_then(TrailArn::parse);
     let origin = Origin {
         service: detail.event_source.take(),
         category: detail.event_category.take(),
@@ -242,10 +302,20 @@ fn event(envelope: Envelope, id: EventId, name: String, named: &Named, parameter
         account: [&detail.recipient_account_id, &envelope_account].into_iter().find_map(account_in),
         region: [&detail.aws_region, &envelope_region].into_iter().find_map(region_in),
     };
+    let about = call.map_or(About::Trail, |call| call.about);
+    // A denied call has no parameters: what it was about stands in the error message alone.
+    let denied = || detail.error_message.get().and_then(|message| about.find(message));
+    let resource =
+        about.parameters().iter().find_map(|name| named.text(name)).map(str::to_owned).or_else(denied);
+    let arn = resource.as_deref().and_then(TrailArn::parse);
+    let error_code = detail.error_code.take();
+    let is_network_activity =
+        is_one_of(NETWORK_ACTIVITY, origin.detail_type.as_deref(), origin.event_type.as_deref());
     Event {
         id,
-        kind: kind(&name, origin.service.as_deref(), detail.error_code.get().is_some()),
+        kind: kind(call, error_code.as_deref(), is_network_activity),
         name,
+        call,
         resource,
         account: arn.as_ref().map(|arn| arn.account().clone()).or_else(|| origin.account.clone()),
         region: arn.as_ref().map(|arn| arn.region().clone()).or_else(|| origin.region.clone()),
@@ -255,20 +325,23 @@ fn event(envelope: Envelope, id: EventId, name: String, named: &Named, parameter
         actor: Actor::from_identity(detail.user_identity.0.as_ref()),
         source_address: detail.source_ip_address.take(),
         user_agent: detail.user_agent.take(),
-        error_code: detail.error_code.take(),
+        error_code,
     }
 }
 
-/// An absent source is taken for the right one: the name alone then decides, and deciding wrongly costs a
-/// call to `GetTrailStatus`, where ignoring wrongly would cost a trail.
-fn kind(name: &str, source: Option<&str>, failed: bool) -> Kind {
-    let weakens = weakening_calls()
-        .any(|(service, call)| call == name && source.is_none_or(|source| source == service));
-    match (weakens, failed, name) {
-        (false, _, _) => Kind::Other,
-        (true, true, _) => Kind::FailedCall,
-        (true, false, "StopLogging") => Kind::Stopped,
-        (true, false, _) => Kind::Weakened,
+/// Whether an event is of a kind, by EventBridge's word or by its record's.
+fn is_one_of(kind: [&str; 2], detail_type: Option<&str>, event_type: Option<&str>) -> bool {
+    detail_type == Some(kind[0]) || event_type == Some(kind[1])
+}
+
+fn kind(call: Option<&Call>, error_code: Option<&str>, is_network_activity: bool) -> Kind {
+    match (call, error_code) {
+        (None, _) => Kind::Other,
+        // The service's own event of the same call is the one that counts.
+        (_, code) if is_network_activity && code != Some(REFUSED_BY_ENDPOINT) => Kind::Other,
+        (_, Some(_)) => Kind::FailedCall,
+        (Some(Call { effect: Effect::Stops, .. }), None) => Kind::Stopped,
+        (Some(_), None) => Kind::Weakened,
     }
 }
 

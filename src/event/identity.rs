@@ -36,6 +36,7 @@ pub(super) struct UserIdentity {
     invoked_by: Text,
     identity_provider: Text,
     session_context: Object<SessionContext>,
+    on_behalf_of: Object<OnBehalfOf>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -43,6 +44,14 @@ pub(super) struct UserIdentity {
 struct SessionContext {
     session_issuer: Object<SessionIssuer>,
     attributes: Object<SessionAttributes>,
+    source_identity: Text,
+}
+
+/// The person of IAM Identity Center for whom the call was made.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+struct OnBehalfOf {
+    user_id: Text,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -70,11 +79,7 @@ impl Actor {
             _ => None,
         });
         Self {
-            who: identity
-                .name()
-                .or_else(|| identity.principal_id.take())
-                .or_else(|| identity.invoked_by.take())
-                .unwrap_or_else(|| "unknown".to_owned()),
+            who: identity.who(),
             is_root: identity.is_root(),
             access_key_id: identity.access_key_id.take(),
             mfa,
@@ -83,6 +88,27 @@ impl Actor {
 }
 
 impl UserIdentity {
+    /// The name that the event has, and who stands behind it where the event says so.
+    fn who(&self) -> String {
+        let source = self.session_context.0.as_ref().and_then(|context| context.source_identity.get());
+        let person = self.on_behalf_of.0.as_ref().and_then(|person| person.user_id.get());
+        let name = self
+            .name()
+            .or_else(|| self.user_name.take())
+            .or_else(|| self.after(":user/").or_else(|| self.after(":role/")).map(last).map(str::to_owned));
+        let behind = [
+            source.map(|source| format!("source identity {source}")),
+            person.map(|person| format!("Identity Center user {person}")),
+        ];
+        let mut behind = behind.into_iter().flatten();
+        let name = name
+            .or_else(|| behind.next())
+            .or_else(|| self.principal_id.take())
+            .or_else(|| self.invoked_by.take())
+            .unwrap_or_else(|| "unknown".to_owned());
+        behind.fold(name, |who, behind| format!("{who} ({behind})"))
+    }
+
     /// The name that the identity's type gives it, if its fields are there.
     fn name(&self) -> Option<String> {
         match self.kind.get().unwrap_or_default() {
@@ -91,7 +117,6 @@ impl UserIdentity {
                 Some(format!("root of {account}"))
             }
             "AssumedRole" => self.assumed_role(),
-            "IAMUser" => self.user_name.take(),
             "FederatedUser" => self.after("federated-user/").map(|user| match self.issuer() {
                 Some(issuer) => format!("{user} (federated by {issuer})"),
                 None => user.to_owned(),
@@ -146,6 +171,11 @@ impl UserIdentity {
     }
 }
 
+/// The name of a user or role, behind its path.
+fn last(path: &str) -> &str {
+    path.rsplit('/').next().unwrap_or(path)
+}
+
 /// The permission set in the name of an Identity Center role.
 fn permission_set(role: &str) -> Option<&str> {
     let (set, _hash) = role.strip_prefix(SSO_ROLE_PREFIX)?.rsplit_once('_')?;
@@ -195,6 +225,20 @@ mod tests {
             ),
             (r#"{"type":"Unknown","principalId":"AROA:User"}"#.to_owned(), "AROA:User"),
             (r#"{"accountId":"1","invokedBy":"ec2.amazonaws.com"}"#.to_owned(), "ec2.amazonaws.com"),
+            (r#"{"type":"IAMUser","arn":"arn:aws:iam::1:user/ops/eve","principalId":"AIDA"}"#.to_owned(), "eve"),
+            (r#"{"type":"IAMUser","arn":"arn:aws:iam::1:user/","principalId":"AIDA"}"#.to_owned(), "AIDA"),
+            (r#"{"type":"Role","arn":"arn:aws:iam::1:role/aws/admin"}"#.to_owned(), "admin"),
+            (r#"{"type":"Directory","userName":"eve@example.com"}"#.to_owned(), "eve@example.com"),
+            (r#"{"type":"Unheard-of","userName":"eve","principalId":"AIDA"}"#.to_owned(), "eve"),
+            (
+                r#"{"type":"IdentityCenterUser","onBehalfOf":{"userId":"u-1"},"credentialId":"c","principalId":"p"}"#.to_owned(),
+                "Identity Center user u-1",
+            ),
+            (
+                r#"{"type":"AssumedRole","arn":"arn:aws:sts::1:assumed-role/admin/eve","onBehalfOf":{"userId":"u-1"},"sessionContext":{"sourceIdentity":"eve@example.com"}}"#.to_owned(),
+                "admin/eve (source identity eve@example.com) (Identity Center user u-1)",
+            ),
+            (r#"{"type":"Root","accountId":"1","sessionContext":{"sourceIdentity":"eve"}}"#.to_owned(), "root of 1 (source identity eve)"),
             (r#"{"type":"IAMUser","userName":7,"principalId":"AIDA"}"#.to_owned(), "AIDA"),
             ("{}".to_owned(), "unknown"),
         ];

@@ -31,6 +31,11 @@ impl Parameters {
         self.values.get(name)
     }
 
+    /// The names of those that are kept.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        self.values.keys().map(String::as_str)
+    }
+
     /// A parameter that is text, unless it is empty. CloudTrail writes some flags as text and some as flags, so these
     /// read as their names.
     #[must_use]

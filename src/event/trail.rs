@@ -142,33 +142,25 @@ impl TrailArn {
     /// The first trail ARN that stands anywhere in `message`, such as in the text of an access denial.
     #[must_use]
     pub fn find(message: &str) -> Option<Self> {
-        message.match_indices("arn:").find_map(|(start, _)| {
-            let rest = &message.as_bytes()[start..message.len().min(start + MAX_ARN_BYTES)];
-            let in_arn = |byte: &&u8| byte.is_ascii_alphanumeric() || b":/-_.".contains(byte);
-            let length = rest.iter().take_while(in_arn).count();
-            // A sentence may end right behind the ARN, and a name cannot end in a dot.
-            Self::parse(message[start..start + length].trim_end_matches(['.', ':', '/']))
-        })
+        find_arn(message, Self::parse)
     }
 
     /// The trail as an event names it, with the event's account and region where the name is not an ARN: always a whole
-    /// ARN, so that no call can reach a trail of the same name in another account.
+    /// ARN, so that no call can reach a trail of the same name in another account. `None` if it names none, or if account
+    /// or region are not known.
+    #[must_use]
     pub fn complete(
         trail: Option<&str>,
         account: Option<&AccountId>,
         region: Option<&Region>,
-    ) -> Result<Self, Untargetable> {
-        let trail = trail.ok_or(Untargetable::NoTrail)?;
+    ) -> Option<Self> {
+        let trail = trail?;
         if let Some(arn) = Self::parse(trail) {
-            return Ok(arn);
+            return Some(arn);
         }
-        if !is_trail_name(trail) {
-            return Err(Untargetable::NotATrail);
-        }
-        let account = account.ok_or(Untargetable::NoAccount)?.clone();
-        let region = region.ok_or(Untargetable::NoRegion)?.clone();
+        let (account, region) = (account?.clone(), region?.clone());
         let partition = partition_of(&region).to_owned();
-        Ok(Self { partition, region, account, name: trail.to_owned() })
+        is_trail_name(trail).then(|| Self { partition, region, account, name: trail.to_owned() })
     }
 
     /// The region in the ARN: the trail's home region.
@@ -211,21 +203,15 @@ pub fn trail_name(resource: &str) -> &str {
     }
 }
 
-/// Why an event that stopped a trail does not tell which.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub enum Untargetable {
-    /// Neither the request nor the error message names a trail.
-    #[error("the event does not name a trail")]
-    NoTrail,
-    /// What stands in the trail's place cannot be a trail's name or ARN.
-    #[error("the event names something that is not a trail's name or ARN")]
-    NotATrail,
-    /// A bare name, and no account beside it.
-    #[error("the event names a trail but no account")]
-    NoAccount,
-    /// A bare name, and no region beside it.
-    #[error("the event names a trail but no region")]
-    NoRegion,
+/// The first ARN in `message` of which `read` makes something.
+pub(super) fn find_arn<T>(message: &str, read: impl Fn(&str) -> Option<T>) -> Option<T> {
+    message.match_indices("arn:").find_map(|(start, _)| {
+        let rest = &message.as_bytes()[start..message.len().min(start + MAX_ARN_BYTES)];
+        let in_arn = |byte: &&u8| byte.is_ascii_alphanumeric() || b":/-_.".contains(byte);
+        let length = rest.iter().take_while(in_arn).count();
+        // A sentence may end right behind the ARN, and a name cannot end in a dot.
+        read(message[start..start + length].trim_end_matches(['.', ':', '/']))
+    })
 }
 
 #[cfg(test)]
@@ -260,12 +246,12 @@ mod tests {
         let (account, region) = (AccountId::parse("111122223333"), Region::parse("cn-north-1"));
         let target = TrailArn::complete(Some("audit"), account.as_ref(), region.as_ref()).expect("complete");
         assert_eq!(target.to_string(), "arn:aws-cn:cloudtrail:cn-north-1:111122223333:trail/audit");
-        let refused = |trail, account: Option<&AccountId>, region| {
-            TrailArn::complete(trail, account, region).expect_err("refused")
+        let none = |trail, account: Option<&AccountId>, region| {
+            assert_eq!(TrailArn::complete(trail, account, region), None, "{trail:?}");
         };
-        assert_eq!(refused(None, account.as_ref(), region.as_ref()), Untargetable::NoTrail);
-        assert_eq!(refused(Some("a b"), account.as_ref(), region.as_ref()), Untargetable::NotATrail);
-        assert_eq!(refused(Some("audit"), None, region.as_ref()), Untargetable::NoAccount);
-        assert_eq!(refused(Some("audit"), account.as_ref(), None), Untargetable::NoRegion);
+        none(None, account.as_ref(), region.as_ref());
+        none(Some("a b"), account.as_ref(), region.as_ref());
+        none(Some("audit"), None, region.as_ref());
+        none(Some("audit"), account.as_ref(), None);
     }
 }

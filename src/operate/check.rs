@@ -10,7 +10,8 @@ use super::judge::{self, Attributes};
 use super::{identity, queue_policy, screen};
 use crate::aws::{self, Sdk};
 use crate::cloudtrail::accounts::Accounts;
-use crate::cloudtrail::trails::{Asked, Meaning, Refusal, Trails, another_region};
+use crate::cloudtrail::trails::{Asked, Trails, another_region};
+use crate::cloudtrail::{Meaning, Refusal};
 use crate::config::CheckConfig;
 use crate::consumer::redrive::RedrivePolicy;
 use crate::consumer::sqs::SqsClients;
@@ -257,17 +258,35 @@ impl Checks<'_> {
             }
         };
         self.found(Finding::ok(Check::Trails, format!("{} in {region}", all.len())));
-        for trail in all {
-            if trails.owns(&trail) {
+        for (trail, _) in all {
+            if self.own.as_ref().is_none_or(|own| own == trail.account()) {
                 self.trail(&trails, &trail, &region).await;
             } else {
-                let account = trail.account();
-                let found =
-                    format!("it belongs to account {account}: only there can it be stopped or started");
-                let todo = "make sure that a worker runs there";
-                self.found(Finding::new(Check::TrailHomeRegion, Status::Warning, found, todo).about(&trail));
+                self.trail_of_organization(&trails, &trail).await;
             }
         }
+    }
+
+    /// A trail of another account that is seen here: its organization's. Only a delegated administrator may start it, and
+    /// most accounts are none.
+    async fn trail_of_organization(&mut self, trails: &Trails, trail: &TrailArn) {
+        self.looks_at(trail.name());
+        let may_start = match self.config.mode {
+            Mode::Restore => start_right(trails, trail, false).await.status == Status::Ok,
+            Mode::Notify | Mode::DryRun => false,
+        };
+        let account = trail.account();
+        let found = format!("it belongs to account {account}, and can be restarted there");
+        self.found(if may_start {
+            Finding::ok(
+                Check::TrailStartRight,
+                format!("it belongs to account {account}, and can be restarted from here"),
+            )
+            .about(trail)
+        } else {
+            let todo = "make sure that a worker runs there, or in a delegated administrator's account";
+            Finding::new(Check::TrailHomeRegion, Status::Warning, found, todo).about(trail)
+        });
     }
 
     async fn trail(&mut self, trails: &Trails, trail: &TrailArn, here: &Region) {
@@ -280,7 +299,7 @@ impl Checks<'_> {
         match status {
             Ok(status) => {
                 self.found(Finding::ok(Check::TrailStatusRight, "GetTrailStatus is allowed").about(trail));
-                self.found(logging(status.logging, status.delivery_error).about(trail));
+                self.found(logging(status.logging, status.delivery.log_files).about(trail));
             }
             Err(failure) => {
                 let todo =

@@ -5,7 +5,8 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
-use crate::event::{self, Event, Kind, Malformed};
+use crate::args::ResourceArgs;
+use crate::event::{self, About, Event, Kind, Malformed};
 
 /// What some editors and shells begin a text with.
 const BYTE_ORDER_MARK: char = '\u{feff}';
@@ -17,15 +18,32 @@ pub(super) struct Recorded {
     pub(super) body: String,
     /// What it says.
     pub(super) event: Event,
-    /// Whether it stands in a log file, among all else that happened in the account.
+    /// Whether it stands in a log file or a list, among all else that happened in the account.
     pub(super) logged: bool,
 }
 
 impl Recorded {
-    /// Whether it is worth sending. A log file holds everything; an event that was given by itself was meant.
-    pub(super) fn is_meant(&self) -> bool {
+    /// Whether it says something about CloudTrail. A list holds everything; an event that was given by itself was meant.
+    pub(super) fn concerns_cloudtrail(&self) -> bool {
         !self.logged || self.event.kind != Kind::Other
     }
+
+    /// Whether it is about something of CloudTrail's, as far as that is known. An account has many buckets and keys, and
+    /// the calls on them are everyday calls; of other things that it has many of, nobody can name one.
+    pub(super) fn is_named(&self, ours: &ResourceArgs) -> bool {
+        let resource = self.event.resource.as_deref();
+        match self.event.call.map(|call| call.about) {
+            Some(About::Bucket) => ours.buckets.iter().any(|bucket| resource == Some(bucket)),
+            Some(About::Key) => ours.keys.iter().any(|key| resource.map(key_id) == Some(key_id(key))),
+            Some(about) if about.is_everyday() => !self.logged,
+            _ => true,
+        }
+    }
+}
+
+/// The id of a key that is named by its id or its ARN.
+fn key_id(key: &str) -> &str {
+    key.rsplit_once(":key/").map_or(key, |(_, id)| id)
 }
 
 /// Bodies are not for logs.
@@ -50,7 +68,7 @@ pub(super) enum NotARecording {
     NotJson(usize, usize),
     /// JSON of another kind.
     #[error(
-        "it holds something that is neither an EventBridge envelope, nor a CloudTrail record or log file"
+        "it holds something that is neither an EventBridge envelope, nor a CloudTrail record, log file or list of records"
     )]
     Foreign,
 }
@@ -66,12 +84,18 @@ pub(super) enum NotAnEvent {
     Malformed(#[from] Malformed),
 }
 
-/// What tells the three forms apart, and what an envelope takes over from its record. Nothing of the rest is
-/// looked at.
+/// What tells the forms apart, and what an envelope takes over from its record. Nothing of the rest is looked at.
 #[derive(Deserialize)]
 struct Document<'a> {
+    /// Of a log file.
     #[serde(rename = "Records", borrow)]
     records: Option<Vec<&'a RawValue>>,
+    /// Of what `lookup-events` prints.
+    #[serde(rename = "Events", borrow)]
+    events: Option<Vec<&'a RawValue>>,
+    /// Of one of these: the record, as text.
+    #[serde(rename = "CloudTrailEvent")]
+    looked_up: Option<String>,
     #[serde(borrow)]
     detail: Option<&'a RawValue>,
     #[serde(rename = "eventID", borrow)]
@@ -102,8 +126,8 @@ struct Envelope<'a> {
     detail: &'a RawValue,
 }
 
-/// Reads a file: one JSON value or several, each an envelope, a record or a log file. Each event is handed to `take`,
-/// in order, or what is wrong with it.
+/// Reads a file: one JSON value or several, each an event or a list of them. Each event is handed to `take`, in order, or
+/// what is wrong with it.
 ///
 /// # Errors
 /// When the file is no recording; what was taken until then is worth nothing.
@@ -117,9 +141,11 @@ pub(super) fn read(
     }
     for value in serde_json::Deserializer::from_str(text).into_iter::<&RawValue>() {
         let value = value.map_err(|error| NotARecording::NotJson(error.line(), error.column()))?;
-        let document = document(value).ok_or(NotARecording::Foreign)?;
-        match document.records {
-            Some(records) => records.into_iter().for_each(|record| take(recorded(record, true))),
+        // What SNS wrapped is read as if it had been given.
+        let message = event::sns_message(value.get());
+        let value = message.as_deref().unwrap_or(value.get());
+        match list(value) {
+            Some(records) => records.into_iter().for_each(|record| take(recorded(record.get(), true))),
             None => match recorded(value, false) {
                 Err(NotAnEvent::Foreign) => return Err(NotARecording::Foreign),
                 event => take(event),
@@ -129,16 +155,36 @@ pub(super) fn read(
     Ok(())
 }
 
-fn document(value: &RawValue) -> Option<Document<'_>> {
-    serde_json::from_str(value.get()).ok()
+fn document(value: &str) -> Option<Document<'_>> {
+    serde_json::from_str(value).ok()
 }
 
-fn recorded(value: &RawValue, logged: bool) -> Result<Recorded, NotAnEvent> {
+/// The records of a log file, an array or a lookup.
+fn list(value: &str) -> Option<Vec<&RawValue>> {
+    if value.starts_with('[') {
+        return serde_json::from_str(value).ok();
+    }
+    let document = document(value)?;
+    document.records.or(document.events)
+}
+
+fn recorded(value: &str, logged: bool) -> Result<Recorded, NotAnEvent> {
+    if let Some(message) = event::sns_message(value) {
+        return unwrapped(&message, logged);
+    }
+    match document(value).ok_or(NotAnEvent::Foreign)?.looked_up {
+        Some(record) => unwrapped(&record, logged),
+        None => unwrapped(value, logged),
+    }
+}
+
+/// An envelope or a record.
+fn unwrapped(value: &str, logged: bool) -> Result<Recorded, NotAnEvent> {
     let document = document(value).ok_or(NotAnEvent::Foreign)?;
     let body = if document.detail.is_some() {
-        value.get().to_owned()
+        value.to_owned()
     } else if document.event_id.is_some() || document.event_name.is_some() {
-        in_envelope(value, &document)
+        in_envelope(serde_json::from_str(value).map_err(|_| NotAnEvent::Foreign)?, &document)
     } else {
         return Err(NotAnEvent::Foreign);
     };
@@ -209,8 +255,40 @@ mod tests {
         let text = format!("{envelope}\n{:#}\n{file}\n", record("e-4", "StartLogging"));
         assert_eq!(ids(&text), ["e-1", "e-4", "e-2", "e-3"]);
         let events = read(&text).expect("a recording");
-        let meant: Vec<_> = events.iter().map(|event| event.as_ref().expect("an event").is_meant()).collect();
+        let concerns = |event: &Result<Recorded, _>| event.as_ref().expect("an event").concerns_cloudtrail();
+        let meant: Vec<_> = events.iter().map(concerns).collect();
         assert_eq!(meant, [true, true, true, false], "of a log file only what concerns us");
+    }
+
+    #[test]
+    fn lists_lookups_and_notifications_are_read_as_the_events_in_them() {
+        let plain = record("e-1", "StopLogging");
+        let looked_up =
+            json!({ "EventId": "e-1", "EventName": "StopLogging", "CloudTrailEvent": plain.to_string() });
+        let wrapped = |message: &Value| json!({ "Type": "Notification", "MessageId": "m-1", "Message": message.to_string() });
+        let envelope = json!({ "detail": plain });
+        for (form, logged) in [
+            (json!([plain]), true),
+            (json!([envelope]), true),
+            (json!([looked_up]), true),
+            (json!({ "Events": [looked_up], "NextToken": "t" }), true),
+            (looked_up.clone(), false),
+            (wrapped(&envelope), false),
+            (wrapped(&plain), false),
+            (wrapped(&json!({ "Records": [plain] })), true),
+            (json!([wrapped(&envelope)]), true),
+        ] {
+            let events = read(&form.to_string()).expect("a recording");
+            let event = events[0].as_ref().expect("an event");
+            let body: Value = serde_json::from_str(&event.body).expect("JSON");
+            assert_eq!((&body["detail"], event.logged, events.len()), (&plain, logged, 1), "{form}");
+        }
+    }
+
+    #[test]
+    fn a_key_is_named_by_its_id_or_its_arn() {
+        let arn = "arn:aws:kms:eu-west-1:111122223333:key/k-1";
+        assert_eq!((key_id(arn), key_id("k-1"), key_id("alias/k-1")), ("k-1", "k-1", "alias/k-1"));
     }
 
     #[test]
@@ -230,7 +308,7 @@ mod tests {
     fn what_is_no_recording_is_told_from_an_event_that_is_malformed() {
         assert_eq!(read(" \n"), Err(NotARecording::Empty));
         assert_eq!(read("{\"detail\": {"), Err(NotARecording::NotJson(1, 12)));
-        for text in ["[]", "1", "{}", "{\"Records\": {}}"] {
+        for text in ["1", "{}", "{\"Records\": {}}", "{\"Type\": \"Notification\", \"Message\": \"{}\"}"] {
             assert_eq!(read(text), Err(NotARecording::Foreign), "{text}");
         }
         let odd = json!({ "Records": [{ "eventID": "e-1" }, 1, {}, [], record("e-2", "StopLogging")] });
@@ -238,6 +316,8 @@ mod tests {
         assert!(matches!(events[0], Err(NotAnEvent::Malformed(Malformed::NoName(_)))));
         assert!(events[1..4].iter().all(|event| *event == Err(NotAnEvent::Foreign)), "{events:?}");
         assert!(events[4].is_ok());
-        assert_eq!(read("{\"Records\": []}"), Ok(Vec::new()));
+        for empty in ["{\"Records\": []}", "{\"Events\": []}", "[]"] {
+            assert_eq!(read(empty), Ok(Vec::new()));
+        }
     }
 }

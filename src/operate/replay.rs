@@ -15,13 +15,14 @@ use tokio::sync::mpsc::{self, Receiver, Sender};
 
 use super::recording::{self, NotAnEvent, Recorded};
 use super::screen;
+use crate::args::ResourceArgs;
 use crate::aws::{self, Sdk};
 use crate::clock;
 use crate::config::ReplayConfig;
 use crate::consumer::sqs::{Letter, Outbox, SqsClients, batches};
-use crate::event::{self, Event};
+use crate::event::{self, Event, Malformed};
 use crate::incident::{Restoration, Restored};
-use crate::policy::{Action, Mode, Seen, conclude, judge};
+use crate::policy::{Action, Mode, Seen, Which, conclude, judge};
 use crate::retry::Failure;
 use crate::tell::View;
 
@@ -42,8 +43,8 @@ const STEPS_AHEAD: usize = 1;
 const MAX_UNSENT_NAMED: usize = 20;
 /// Faults that are named: beyond these, something is wrong with all of it.
 const MAX_FAULTS: usize = 1_000;
-/// Where CloudTrail puts hashes of log files, and no events.
-const DIGESTS: &str = "CloudTrail-Digest";
+/// Where CloudTrail puts hashes of log files, and what was unusual: no calls.
+const NO_CALLS: [&str; 2] = ["CloudTrail-Digest", "CloudTrail-Insight"];
 /// What begins a file that is packed with gzip.
 const GZIP: [u8; 2] = [0x1f, 0x8b];
 
@@ -56,6 +57,8 @@ pub struct Replayed {
     pub events: usize,
     /// Events of log files that have nothing to do with switching CloudTrail off.
     pub left_out: usize,
+    /// Calls on things that an account has many of, and that nobody named.
+    pub not_named: usize,
     /// Files read.
     pub files: usize,
     /// What could not be read or sent: the first of it, by name.
@@ -66,13 +69,17 @@ pub struct Replayed {
 
 impl fmt::Display for Replayed {
     fn fmt(&self, formatter: &mut fmt::Formatter) -> fmt::Result {
-        let Self { queue_url, events, left_out, files, .. } = self;
+        let Self { queue_url, events, left_out, not_named, files, .. } = self;
         match queue_url {
             Some(url) => write!(formatter, "sent {events} events of {files} files to {url}")?,
             None => write!(formatter, "previewed {events} events of {files} files")?,
         }
         if *left_out > 0 {
             write!(formatter, "; left out {left_out} events that neither stop nor weaken CloudTrail")?;
+        }
+        if *not_named > 0 {
+            let which = "calls on buckets, keys and the like that are not known to be CloudTrail's";
+            write!(formatter, "; left out {not_named} {which}: name yours with --bucket and --key")?;
         }
         Ok(())
     }
@@ -97,15 +104,18 @@ impl Replayed {
     }
 
     /// The events of a file that are meant; the others are counted, and what is wrong is written down.
-    fn read(&mut self, file: &Path) -> Vec<Recorded> {
+    fn read(&mut self, file: &Path, resources: &ResourceArgs) -> Vec<Recorded> {
         let (mut meant, mut odd) = (Vec::new(), None);
-        let (mut position, mut left_out, mut odd_count) = (0, 0, 0);
+        let (mut position, mut left_out, mut not_named, mut odd_count) = (0, 0, 0, 0);
         let read = load(file).and_then(|text| {
             let take = |event: Result<Recorded, NotAnEvent>| {
                 position += 1;
                 match event {
-                    Ok(event) if event.is_meant() => meant.push(event),
-                    Ok(_) => left_out += 1,
+                    Ok(event) if !event.concerns_cloudtrail() => left_out += 1,
+                    Ok(event) if !event.is_named(resources) => not_named += 1,
+                    Ok(event) => meant.push(event),
+                    // Files of these lie beside log files, and hold no calls.
+                    Err(NotAnEvent::Malformed(Malformed::Insight(_))) => left_out += 1,
                     Err(error) => {
                         odd_count += 1;
                         odd.get_or_insert_with(|| format!("record {position}: {error}"));
@@ -127,6 +137,7 @@ impl Replayed {
             (None, _) => {}
         }
         self.left_out += left_out;
+        self.not_named += not_named;
         self.files += 1;
         meant
     }
@@ -135,12 +146,17 @@ impl Replayed {
     ///
     /// # Errors
     /// When nobody wants more.
-    fn read_all(&mut self, files: &[PathBuf], steps: &Sender<Step>) -> Result<(), SendError<Step>> {
+    fn read_all(
+        &mut self,
+        files: &[PathBuf],
+        resources: &ResourceArgs,
+        steps: &Sender<Step>,
+    ) -> Result<(), SendError<Step>> {
         let mut rest = Vec::new();
         for (position, file) in files.iter().enumerate() {
             steps.blocking_send(Step::File(position, file.clone()))?;
-            let letters =
-                self.read(file).into_iter().map(|event| Letter { body: event.body, label: None, kind: None });
+            let events = self.read(file, resources).into_iter();
+            let letters = events.map(|event| Letter { body: event.body, label: None, kind: None });
             let mut full = batches(rest.into_iter().chain(letters));
             // It may have room for events of the next file.
             rest = full.pop().unwrap_or_default();
@@ -161,17 +177,18 @@ enum Step {
 }
 
 /// Sends the events of the files to the queue. Sent twice, an event is handled once.
-pub async fn send(queue_url: &str, sdk: Sdk, given: &[PathBuf]) -> Replayed {
+pub async fn send(queue_url: &str, sdk: Sdk, given: &[PathBuf], resources: &ResourceArgs) -> Replayed {
     let clients = SqsClients::new(&aws::named(sdk, APP_NAME), Duration::ZERO);
     let outbox = clients.outbox(queue_url.to_owned());
     let (files, faults) = found(given);
     let progress = screen::bar();
     progress.set_length(files.len() as u64);
     let (hand_over, steps) = mpsc::channel(STEPS_AHEAD);
+    let resources = resources.clone();
     let reading = tokio::task::spawn_blocking(move || {
         let mut replayed = Replayed::over(faults);
         // Nobody wants more after a failure, which is told below.
-        let _ = replayed.read_all(&files, &hand_over);
+        let _ = replayed.read_all(&files, &resources, &hand_over);
         replayed
     });
     let sent = send_all(&outbox, steps, &progress).await;
@@ -191,12 +208,17 @@ pub async fn send(queue_url: &str, sdk: Sdk, given: &[PathBuf]) -> Replayed {
 ///
 /// # Errors
 /// When `out` cannot be written to.
-pub fn preview(config: &ReplayConfig, given: &[PathBuf], out: &mut impl Write) -> io::Result<Replayed> {
+pub fn preview(
+    config: &ReplayConfig,
+    given: &[PathBuf],
+    resources: &ResourceArgs,
+    out: &mut impl Write,
+) -> io::Result<Replayed> {
     let (files, faults) = found(given);
     let mut replayed = Replayed::over(faults);
     let mut seen = HashSet::new();
     for file in &files {
-        let events = replayed.read(file);
+        let events = replayed.read(file, resources);
         replayed.events += events.len();
         for Recorded { event, .. } in events {
             let is_new = seen.insert(event.id.clone());
@@ -218,8 +240,11 @@ fn describe(event: &Event, mode: Mode, out: &mut impl Write) -> io::Result<()> {
     let restarted = Restored::new(Restoration::Restarted, clock::now());
     let seen = match judgement.action {
         Action::Ignore => return Ok(()),
-        Action::Restart(_) => Seen::Ended(&restarted),
-        Action::Refuse(_) | Action::Notify => Seen::Nothing,
+        Action::Restart(Which::Trail(_)) => Seen::Ended(&restarted),
+        // What a look will show is not known here.
+        Action::Restart(Which::StoppedAt { .. }) | Action::Look(_) | Action::Refuse(_) | Action::Notify => {
+            Seen::Nothing
+        }
     };
     let view = View::new(event, conclude(event, &judgement, seen), false);
     writeln!(out, "  Slack     {}: {}", view.severity.word(), view.text())?;
@@ -258,15 +283,16 @@ fn found(given: &[PathBuf]) -> (Vec<PathBuf>, Vec<String>) {
     (files, faults)
 }
 
-/// The files and folders in a folder, sorted. Links to folders are none: they may lead round in a circle. Nor is the
-/// folder of digests, which CloudTrail puts beside that of its log files. A link that leads nowhere is a file, which
+/// The files and folders in a folder, sorted. Links to folders are none: they may lead round in a circle. Nor are the
+/// folders without calls that CloudTrail puts beside that of its log files. A link that leads nowhere is a file, which
 /// then cannot be read.
 fn inside(folder: &Path) -> io::Result<Vec<PathBuf>> {
     let mut paths = Vec::new();
     for entry in fs::read_dir(folder)? {
         let entry = entry?;
         let path = entry.path();
-        let has_events = entry.file_name() != DIGESTS;
+        let name = entry.file_name();
+        let has_events = NO_CALLS.iter().all(|without| name != *without);
         let kind = entry.file_type()?;
         let leads_nowhere = kind.is_symlink() && !path.exists();
         if has_events && (kind.is_dir() || path.is_file() || leads_nowhere) {

@@ -1,29 +1,48 @@
 //! What is true once it was looked at, how severe it is, and what is to be said. Pure.
+//!
+//! "Off" is said only of what was seen off, and "on" of what was seen on; the rest was not looked at.
 
 use std::time::Duration;
 
-use super::judge::{Action, Judgement, refusal};
-use crate::event::{Event, Kind};
-use crate::incident::{Restoration, Restored, Severity};
-use crate::text::{MAX_VALUE_CHARS, duration, harmless};
+use time::OffsetDateTime;
 
-/// The longest reason said that we wrote ourselves, in characters: room for a call, its error code and what to do.
-const MAX_DETAIL_CHARS: usize = 200;
+use super::asked::{Asked, Direction, asked};
+use super::judge::{Action, Judgement, refusal};
+use crate::event::{AccountId, Effect, Event, Kind, Region, trail_name};
+use crate::incident::{DeliveryErrors, Found, Restoration, Restored, Severity, Sighting};
+use crate::text::{MAX_VALUE_CHARS, duration, harmless, stamp};
+
+/// The longest reason said that we wrote ourselves, in characters: room for a call, its error, the cause and what to do.
+const MAX_DETAIL_CHARS: usize = 320;
 /// Longer than SQS keeps any message: whoever says that logging was off for longer than this did not measure.
 const MAX_BLIND: Duration = Duration::from_hours(14 * 24);
+/// Trails of a Region that a message names one by one; CloudTrail allows five in a Region, and the message must fit.
+const MAX_NAMED: usize = 3;
+
+const NOT_LOOKED_AT: &str = "not looked at";
+const NOT_CONFIRMED: &str = "CloudTrail was turned off, and is not confirmed to be on";
+/// What there is to do where nothing is known.
+const LOOK: &str = "LOOK AT THE TRAIL.";
+const ONLY_NOTIFIES: &str = "trailkeeper only notifies here and restarted nothing.";
 
 /// What was seen, or not looked at.
 #[derive(Debug, Clone, Copy)]
 pub enum Seen<'a> {
-    /// The restart has come to an end.
+    /// The restart, or the look, has come to an end.
     Ended(&'a Restored),
+    /// The same, of the trails of an account and Region where one was stopped.
+    Region { account: &'a AccountId, region: &'a Region, stop: OffsetDateTime, found: &'a [Found] },
     /// The restart takes longer than people should wait to hear of it.
     Delayed {
+        /// By this execution.
+        sighting: Sighting,
         /// Why.
         detail: &'a str,
     },
     /// The worker has tried as often as it may.
     GaveUp {
+        /// By the last execution.
+        sighting: Sighting,
         /// The last failure.
         detail: &'a str,
         /// How often.
@@ -54,10 +73,15 @@ pub struct Fact {
 /// Concludes from the event, from what was to be done about it, and from what was seen.
 #[must_use]
 pub fn conclude(event: &Event, judgement: &Judgement, seen: Seen) -> Conclusion {
-    let Said { by_itself, headline, outcome, off } = said(event, judgement, seen);
+    let Said { by_itself, headline, outcome, mut facts, off } = said(event, judgement, seen);
     // Nobody should be root at all.
-    let severity = if event.actor.is_root { Severity::Critical } else { by_itself };
-    Conclusion { severity, headline, outcome, facts: vec![Fact { label: "Logging was off", value: off }] }
+    let severity = match (event.actor.is_root, by_itself) {
+        (true, Severity::Low) => Severity::Medium,
+        (true, _) => Severity::Critical,
+        (false, by_itself) => by_itself,
+    };
+    facts.push(Fact { label: "Logging was off", value: off });
+    Conclusion { severity, headline, outcome, facts }
 }
 
 /// What is to be said, whoever did it.
@@ -65,125 +89,312 @@ struct Said {
     by_itself: Severity,
     headline: &'static str,
     outcome: Vec<String>,
+    facts: Vec<Fact>,
     /// For how long logging was off.
     off: String,
 }
 
+impl Said {
+    /// Something that is as bad as can be, as far as it is known.
+    fn critical(headline: &'static str, outcome: Vec<String>, off: impl Into<String>) -> Self {
+        Self { by_itself: Severity::Critical, headline, outcome, facts: Vec::new(), off: off.into() }
+    }
+}
+
 fn said(event: &Event, judgement: &Judgement, seen: Seen) -> Said {
-    let still_off = |headline, outcome| Said {
-        by_itself: Severity::Critical,
-        headline,
-        outcome,
-        off: "still off".to_owned(),
-    };
     match (seen, &judgement.action, event.kind) {
-        (Seen::Ended(restored), ..) => ended(event, restored),
-        (Seen::Delayed { detail }, ..) => still_off(
+        (Seen::Ended(restored), action, _) => ended(event, action, restored),
+        (Seen::Region { account, region, stop, found }, action, _) => {
+            let looked = format!(
+                "The event names no trail that can be read, so trailkeeper looked at those of account {account} in \
+                 {region}: {} in all.",
+                found.len()
+            );
+            several(looked, found, stop, |restored| ended(event, action, restored))
+        }
+        (Seen::Delayed { sighting, detail }, ..) => pending(
+            sighting,
             "CloudTrail is off, and not yet restarted",
-            vec!["LOGGING IS STILL OFF: the restart is being retried.".to_owned(), cut(detail)],
+            "the restart is being retried",
+            detail,
         ),
-        (Seen::GaveUp { detail, attempts }, ..) => still_off(
+        (Seen::GaveUp { sighting, detail, attempts }, ..) => pending(
+            sighting,
             "CloudTrail is off, and could not be restarted",
-            vec![format!("LOGGING IS STILL OFF: giving up after {attempts} attempts."), cut(detail)],
+            &format!("giving up after {attempts} attempts"),
+            detail,
         ),
-        (Seen::Nothing, Action::Refuse(why), _) => refused(&refusal(*why)),
-        (Seen::Nothing, _, Kind::Stopped) => still_off(
-            "CloudTrail was turned off",
-            vec!["LOGGING IS OFF: trailkeeper only notifies here and restarted nothing.".to_owned()],
-        ),
-        (Seen::Nothing, ..) => not_stopped(event),
+        (Seen::Nothing, Action::Refuse(why), _) => unseen(&format!("{LOOK} {}", cut(&refusal(*why)))),
+        (Seen::Nothing, Action::Notify | Action::Look(_), Kind::Stopped) => {
+            unseen(&format!("{LOOK} {ONLY_NOTIFIES}"))
+        }
+        (Seen::Nothing, _, Kind::Stopped) => unseen(LOOK),
+        (Seen::Nothing, _, Kind::FailedCall) => failed(event),
+        (Seen::Nothing, ..) => changed(event),
     }
 }
 
-/// The call stopped no trail: it weakened CloudTrail otherwise, or it failed.
-fn not_stopped(event: &Event) -> Said {
-    let off = "not stopped".to_owned();
-    match (event.kind, event.error_code.as_deref()) {
-        (Kind::FailedCall, code) => Said {
-            by_itself: Severity::Medium,
-            headline: "An attempt on CloudTrail failed",
-            outcome: vec![format!(
-                "The call failed ({}); nothing was changed.",
-                harmless(code.unwrap_or_default(), MAX_VALUE_CHARS)
-            )],
-            off,
-        },
-        _ => Said {
-            by_itself: Severity::High,
-            headline: "CloudTrail was weakened",
-            outcome: vec!["trailkeeper cannot undo this: somebody should look at it.".to_owned()],
-            off,
-        },
+/// A trail was stopped, and nobody looked whether it logs.
+fn unseen(to_do: &str) -> Said {
+    let outcome = vec![format!("Whether logging is on was not looked at: {to_do}")];
+    Said::critical("CloudTrail was turned off", outcome, NOT_LOOKED_AT)
+}
+
+/// The restart has not come to its end, or never will.
+fn pending(sighting: Sighting, if_off: &'static str, what: &str, detail: &str) -> Said {
+    let what = format!("{what}.");
+    let (headline, outcome, off) = match sighting {
+        Sighting::Off { at } => return is_off(if_off, &what, Some(detail), at),
+        Sighting::On { at, since } => (NOT_CONFIRMED, format!("{}: {what}", shown_on(at, since)), "unknown"),
+        Sighting::NotLookedAt => (
+            NOT_CONFIRMED,
+            format!("trailkeeper could not look whether logging is on: {what}"),
+            NOT_LOOKED_AT,
+        ),
+    };
+    Said::critical(headline, vec![outcome, cut(detail)], off)
+}
+
+/// A trail was seen off, and stays so for now.
+fn is_off(headline: &'static str, what: &str, detail: Option<&str>, at: OffsetDateTime) -> Said {
+    let still = if detail.is_some() { "STILL " } else { "" };
+    let mut outcome = vec![format!("LOGGING IS {still}OFF: {what}")];
+    outcome.extend(detail.map(cut));
+    outcome.push(format!("It was seen off at {}.", stamp(at)));
+    Said::critical(headline, outcome, format!("still off, seen at {}", stamp(at)))
+}
+
+/// CloudTrail's answer, where it is older than the stop or may be.
+fn shown_on(at: OffsetDateTime, since: Option<OffsetDateTime>) -> String {
+    let since = since.map(|since| format!(" since {}", stamp(since))).unwrap_or_default();
+    format!("CloudTrail showed logging on{since} (seen at {}), which may be older than the stop", stamp(at))
+}
+
+/// The call failed.
+fn failed(event: &Event) -> Said {
+    let code = harmless(event.error_code.as_deref().unwrap_or_default(), MAX_VALUE_CHARS);
+    Said {
+        by_itself: Severity::Medium,
+        headline: "An attempt on CloudTrail failed",
+        outcome: vec![format!("The call failed ({code}); nothing was changed.")],
+        facts: Vec::new(),
+        off: "not by this call".to_owned(),
     }
 }
 
-fn ended(event: &Event, restored: &Restored) -> Said {
-    match &restored.outcome {
-        Restoration::Restarted => on_again(
+/// The call did something that trailkeeper does not undo.
+fn changed(event: &Event) -> Said {
+    const CANNOT_UNDO: &str = "trailkeeper cannot undo this: somebody should look at it.";
+    let Asked { direction, said: asked_for } = asked(event);
+    let means = event.call.map_or("", |call| call.means);
+    let effect = event.call.map_or(Effect::MayMatter, |call| call.effect);
+    let ended = format!("RECORDING HAS ENDED: {means}");
+    let (by_itself, headline, outcome) = match (effect, direction) {
+        (_, Direction::Stronger) => (
+            Severity::Low,
+            "CloudTrail was changed, and not weakened",
+            [
+                "The call switches on what it names, and asks for nothing beside.",
+                "Nothing is to be done, if it was planned.",
+            ],
+        ),
+        (_, Direction::Blind) => (
+            Severity::Critical,
+            "CloudTrail was told to record no changes",
+            [
+                "From this call on the trail records no management write events: it logs, and not who changes what.",
+                CANNOT_UNDO,
+            ],
+        ),
+        (Effect::Stops | Effect::Ends, _) => {
+            (Severity::Critical, "Recording by CloudTrail has ended", [&ended, CANNOT_UNDO])
+        }
+        (Effect::Unwatches, _) => {
+            (Severity::Critical, "The watch on CloudTrail was weakened", [means, CANNOT_UNDO])
+        }
+        (Effect::Weakens, _) => (Severity::High, "CloudTrail was weakened", [means, CANNOT_UNDO]),
+        (Effect::MayMatter, _) => {
+            (Severity::Medium, "Something was changed that CloudTrail rests on", [means, CANNOT_UNDO])
+        }
+    };
+    let asked_for = asked_for.map(|value| Fact { label: "The call asks for", value });
+    let off =
+        if effect == Effect::Ends { "ended by this call, and not looked at since" } else { NOT_LOOKED_AT };
+    Said {
+        by_itself,
+        headline,
+        outcome: outcome.map(str::to_owned).into(),
+        facts: asked_for.into_iter().collect(),
+        off: off.to_owned(),
+    }
+}
+
+fn ended(event: &Event, action: &Action, restored: &Restored) -> Said {
+    let may_restart = !matches!(action, Action::Look(_));
+    let at = restored.at;
+    match (&restored.outcome, restored.before) {
+        (Restoration::Restarted, Sighting::On { at, since }) => {
+            let how = format!("{}; trailkeeper started it all the same, and it is on", shown_on(at, since));
+            on_again("CloudTrail was turned off, and is on", &how, None, &restored.delivery)
+        }
+        (Restoration::Restarted, _) => on_again(
             "CloudTrail was turned off, and is on again",
             "Logging was restarted and verified",
-            event,
-            restored,
+            blind(event, restored),
+            &restored.delivery,
         ),
-        Restoration::AlreadyLogging { perhaps_ours, .. } => {
+        (Restoration::AlreadyLogging { since: Some(since), .. }, _)
+            if !may_restart && event.time.is_some_and(|stop| *since < stop) =>
+        {
+            let outcome = format!("{}: {LOOK} {ONLY_NOTIFIES}", shown_on(at, Some(*since)));
+            Said::critical(NOT_CONFIRMED, vec![outcome], "unknown")
+        }
+        (Restoration::AlreadyLogging { perhaps_ours, .. }, _) => {
             let how = if *perhaps_ours {
                 "Logging is on again: an earlier attempt by trailkeeper, or somebody else, restarted it"
             } else {
                 "Logging was already on again and nothing was restarted"
             };
-            on_again("CloudTrail was turned off and on again", how, event, restored)
+            let blind = blind(event, restored);
+            on_again("CloudTrail was turned off and on again", how, blind, &restored.delivery)
         }
-        Restoration::Unverified { detail } => Said {
-            by_itself: Severity::Critical,
-            headline: "CloudTrail was turned off, and is not confirmed to be on",
-            outcome: vec![
-                "Logging was started, and trailkeeper could not confirm that it is on: LOOK AT THE TRAIL."
-                    .to_owned(),
+        (Restoration::LeftOff, _) => is_off("CloudTrail was turned off", ONLY_NOTIFIES, None, at),
+        (Restoration::Unverified { detail }, _) => Said::critical(
+            NOT_CONFIRMED,
+            vec![
+                format!("Logging was started, and trailkeeper could not confirm that it is on: {LOOK}"),
                 cut(detail),
             ],
-            off: "unknown".to_owned(),
-        },
-        Restoration::Gone => Said {
-            by_itself: Severity::Critical,
-            headline: "CloudTrail was turned off, and the trail is gone",
-            outcome: vec![
-                "The trail no longer exists, so logging cannot be restarted: LOGGING IS OFF.".to_owned(),
+            "unknown",
+        ),
+        (Restoration::Gone, _) => Said::critical(
+            "CloudTrail was turned off, and the trail is gone",
+            vec![
+                "The trail no longer exists, so logging cannot be restarted: it records nothing.".to_owned(),
+                format!("It was looked for at {}.", stamp(at)),
             ],
-            off: "still off".to_owned(),
-        },
-        Restoration::Refused { detail } => refused(detail),
+            "the trail is gone",
+        ),
+        (Restoration::Refused { detail }, sighting) => refused(sighting, may_restart, detail),
     }
 }
 
-fn refused(detail: &str) -> Said {
-    Said {
-        by_itself: Severity::Critical,
-        headline: "CloudTrail is off, and the restart was refused",
-        outcome: vec!["LOGGING IS STILL OFF: the restart was refused.".to_owned(), cut(detail)],
-        off: "still off".to_owned(),
-    }
+fn refused(sighting: Sighting, may_restart: bool, detail: &str) -> Said {
+    let (headline, outcome, off) = match sighting {
+        Sighting::Off { at } => {
+            let headline = "CloudTrail is off, and the restart was refused";
+            return is_off(headline, "the restart was refused.", Some(detail), at);
+        }
+        Sighting::On { at, since } => (
+            NOT_CONFIRMED,
+            format!("{}, and the restart was refused: {LOOK}", shown_on(at, since)),
+            "unknown",
+        ),
+        Sighting::NotLookedAt if may_restart => (
+            "CloudTrail was turned off, and was not looked at",
+            format!("trailkeeper could neither look whether logging is on nor restart it: {LOOK}"),
+            NOT_LOOKED_AT,
+        ),
+        Sighting::NotLookedAt => (
+            "CloudTrail was turned off, and was not looked at",
+            format!("trailkeeper could not look whether logging is on: {LOOK} {ONLY_NOTIFIES}"),
+            NOT_LOOKED_AT,
+        ),
+    };
+    Said::critical(headline, vec![outcome, cut(detail)], off)
 }
 
 /// Logging is on: how long it was off, and whether that is worth anything. What cannot be delivered is as good as off.
-fn on_again(headline: &'static str, how: &str, event: &Event, restored: &Restored) -> Said {
-    let blind = blind(event, restored);
+fn on_again(headline: &'static str, how: &str, blind: Option<Duration>, delivery: &DeliveryErrors) -> Said {
     let mut outcome = vec![match blind {
         Some(blind) => format!("{how}; it was off for {}.", duration(blind)),
         None => format!("{how}."),
     }];
+    outcome.extend(undelivered(delivery));
+    let by_itself = if delivery.log_files.is_some() { Severity::Critical } else { Severity::High };
+    let off = blind.map_or_else(|| "unknown".to_owned(), duration);
+    Said { by_itself, headline, outcome, facts: Vec::new(), off }
+}
+
+/// What does not arrive, and what that means.
+fn undelivered(delivery: &DeliveryErrors) -> impl Iterator<Item = String> {
+    let DeliveryErrors { log_files, digest_files, log_group, notifications } = delivery;
+    let said = |what: &str, error: &Option<String>, means: &str| {
+        let error = error.as_deref().map(|error| harmless(error, MAX_VALUE_CHARS));
+        error.map(|error| format!("{what}: {error}. {means}"))
+    };
+    [
+        said(
+            "BUT ITS LOGS CANNOT BE DELIVERED",
+            log_files,
+            "CloudTrail retries for 30 days: if bucket or key is mended until then, the files arrive.",
+        ),
+        said(
+            "Its digest files are not delivered",
+            digest_files,
+            "Nobody can prove whether log files of this time were changed.",
+        ),
+        said("Its events do not reach CloudWatch Logs", log_group, "Filters and alarms there see nothing."),
+        said(
+            "Its notifications do not reach SNS",
+            notifications,
+            "Whoever waits for new log files does not hear of them.",
+        ),
+    ]
+    .into_iter()
+    .flatten()
+}
+
+/// Several trails were looked at, since the event does not name the one: `of_one` says what is true of each.
+fn several(
+    looked: String,
+    found: &[Found],
+    stop: OffsetDateTime,
+    of_one: impl Fn(&Restored) -> Said,
+) -> Said {
+    let (mut concerned, mut off_before, mut on) = (Vec::new(), Vec::new(), 0);
+    for Found { trail, restored } in found {
+        let name = harmless(trail_name(trail), MAX_VALUE_CHARS);
+        match &restored.outcome {
+            Restoration::LeftOff if !restored.stopped_with(stop) => off_before.push(name),
+            Restoration::AlreadyLogging { since, .. } if since.is_none_or(|since| since < stop) => on += 1,
+            _ => concerned.push((name, of_one(restored))),
+        }
+    }
+    // The worst first: it is the headline.
+    concerned.sort_by_key(|(_, said)| std::cmp::Reverse(said.by_itself));
+    let more = concerned.len().saturating_sub(MAX_NAMED);
+    let mut outcome = vec![looked];
     outcome.extend(
-        restored
-            .delivery_error
-            .as_deref()
-            .map(|error| format!("BUT ITS LOGS CANNOT BE DELIVERED: {}", cut(error))),
+        concerned.iter().take(MAX_NAMED).map(|(name, said)| format!("{name}: {}", said.outcome.join(" "))),
     );
-    let by_itself = if restored.delivery_error.is_some() { Severity::Critical } else { Severity::High };
-    Said { by_itself, headline, outcome, off: blind.map_or_else(|| "unknown".to_owned(), duration) }
+    outcome.extend((more > 0).then(|| format!("{more} more are not named here: look at them too.")));
+    outcome.extend(concerned.is_empty().then(|| "None was seen to have stopped with this event.".to_owned()));
+    outcome.extend((on > 0).then(|| format!("CloudTrail shows {on} that did not stop with it and log.")));
+    let more = off_before.split_off(MAX_NAMED.min(off_before.len())).len();
+    outcome.extend((!off_before.is_empty()).then(|| {
+        let more = if more > 0 { format!(", and {more} more") } else { String::new() };
+        format!("Off since before this stop, and left as it was: {}{more}.", off_before.join(", "))
+    }));
+    match concerned.into_iter().next() {
+        Some((_, worst)) => Said { outcome, ..worst },
+        // Seen on, or off for longer: the one that was stopped is on again, unless it is gone.
+        None if on > 0 => Said {
+            by_itself: Severity::High,
+            headline: "CloudTrail was turned off, and no trail was seen off with it",
+            outcome,
+            facts: Vec::new(),
+            off: "no trail was seen off with it".to_owned(),
+        },
+        None => Said::critical("CloudTrail was turned off, and no trail is on there", outcome, "unknown"),
+    }
 }
 
 /// How long logging was off, if that can be told.
 fn blind(event: &Event, restored: &Restored) -> Option<Duration> {
-    let stopped_at = restored.stopped_at.or(event.time)?;
+    // One that stopped before this stop, as CloudTrail shows it, stopped another time.
+    let by_cloudtrail = restored.stopped_at.filter(|at| event.time.is_none_or(|stop| *at >= stop));
+    let stopped_at = by_cloudtrail.or(event.time)?;
     let on_at = match restored.outcome {
         Restoration::AlreadyLogging { since, .. } => since?,
         _ => restored.at,
@@ -194,7 +405,7 @@ fn blind(event: &Event, restored: &Restored) -> Option<Duration> {
 
 /// A reason as a sentence of its own.
 fn cut(detail: &str) -> String {
-    let mut chars = detail.chars();
+    let mut chars = detail.trim_end_matches('.').chars();
     let first = chars.next().map(char::to_uppercase).into_iter().flatten();
-    harmless(&first.chain(chars).collect::<String>(), MAX_DETAIL_CHARS)
+    harmless(&first.chain(chars).collect::<String>(), MAX_DETAIL_CHARS) + "."
 }

@@ -2,7 +2,9 @@
 
 use std::fmt;
 
-use crate::event::{Event, Kind, TrailArn, Untargetable};
+use time::OffsetDateTime;
+
+use crate::event::{AccountId, Event, Kind, Region, TrailArn};
 
 /// How far trailkeeper goes: the upper bound of everything that is done.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -17,12 +19,37 @@ pub enum Mode {
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Action {
-    /// See to it that this trail logs, and notify.
-    Restart(TrailArn),
-    /// A trail was stopped, and the event does not tell which: notify, and keep the event as a dead letter.
+    /// See to it that these log, and notify.
+    Restart(Which),
+    /// Look whether these log, and notify.
+    Look(Which),
+    /// A trail was stopped, and the event does not tell where: notify, and keep the event as a dead letter.
     Refuse(Untargetable),
     Notify,
     Ignore,
+}
+
+/// The trails that a stop concerns.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Which {
+    Trail(TrailArn),
+    /// The event names none that can be read: those of the account and Region of the call that stopped with it.
+    StoppedAt {
+        account: AccountId,
+        region: Region,
+        time: OffsetDateTime,
+    },
+}
+
+/// Why an event that stopped a trail does not tell where to look.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum Untargetable {
+    #[error("the event names neither a trail nor an account")]
+    NoAccount,
+    #[error("the event names neither a trail nor a Region")]
+    NoRegion,
+    #[error("the event names neither a trail nor a time")]
+    NoTime,
 }
 
 /// What is to be done about an event.
@@ -40,16 +67,30 @@ pub fn judge(event: &Event, mode: Mode) -> Judgement {
         (_, Kind::Other) => (Action::Ignore, None),
         (Mode::DryRun, _) => (Action::Ignore, Some("TRAILKEEPER_MODE is dry-run")),
         (_, Kind::Weakened | Kind::FailedCall) => (Action::Notify, None),
-        (Mode::Notify, Kind::Stopped) => (Action::Notify, Some("TRAILKEEPER_MODE is notify")),
-        (Mode::Restore, Kind::Stopped) => (event.target().map_or_else(Action::Refuse, Action::Restart), None),
+        (Mode::Notify, Kind::Stopped) => {
+            let action = which(event).map_or(Action::Notify, Action::Look);
+            (action, Some("TRAILKEEPER_MODE is notify"))
+        }
+        (Mode::Restore, Kind::Stopped) => (which(event).map_or_else(Action::Refuse, Action::Restart), None),
     };
     Judgement { action, because }
 }
 
-/// What there is to say, and to do, about a stopped trail that an event does not tell.
+fn which(event: &Event) -> Result<Which, Untargetable> {
+    if let Some(trail) = event.target() {
+        return Ok(Which::Trail(trail));
+    }
+    Ok(Which::StoppedAt {
+        account: event.origin.account.clone().ok_or(Untargetable::NoAccount)?,
+        region: event.origin.region.clone().ok_or(Untargetable::NoRegion)?,
+        time: event.time.ok_or(Untargetable::NoTime)?,
+    })
+}
+
+/// What there is to say, and to do, about a stopped trail of which the event does not tell where it is.
 #[must_use]
 pub fn refusal(why: Untargetable) -> String {
-    format!("{why}: restart it by hand")
+    format!("{why}: look for the trail, and restart it by hand")
 }
 
 impl Action {
@@ -58,9 +99,21 @@ impl Action {
     pub fn as_str(&self) -> &'static str {
         match self {
             Self::Restart(_) => "restart",
+            Self::Look(_) => "look",
             Self::Refuse(_) => "refuse",
             Self::Notify => "notify",
             Self::Ignore => "ignore",
+        }
+    }
+}
+
+impl fmt::Display for Which {
+    fn fmt(&self, formatter: &mut fmt::Formatter) -> fmt::Result {
+        match self {
+            Self::Trail(trail) => write!(formatter, "{trail}"),
+            Self::StoppedAt { account, region, .. } => {
+                write!(formatter, "the trails of {account} in {region} that stopped with this event")
+            }
         }
     }
 }
@@ -69,9 +122,12 @@ impl Action {
 impl fmt::Display for Judgement {
     fn fmt(&self, formatter: &mut fmt::Formatter) -> fmt::Result {
         match (&self.action, self.because) {
-            (Action::Restart(trail), _) => {
-                let account = trail.account();
-                write!(formatter, "restart {trail} and notify, if {account} is the worker's own account")
+            (Action::Restart(which), _) => {
+                write!(formatter, "restart {which}, as far as CloudTrail allows it to the worker, and notify")
+            }
+            (Action::Look(which), because) => {
+                let because = because.unwrap_or("nothing may be changed");
+                write!(formatter, "notify, since {because}, after a look at {which}")
             }
             (Action::Refuse(_), _) => {
                 formatter.write_str("notify that it cannot be restarted, and keep it as a dead letter")
@@ -92,6 +148,7 @@ mod tests {
     fn event(name: &str, error_code: Option<&str>, trail: Option<&str>) -> Event {
         let body = serde_json::json!({ "detail": {
             "eventID": "e-1", "eventName": name, "eventSource": "cloudtrail.amazonaws.com", "errorCode": error_code,
+            "eventTime": "2026-11-20T09:15:02Z",
             "awsRegion": "eu-west-1", "recipientAccountId": "111122223333", "requestParameters": { "name": trail },
         } });
         event::parse(&body.to_string()).expect("an event")
@@ -104,21 +161,40 @@ mod tests {
         let (failed, deleted) =
             (event("StopLogging", Some("AccessDenied"), None), event("DeleteTrail", None, Some("audit")));
         let other = event("StartLogging", None, Some("audit"));
-        let restart = "restart arn:aws:cloudtrail:eu-west-1:111122223333:trail/audit and notify, if 111122223333 is \
-                       the worker's own account";
-        let refuse = "notify that it cannot be restarted, and keep it as a dead letter";
-        let (notify, dry) =
-            ("notify, since TRAILKEEPER_MODE is notify", "only log, since TRAILKEEPER_MODE is dry-run");
+        let mut nowhere = event("StopLogging", None, Some("no trail's name"));
+        nowhere.time = None;
+        let audit = "arn:aws:cloudtrail:eu-west-1:111122223333:trail/audit";
+        let region = "the trails of 111122223333 in eu-west-1 that stopped with this event";
+        let restart =
+            |which| format!("restart {which}, as far as CloudTrail allows it to the worker, and notify");
+        let look = |which| format!("notify, since TRAILKEEPER_MODE is notify, after a look at {which}");
+        let notify = "notify, since TRAILKEEPER_MODE is notify".to_owned();
+        let refuse = "notify that it cannot be restarted, and keep it as a dead letter".to_owned();
+        let dry = "only log, since TRAILKEEPER_MODE is dry-run".to_owned();
+        let plain = |word: &str| word.to_owned();
         for (event, by_mode) in [
-            (&stopped, [restart, notify, dry]),
-            (&unnamed, [refuse, notify, dry]),
-            (&failed, ["notify", "notify", dry]),
-            (&deleted, ["notify", "notify", dry]),
-            (&other, ["ignore", "ignore", "ignore"]),
+            (&stopped, [restart(audit), look(audit), dry.clone()]),
+            (&unnamed, [restart(region), look(region), dry.clone()]),
+            (&nowhere, [refuse, notify, dry.clone()]),
+            (&failed, [plain("notify"), plain("notify"), dry.clone()]),
+            (&deleted, [plain("notify"), plain("notify"), dry.clone()]),
+            (&other, [plain("ignore"), plain("ignore"), plain("ignore")]),
         ] {
             let judged =
                 [Mode::Restore, Mode::Notify, Mode::DryRun].map(|mode| judge(event, mode).to_string());
             assert_eq!(judged, by_mode, "{} {:?}", event.name, event.error_code);
         }
+    }
+
+    #[test]
+    fn what_a_stop_does_not_say_is_named() {
+        let missing = |change: fn(&mut Event)| {
+            let mut event = event("StopLogging", None, None);
+            change(&mut event);
+            judge(&event, Mode::Restore).action
+        };
+        assert_eq!(missing(|event| event.origin.account = None), Action::Refuse(Untargetable::NoAccount));
+        assert_eq!(missing(|event| event.origin.region = None), Action::Refuse(Untargetable::NoRegion));
+        assert_eq!(missing(|event| event.time = None), Action::Refuse(Untargetable::NoTime));
     }
 }

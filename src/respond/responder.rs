@@ -172,10 +172,10 @@ fn read(delivery: &Delivery, hold: &Hold, retry: &RetryPolicy) -> Result<Event, 
         return Err(unknown(delivery, kind, retry));
     }
     let event = event::parse(&delivery.body).map_err(|malformed| {
-        if let Malformed::NoName(id) = &malformed {
+        if let Malformed::NoName(id) | Malformed::Insight(id) = &malformed {
             hold.names(id.as_str());
         }
-        let unsupported = malformed == Malformed::AnotherKind;
+        let unsupported = matches!(malformed, Malformed::AnotherKind | Malformed::Insight(_));
         let reason = if unsupported { Reason::Unsupported } else { Reason::Malformed };
         // No attempt could make it an event.
         bury(delivery, reason, malformed.to_string())

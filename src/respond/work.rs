@@ -2,14 +2,16 @@
 
 use std::time::Duration;
 
+use time::OffsetDateTime;
+
 use super::verdict::Verdict;
 use crate::clock;
-use crate::cloudtrail::trails::{Refusal, Trails};
-use crate::cloudtrail::{Earlier, RestartError};
-use crate::event::{Event, Kind, TrailArn};
-use crate::incident::{Restoration, Restored};
+use crate::cloudtrail::trails::Trails;
+use crate::cloudtrail::{Earlier, Order, Refusal, RestartError};
+use crate::event::{AccountId, Event, Kind, Region, TrailArn};
+use crate::incident::{Found, Restoration, Restored, Sighting};
 use crate::outcome::{Outcome, Reason};
-use crate::policy::{Action, Judgement, Seen, conclude, refusal};
+use crate::policy::{Action, Judgement, Seen, Which, conclude, refusal};
 use crate::retry::RetryPolicy;
 use crate::state::{Lost, Notice, Session, Step, Store};
 use crate::telemetry;
@@ -18,6 +20,9 @@ use crate::tell::{Channel, ShowError, View};
 /// How long people wait to hear of a stopped trail while its restart is under way. Most restarts take less
 /// than a second; after this they are notified that it takes longer, and once more how it ended.
 const PATIENCE: Duration = Duration::from_secs(5);
+
+/// What there is to say of it then.
+const SLOW: &str = "CloudTrail is slow to answer";
 
 /// What the work is done with, whatever the event.
 pub struct Hands {
@@ -42,10 +47,16 @@ impl<S: Store> Work<'_, S> {
         let kills = self.session.attempts() > self.hands.retry.max_attempts;
         let detail = || "no attempt came to an end: the worker crashed or was lost each time".to_owned();
         match &self.judgement.action {
-            Action::Restart(_) | Action::Refuse(_) if kills => self.give_up(detail()).await,
+            Action::Restart(_) | Action::Refuse(_) if kills => {
+                self.give_up(Sighting::NotLookedAt, detail()).await
+            }
             // All there was to do was to notify.
             _ if kills => Ok(Verdict::Poison(Reason::AttemptsExhausted, detail())),
-            Action::Restart(trail) => self.restart(trail).await,
+            Action::Restart(Which::Trail(trail)) => self.restart(trail).await,
+            Action::Restart(Which::StoppedAt { account, region, time }) => {
+                self.restart_stopped(account, region, (*time).min(clock::now())).await
+            }
+            Action::Look(which) => self.look(which).await,
             Action::Refuse(why) => {
                 Ok(refused(self.notify(Seen::Nothing, Outcome::Notified).await?, refusal(*why)))
             }
@@ -58,90 +69,157 @@ impl<S: Store> Work<'_, S> {
     }
 
     async fn restart(&self, trail: &TrailArn) -> Result<Verdict, Lost> {
-        let restored = match self.session.steps().restored {
+        let order = self.order();
+        let recorded = self.session.steps().restored.filter(|restored| !is_older(restored, &order));
+        let restored = match recorded {
             Some(restored) => restored,
-            None => match self.see_to(trail).await? {
+            None => match self.see_to(&order, self.hands.trails.restart(trail, &order)).await? {
                 Ok(restored) => {
                     self.session.record(Step::Restored(restored.clone())).await?;
+                    self.count(&restored);
                     restored
                 }
                 Err(failed) => return Ok(failed),
             },
         };
-        let outcome = match restored.outcome {
-            Restoration::Restarted => Outcome::Restored,
-            Restoration::AlreadyLogging { .. } => Outcome::AlreadyLogging,
-            Restoration::Gone | Restoration::Unverified { .. } | Restoration::Refused { .. } => {
-                Outcome::Notified
+        self.report(&restored).await
+    }
+
+    /// The event names no trail that can be read: sees to those of the Region of the call.
+    async fn restart_stopped(
+        &self,
+        account: &AccountId,
+        region: &Region,
+        stop: OffsetDateTime,
+    ) -> Result<Verdict, Lost> {
+        let (order, steps) = (self.order(), self.session.steps());
+        if let Some(refused) = steps.restored {
+            return self.report(&refused).await;
+        }
+        let found = if let Some(found) = steps.found {
+            found
+        } else {
+            let restarting = self.hands.trails.restart_stopped(account, region, stop, &order);
+            match self.see_to(&order, restarting).await? {
+                Ok(Ok(found)) => {
+                    self.session.record(Step::Found(found.clone())).await?;
+                    for found in &found {
+                        self.count(&found.restored);
+                    }
+                    found
+                }
+                Ok(Err(refused)) => {
+                    self.session.record(Step::Restored(refused.clone())).await?;
+                    return self.report(&refused).await;
+                }
+                Err(failed) => return Ok(failed),
             }
         };
-        let notified = self.notify(Seen::Ended(&restored), outcome).await?;
-        Ok(match restored.outcome {
-            Restoration::Refused { detail } => refused(notified, detail),
-            Restoration::Unverified { detail } => refused(
-                notified,
-                format!(
-                    "StartLogging was accepted, and trailkeeper could not confirm that logging is on: {detail}"
-                ),
-            ),
-            _ => notified,
+        let seen = Seen::Region { account, region, stop, found: &found };
+        let notified = self.notify(seen, outcome_of_all(&found)).await?;
+        Ok(match found.iter().find_map(|found| left(&found.restored)) {
+            Some(detail) => refused(notified, detail),
+            None => notified,
         })
     }
 
-    /// Sees to it that the trail logs; the inner error is a failure for now, with people notified if it takes long.
-    async fn see_to(&self, trail: &TrailArn) -> Result<Result<Restored, Verdict>, Lost> {
+    /// Notifies people how a restart ended, and leaves what somebody else has to do as a dead letter.
+    async fn report(&self, restored: &Restored) -> Result<Verdict, Lost> {
+        let notified = self.notify(Seen::Ended(restored), outcome(restored)).await?;
+        Ok(match left(restored) {
+            Some(detail) => refused(notified, detail),
+            None => notified,
+        })
+    }
+
+    fn count(&self, restored: &Restored) {
+        if let (Restoration::Restarted, Some(time)) = (&restored.outcome, self.event.time) {
+            telemetry::time_to_restore(clock::since(time));
+        }
+    }
+
+    /// Looks, changes nothing, and notifies people of what was seen. What cannot be seen for now is not waited for.
+    async fn look(&self, which: &Which) -> Result<Verdict, Lost> {
+        let trails = &self.hands.trails;
+        let not_seen = |detail| Restored::new(Restoration::Refused { detail }, clock::now());
+        match which {
+            Which::Trail(trail) => {
+                let restored = patiently(trails.look(trail)).await.unwrap_or_else(not_seen);
+                self.notify(Seen::Ended(&restored), Outcome::Notified).await
+            }
+            Which::StoppedAt { account, region, time } => {
+                match patiently(trails.look_around(account, region)).await {
+                    Ok(found) => {
+                        let stop = (*time).min(clock::now());
+                        let seen = Seen::Region { account, region, stop, found: &found };
+                        self.notify(seen, Outcome::Notified).await
+                    }
+                    Err(detail) => self.notify(Seen::Ended(&not_seen(detail)), Outcome::Notified).await,
+                }
+            }
+        }
+    }
+
+    /// This execution of the work on the stop.
+    fn order(&self) -> Order<impl Fn() -> bool + Sync> {
         let earlier = match (self.session.steps().started, self.session.is_first()) {
             (true, _) => Earlier::Started,
             (false, true) => Earlier::Nothing,
             (false, false) => Earlier::Perhaps,
         };
-        let still_ours = || self.session.still_ours().is_ok();
-        let mut restarting = std::pin::pin!(self.hands.trails.restart(trail, earlier, still_ours));
+        Order::new(self.event.time, earlier, || self.session.still_ours().is_ok())
+    }
+
+    /// Waits for a restart; the inner error is a failure for now, with people notified if it takes long.
+    async fn see_to<T>(
+        &self,
+        order: &Order<impl Fn() -> bool + Sync>,
+        restarting: impl Future<Output = Result<T, RestartError>>,
+    ) -> Result<Result<T, Verdict>, Lost> {
+        let mut restarting = std::pin::pin!(restarting);
         let result = match tokio::time::timeout(PATIENCE, &mut restarting).await {
             Ok(result) => result,
             Err(_elapsed) => {
                 // Both go on at once: neither waits for the other.
-                let (result, announced) =
-                    tokio::join!(restarting, self.announce("CloudTrail is slow to answer"));
+                let announcing = self.announce(order.seen(), SLOW);
+                let (result, announced) = tokio::join!(restarting, announcing);
                 announced?;
                 result
             }
         };
         match result {
-            Ok(restored) => {
-                if let (Restoration::Restarted, Some(time)) = (&restored.outcome, self.event.time) {
-                    telemetry::time_to_restore(clock::since(time));
-                }
-                Ok(Ok(restored))
-            }
+            Ok(ended) => Ok(Ok(ended)),
             Err(RestartError::NotOurs) => Err(Lost),
-            Err(RestartError::Refused { refusal, started }) => self.not_yet(refusal, started).await.map(Err),
+            Err(RestartError::Refused { refusal, started }) => {
+                self.not_yet(order.seen(), refusal, started).await.map(Err)
+            }
         }
     }
 
     /// The restart failed for now: give up if this was the last attempt, and notify people if it takes long.
-    async fn not_yet(&self, refusal: Refusal, started: bool) -> Result<Verdict, Lost> {
+    async fn not_yet(&self, sighting: Sighting, refusal: Refusal, started: bool) -> Result<Verdict, Lost> {
         let detail = refusal.detail;
         if started && !self.session.steps().started {
             self.session.record(Step::Started).await?;
         }
         let (attempts, retry) = (self.session.attempts(), &self.hands.retry);
         if retry.is_last(attempts) {
-            return self.give_up(detail).await;
+            return self.give_up(sighting, detail).await;
         }
         // If the next execution may come too late to begin notifying people, they are notified now.
         let waited = clock::since(self.session.first_claimed_at());
         if waited + retry.ceiling(attempts) >= PATIENCE {
-            self.announce(&detail).await?;
+            self.announce(sighting, &detail).await?;
         }
         Ok(Verdict::Failed(detail))
     }
 
     /// Notifies people that nothing more will be tried. The message is poison whether or not they could be notified,
     /// unless it is only a matter of waiting for our turn.
-    async fn give_up(&self, detail: String) -> Result<Verdict, Lost> {
+    async fn give_up(&self, sighting: Sighting, detail: String) -> Result<Verdict, Lost> {
         let attempts = self.session.attempts().min(self.hands.retry.max_attempts);
-        let notified = self.notify(Seen::GaveUp { detail: &detail, attempts }, Outcome::DeadLettered).await?;
+        let gave_up = Seen::GaveUp { sighting, detail: &detail, attempts };
+        let notified = self.notify(gave_up, Outcome::DeadLettered).await?;
         if matches!(notified, Verdict::Deferred(..)) {
             return Ok(notified);
         }
@@ -150,12 +228,12 @@ impl<S: Store> Work<'_, S> {
 
     /// Notifies people once that the restart takes longer. If that fails it is not worth waiting for: how it ends
     /// will be said in any case.
-    async fn announce(&self, detail: &str) -> Result<(), Lost> {
+    async fn announce(&self, sighting: Sighting, detail: &str) -> Result<(), Lost> {
         if self.session.steps().announced.is_some() {
             return Ok(());
         }
         self.session.still_ours()?;
-        let view = self.view(Seen::Delayed { detail });
+        let view = self.view(Seen::Delayed { sighting, detail });
         match self.hands.channel.show(&view).await {
             Ok(()) => self.session.record(Step::Announced(notice(&view))).await,
             Err(error) => {
@@ -186,6 +264,52 @@ impl<S: Store> Work<'_, S> {
 
     fn view(&self, seen: Seen) -> View {
         View::new(self.event, conclude(self.event, self.judgement, seen), self.session.may_repeat())
+    }
+}
+
+/// What a look showed, or why it did not come to its end while people wait.
+async fn patiently<T>(looking: impl Future<Output = Result<T, Refusal>>) -> Result<T, String> {
+    match tokio::time::timeout(PATIENCE, looking).await {
+        Ok(looked) => looked.map_err(|refusal| refusal.detail),
+        Err(_elapsed) => Err(SLOW.to_owned()),
+    }
+}
+
+/// Whether a restart that was written down rests on an answer that is older than the stop. Versions before this one wrote
+/// that down as well.
+fn is_older(restored: &Restored, order: &Order<impl Fn() -> bool + Sync>) -> bool {
+    match restored.outcome {
+        Restoration::AlreadyLogging { since, .. } => order.is_older(since),
+        _ => false,
+    }
+}
+
+fn outcome(restored: &Restored) -> Outcome {
+    match restored.outcome {
+        Restoration::Restarted => Outcome::Restored,
+        Restoration::AlreadyLogging { .. } => Outcome::AlreadyLogging,
+        Restoration::Gone
+        | Restoration::LeftOff
+        | Restoration::Unverified { .. }
+        | Restoration::Refused { .. } => Outcome::Notified,
+    }
+}
+
+/// As whatever came of the trails that were restarted, or else of those that are on.
+fn outcome_of_all(found: &[Found]) -> Outcome {
+    let outcomes: Vec<_> = found.iter().map(|found| outcome(&found.restored)).collect();
+    let best = [Outcome::Restored, Outcome::AlreadyLogging].into_iter().find(|best| outcomes.contains(best));
+    best.unwrap_or(Outcome::Notified)
+}
+
+/// What is left for somebody to do about a restart that has ended.
+fn left(restored: &Restored) -> Option<String> {
+    match &restored.outcome {
+        Restoration::Refused { detail } => Some(detail.clone()),
+        Restoration::Unverified { detail } => Some(format!(
+            "StartLogging was accepted, and trailkeeper could not confirm that logging is on: {detail}"
+        )),
+        _ => None,
     }
 }
 

@@ -8,7 +8,7 @@ use serde_json::Value;
 use time::OffsetDateTime;
 use time::serde::rfc3339;
 
-use crate::incident::Restored;
+use crate::incident::{Found, Restored};
 
 /// One thing that was done.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -17,6 +17,8 @@ pub enum Step {
     Started,
     /// The restart has ended.
     Restored(Restored),
+    /// The same, of the trails of a Region, where the event names none.
+    Found(Vec<Found>),
     /// People were notified that the restart takes longer.
     Announced(Notice),
     /// People were notified how it ended.
@@ -37,6 +39,7 @@ pub struct Notice {
 pub struct Steps {
     pub started: bool,
     pub restored: Option<Restored>,
+    pub found: Option<Vec<Found>>,
     pub announced: Option<Notice>,
     pub notified: Option<Notice>,
 }
@@ -48,6 +51,7 @@ impl Step {
         match self {
             Self::Started => "started",
             Self::Restored(_) => "restored",
+            Self::Found(_) => "found",
             Self::Announced(_) => "announced",
             Self::Notified(_) => "notified",
         }
@@ -59,6 +63,7 @@ impl Step {
         let value = match self {
             Self::Started => Ok(Value::Bool(true)),
             Self::Restored(restored) => serde_json::to_value(restored),
+            Self::Found(found) => serde_json::to_value(found),
             Self::Announced(notice) | Self::Notified(notice) => serde_json::to_value(notice),
         };
         // Nothing in a step can fail to be written as JSON.
@@ -71,6 +76,7 @@ impl Steps {
         match step {
             Step::Started => self.started = true,
             Step::Restored(restored) => self.restored = Some(restored),
+            Step::Found(found) => self.found = Some(found),
             Step::Announced(notice) => self.announced = Some(notice),
             Step::Notified(notice) => self.notified = Some(notice),
         }
@@ -87,6 +93,7 @@ impl Steps {
             match name {
                 "started" => steps.started = parse(json).unwrap_or_default(),
                 "restored" => steps.restored = parse(json),
+                "found" => steps.found = parse(json),
                 "announced" => steps.announced = parse(json),
                 "notified" => steps.notified = parse(json),
                 // A later version's.

@@ -3,10 +3,15 @@
 //! Every value in an event was, or could have been, chosen by the person it accuses. Here they are made harmless and
 //! cut; each rendering escapes what its own reader would take for markup.
 
-use crate::event::{AccountId, Event, EventId, Kind, Region, partition_of, trail_name};
+use crate::event::{
+    About, AccountId, Effect, Event, EventId, Kind, Origin, Region, TrailArn, partition_of, trail_name,
+};
 use crate::incident::Severity;
 use crate::policy::{Conclusion, Fact};
 use crate::text::{MAX_VALUE_CHARS, harmless, stamp};
+
+/// The longest name of an actor in its own field, in characters: a role, a session and who stands behind it.
+const MAX_WHO_CHARS: usize = 300;
 
 /// Said when it could not be written down that this was shown.
 const MAY_REPEAT: &str = "(The state table is not available: this message may come twice.)";
@@ -47,7 +52,7 @@ impl View {
             event: event.id.clone(),
             severity,
             headline,
-            deed: deed(event),
+            deed: deed(event, severity),
             outcome,
             reported: reported(event),
             seen: facts,
@@ -78,42 +83,77 @@ impl Severity {
             Self::Critical => "CRITICAL",
             Self::High => "HIGH",
             Self::Medium => "MEDIUM",
+            Self::Low => "LOW",
         }
     }
 }
 
-fn deed(event: &Event) -> String {
+fn deed(event: &Event, severity: Severity) -> String {
     let who = shown(&event.actor.who);
     let account = event.account.as_ref().map_or("unknown", AccountId::as_str);
     let when = event.time.map_or_else(|| "an unknown time".to_owned(), stamp);
     let place = format!("in account {account} at {when}");
     let name = shown(&event.name);
     let on = event.resource.as_deref().map(|resource| format!(" on {}", shown(resource))).unwrap_or_default();
-    match (event.kind, event.name.as_str()) {
+    match (event.kind, event.call.map(|call| call.effect)) {
         (Kind::Stopped, _) => format!("{who} turned off CloudTrail logging {place}."),
-        (Kind::FailedCall, "StopLogging") => format!("{who} tried to turn off CloudTrail logging {place}."),
+        (Kind::FailedCall, Some(Effect::Stops)) => {
+            format!("{who} tried to turn off CloudTrail logging {place}.")
+        }
         (Kind::FailedCall, _) => format!("{who} tried to weaken CloudTrail {place} by {name}{on}."),
-        (Kind::Weakened | Kind::Other, _) => format!("{who} weakened CloudTrail {place} by {name}{on}."),
+        (Kind::Weakened, Some(Effect::Unwatches)) => {
+            format!("{who} weakened the watch on CloudTrail {place} by {name}{on}.")
+        }
+        (Kind::Weakened, Some(Effect::Ends | Effect::Weakens)) if severity > Severity::Medium => {
+            format!("{who} weakened CloudTrail {place} by {name}{on}.")
+        }
+        (Kind::Weakened | Kind::Other, _) => format!("{who} called {name}{on} {place}."),
     }
 }
 
 fn reported(event: &Event) -> Vec<Fact> {
-    [
-        ("Trail", or_unknown(event.resource.as_deref().map(trail_name))),
-        ("Account", or_unknown(event.account.as_ref().map(AccountId::as_str))),
-        ("Region", or_unknown(event.region.as_ref().map(Region::as_str))),
-        ("Who", shown(&event.actor.who)),
-        ("Source address", or_unknown(event.source_address.as_deref())),
-        ("User agent", or_unknown(event.user_agent.as_deref())),
-        ("Event time", event.time.map_or_else(|| "unknown".to_owned(), stamp)),
-    ]
-    .map(|(label, value)| Fact { label, value })
-    .into()
+    let about = event.call.map_or(About::Trail, |call| call.about);
+    let resource = event.resource.as_deref().map(|resource| {
+        let name = shown(trail_name(resource));
+        if may_be_the_organizations(event) {
+            format!("{name} (or the organization's trail of that name)")
+        } else {
+            name
+        }
+    });
+    // What a call is about may have no name; a trail has one.
+    let resource = resource.or_else(|| (about == About::Trail).then(|| "unknown".to_owned()));
+    let Origin { account, region, .. } = &event.origin;
+    let elsewhere = (account != &event.account || region != &event.region).then(|| {
+        let account = account.as_ref().map_or("unknown", AccountId::as_str);
+        let region = region.as_ref().map_or("unknown", Region::as_str);
+        format!("account {account}, {region}")
+    });
+    let facts = [
+        (about.label(), resource),
+        ("Account", Some(or_unknown(event.account.as_ref().map(AccountId::as_str)))),
+        ("Region", Some(or_unknown(event.region.as_ref().map(Region::as_str)))),
+        ("Call made in", elsewhere),
+        ("Who", Some(harmless(&event.actor.who, MAX_WHO_CHARS))),
+        ("Source address", Some(or_unknown(event.source_address.as_deref()))),
+        ("User agent", Some(or_unknown(event.user_agent.as_deref()))),
+        ("Event time", Some(event.time.map_or_else(|| "unknown".to_owned(), stamp))),
+    ];
+    facts.into_iter().filter_map(|(label, value)| Some(Fact { label, value: value? })).collect()
 }
 
-/// Each partition has a host of its own, and some have none that is public.
+/// A call by a trail's name alone failed. AWS then names the trail of that name in the caller's account, whether there is
+/// one or not; what was meant may be the trail of that name that the organization has.
+fn may_be_the_organizations(event: &Event) -> bool {
+    let about_a_trail = event.call.is_some_and(|call| call.about == About::Trail);
+    let mut named = ["name", "trailName"].into_iter().filter_map(|name| event.parameters.text(name));
+    let by_arn = named.any(|name| TrailArn::parse(name).is_some());
+    event.kind == Kind::FailedCall && about_a_trail && !by_arn
+}
+
+/// Where the record of the call is. Each partition has a host of its own, and some have none that is public.
 fn console_link(event: &Event) -> Option<String> {
-    let region = event.region.as_ref()?;
+    let region = event.origin.region.as_ref()?;
     let host = match partition_of(region) {
         "aws" => "console.aws.amazon.com",
         "aws-us-gov" => "console.amazonaws-us-gov.com",
@@ -139,7 +179,7 @@ mod tests {
 
     use super::super::samples::{restored, stopped};
     use super::*;
-    use crate::incident::{Restoration, Restored};
+    use crate::incident::{DeliveryErrors, Found, Restoration, Restored, Sighting};
     use crate::policy::{Mode, Seen, conclude, judge};
 
     fn view(event: &Event, mode: Mode, seen: Seen) -> View {
@@ -147,9 +187,15 @@ mod tests {
     }
 
     #[test]
+    #[expect(clippy::too_many_lines, reason = "a list of all that can be reported")]
     fn every_report_in_a_sentence() {
         let stop = stopped(|_| {});
         let unnamed = stopped(|event| event["detail"]["requestParameters"] = json!(null));
+        let nowhere = stopped(|event| {
+            event["detail"]["requestParameters"] = json!(null);
+            event["detail"]["recipientAccountId"] = json!(null);
+            event["account"] = json!(null);
+        });
         let root =
             stopped(|event| event["detail"]["userIdentity"] = json!({ "type": "Root", "accountId": "1" }));
         let deleted = stopped(|event| event["detail"]["eventName"] = json!("DeleteTrail"));
@@ -158,28 +204,91 @@ mod tests {
             event["detail"]["errorCode"] = json!("AccessDenied");
             event["detail"]["eventName"] = json!("DeleteTrail");
         });
-        let since = OffsetDateTime::parse("2026-11-20T09:15:05Z", &Rfc3339).ok();
+        let at = |time| OffsetDateTime::parse(time, &Rfc3339).expect("a time");
+        let since = Some(at("2026-11-20T09:15:05Z"));
+        let (off, on) = (
+            Sighting::Off { at: at("2026-11-20T09:15:08Z") },
+            Sighting::On { at: at("2026-11-20T09:15:08Z"), since: Some(at("2026-11-01T00:00:00Z")) },
+        );
+        let errors = DeliveryErrors {
+            log_files: Some("NoSuchBucket".to_owned()),
+            digest_files: Some("AccessDenied".to_owned()),
+            log_group: Some("AccessDenied".to_owned()),
+            notifications: Some("NotFound".to_owned()),
+        };
+        let unread = DeliveryErrors { log_files: None, ..errors.clone() };
+        let stopped_before = Some(at("2026-11-20T09:10:00Z"));
+        let refused =
+            || restored(Restoration::Refused { detail: "StartLogging: AccessDeniedException".to_owned() });
         let ends = [
             restored(Restoration::Restarted),
-            Restored { delivery_error: Some("NoSuchBucket".to_owned()), ..restored(Restoration::Restarted) },
+            Restored { before: off, ..restored(Restoration::Restarted) },
+            Restored { before: on, ..restored(Restoration::Restarted) },
+            Restored { stopped_at: stopped_before, ..restored(Restoration::Restarted) },
+            Restored { delivery: errors, ..restored(Restoration::Restarted) },
+            Restored { delivery: unread, ..restored(Restoration::Restarted) },
             restored(Restoration::AlreadyLogging { since: None, perhaps_ours: false }),
             restored(Restoration::AlreadyLogging { since, perhaps_ours: false }),
             restored(Restoration::AlreadyLogging { since, perhaps_ours: true }),
             restored(Restoration::Unverified { detail: "GetTrailStatus: AccessDeniedException".to_owned() }),
             restored(Restoration::Gone),
-            restored(Restoration::Refused { detail: "StartLogging: AccessDeniedException".to_owned() }),
+            refused(),
+            Restored { before: off, ..refused() },
+            Restored { before: on, ..refused() },
         ];
+        let looks = [
+            restored(Restoration::LeftOff),
+            restored(Restoration::AlreadyLogging { since, perhaps_ours: false }),
+            restored(Restoration::AlreadyLogging { since: stopped_before, perhaps_ours: false }),
+            restored(Restoration::Gone),
+            refused(),
+        ];
+        let found = |name: &str, restored: Restored| Found {
+            trail: format!("arn:aws:cloudtrail:eu-west-1:111122223333:trail/{name}"),
+            restored,
+        };
+        let stop_time = stop.time.expect("a time");
+        let off_with_it = Restored { stopped_at: stop.time, ..restored(Restoration::LeftOff) };
+        let off_before = Restored {
+            stopped_at: since.map(|since| since - time::Duration::days(3)),
+            ..off_with_it.clone()
+        };
+        let of_a_region = [
+            vec![
+                found("main", Restored { before: off, ..restored(Restoration::Restarted) }),
+                found("second", Restored { before: off, ..refused() }),
+                found("old", off_before.clone()),
+                found(
+                    "other",
+                    restored(Restoration::AlreadyLogging { since: stopped_before, perhaps_ours: false }),
+                ),
+            ],
+            vec![found("main", restored(Restoration::AlreadyLogging { since, perhaps_ours: false }))],
+            vec![
+                found("main", restored(Restoration::AlreadyLogging { since: None, perhaps_ours: false })),
+                found("old", off_before.clone()),
+            ],
+            vec![found("old", off_before)],
+            vec![],
+        ];
+        let looked_around = [found("main", off_with_it)];
         let mut all: Vec<_> = ends.iter().map(|end| (&stop, Mode::Restore, Seen::Ended(end))).collect();
+        all.extend(looks.iter().map(|end| (&stop, Mode::Notify, Seen::Ended(end))));
+        let (account, region) =
+            (unnamed.account.as_ref().expect("one"), unnamed.region.as_ref().expect("one"));
+        let around = |found| Seen::Region { account, region, stop: stop_time, found };
+        all.extend(of_a_region.iter().map(|found| (&unnamed, Mode::Restore, around(found))));
+        let throttled = "StartLogging: ThrottlingException";
+        all.extend([off, on, Sighting::NotLookedAt].into_iter().flat_map(|sighting| {
+            let gave_up = Seen::GaveUp { sighting, detail: throttled, attempts: 10 };
+            [Seen::Delayed { sighting, detail: throttled }, gave_up].map(|seen| (&stop, Mode::Restore, seen))
+        }));
         all.extend([
             (&root, Mode::Restore, Seen::Ended(&ends[0])),
-            (&stop, Mode::Restore, Seen::Delayed { detail: "StartLogging: ThrottlingException" }),
-            (
-                &stop,
-                Mode::Restore,
-                Seen::GaveUp { detail: "StartLogging: ThrottlingException", attempts: 10 },
-            ),
+            (&unnamed, Mode::Notify, around(&looked_around)),
             (&unnamed, Mode::Restore, Seen::Nothing),
-            (&stop, Mode::Notify, Seen::Nothing),
+            (&nowhere, Mode::Restore, Seen::Nothing),
+            (&nowhere, Mode::Notify, Seen::Nothing),
             (&deleted, Mode::Restore, Seen::Nothing),
             (&denied, Mode::Restore, Seen::Nothing),
             (&denied_delete, Mode::Restore, Seen::Nothing),
@@ -189,10 +298,99 @@ mod tests {
             .map(|(event, mode, seen)| view(event, mode, seen))
             .map(|view| {
                 let View { severity, headline, seen, .. } = &view;
-                format!("{severity:?}: {headline}\n  {}\n  off: {}", view.text(), seen[0].value)
+                let off = seen.last().map_or("", |fact| &fact.value);
+                format!("{severity:?}: {headline}\n  {}\n  off: {off}", view.text())
             })
             .collect();
         insta::assert_snapshot!(said.join("\n"));
+    }
+
+    /// What the call did is said, and "weakened" only of what may have weakened.
+    #[test]
+    fn every_call_in_a_sentence() {
+        let call = |name: &str, service: &str, parameters: serde_json::Value| {
+            stopped(|event| {
+                event["detail"]["eventName"] = json!(name);
+                event["detail"]["eventSource"] = json!(format!("{service}.amazonaws.com"));
+                event["detail"]["requestParameters"] = parameters.clone();
+            })
+        };
+        let root = |mut event: Event| {
+            event.actor.is_root = true;
+            event
+        };
+        let strengthens = json!({ "name": "audit", "isMultiRegionTrail": true });
+        let said: Vec<_> = [
+            call("UpdateTrail", "cloudtrail", strengthens.clone()),
+            root(call("UpdateTrail", "cloudtrail", strengthens)),
+            call(
+                "UpdateTrail",
+                "cloudtrail",
+                json!({ "name": "audit", "s3BucketName": "mallory", "kmsKeyId": "" }),
+            ),
+            call("UpdateTrail", "cloudtrail", json!({ "omitted": true, "originalSize": 300_000 })),
+            call(
+                "PutEventSelectors",
+                "cloudtrail",
+                json!({ "trailName": "audit", "eventSelectors": [{ "includeManagementEvents": false }] }),
+            ),
+            call("PutEventSelectors", "cloudtrail", json!({ "trailName": "audit", "eventSelectors": [{}] })),
+            call(
+                "UpdateEventDataStore",
+                "cloudtrail",
+                json!({ "eventDataStore": "arn:…/store", "name": "nothing-to-see-here" }),
+            ),
+            call("StopEventDataStoreIngestion", "cloudtrail", json!({ "eventDataStore": "arn:…/store" })),
+            call(
+                "DisableAWSServiceAccess",
+                "organizations",
+                json!({ "servicePrincipal": "cloudtrail.amazonaws.com" }),
+            ),
+            call("LeaveOrganization", "organizations", json!(null)),
+            call("DeleteBucketPolicy", "s3", json!({ "bucketName": "org-trail-logs" })),
+            call("PutBucketVersioning", "s3", json!({ "bucketName": "org-trail-logs" })),
+            call("DisableKey", "kms", json!({ "keyId": "k-1" })),
+            call("DeleteRule", "events", json!({ "name": "trailkeeper" })),
+        ]
+        .iter()
+        .map(|event| view(event, Mode::Restore, Seen::Nothing))
+        .map(|view| {
+            let View { severity, headline, reported, seen, .. } = &view;
+            let facts: Vec<_> = reported
+                .iter()
+                .take(1)
+                .chain(seen)
+                .map(|fact| format!("{}: {}", fact.label, fact.value))
+                .collect();
+            format!("{severity:?}: {headline}\n  {}\n  {}", view.text(), facts.join("; "))
+        })
+        .collect();
+        insta::assert_snapshot!(said.join("\n"));
+    }
+
+    /// The trail's account and Region are not always those of the call; the record is where the call was made.
+    #[test]
+    fn where_the_call_was_made_is_shown_where_it_differs() {
+        let arn = "arn:aws:cloudtrail:us-east-1:999999999999:trail/org";
+        let mut event = stopped(|event| event["detail"]["requestParameters"]["name"] = json!(arn));
+        let fact = |event: &Event, label: &str| {
+            let view = view(event, Mode::Restore, Seen::Nothing);
+            view.reported.into_iter().find(|fact| fact.label == label).map(|fact| fact.value)
+        };
+        assert_eq!(fact(&event, "Account").as_deref(), Some("999999999999"));
+        assert_eq!(fact(&event, "Region").as_deref(), Some("us-east-1"));
+        assert_eq!(fact(&event, "Call made in").as_deref(), Some("account 111122223333, eu-west-1"));
+        assert_eq!(fact(&event, "Trail").as_deref(), Some("org"));
+        let link = view(&event, Mode::Restore, Seen::Nothing).console.expect("a link");
+        assert!(link.starts_with("https://eu-west-1.console.aws.amazon.com/"), "{link}");
+        event.kind = Kind::FailedCall;
+        assert_eq!(fact(&event, "Trail").as_deref(), Some("org"), "a whole ARN says which");
+        let by_name = stopped(|event| event["detail"]["errorCode"] = json!("TrailNotFoundException"));
+        assert_eq!(
+            fact(&by_name, "Trail").as_deref(),
+            Some("audit (or the organization's trail of that name)")
+        );
+        assert_eq!(fact(&by_name, "Call made in"), None);
     }
 
     #[test]
@@ -204,12 +402,14 @@ mod tests {
         for outcome in [
             Restoration::Refused { detail: String::new() },
             Restoration::Unverified { detail: String::new() },
+            Restoration::LeftOff,
             Restoration::Gone,
         ] {
             assert!(ended(outcome.clone()) >= success, "{outcome:?}");
         }
-        assert!(severity(Seen::Delayed { detail: "" }) >= success);
-        assert!(severity(Seen::GaveUp { detail: "", attempts: 1 }) >= success);
+        let sighting = Sighting::NotLookedAt;
+        assert!(severity(Seen::Delayed { sighting, detail: "" }) >= success);
+        assert!(severity(Seen::GaveUp { sighting, detail: "", attempts: 1 }) >= success);
         assert!(view(&event, Mode::Notify, Seen::Nothing).severity >= success);
     }
 }

@@ -9,6 +9,7 @@ mod shared;
 mod slack;
 mod stack;
 
+use std::collections::BTreeMap;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
@@ -62,20 +63,20 @@ impl Stack {
 }
 
 #[test]
-fn the_worker_understands_every_event_that_the_rule_lets_through() {
-    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/infra/modules/pipeline/event-pattern.json");
-    let pattern: Value =
+fn the_worker_understands_every_event_that_the_rules_let_through() {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/infra/modules/pipeline/event-patterns.json");
+    let patterns: BTreeMap<String, Value> =
         serde_json::from_str(&std::fs::read_to_string(path).expect("readable")).expect("JSON");
-    let names = pattern["detail"]["eventName"].as_array().expect("a list").clone();
-    assert!(names.contains(&json!("StopLogging")));
-    for name in names {
-        let mut event = stop("by-name", "audit");
-        assert_eq!(pattern["source"], json!([event["source"]]));
-        assert_eq!(pattern["detail-type"], json!([event["detail-type"]]));
-        assert_eq!(pattern["detail"]["eventSource"], json!([event["detail"]["eventSource"]]));
-        event["detail"]["eventName"] = name;
-        let parsed = parse(&event.to_string()).expect("an event");
-        assert!(matches!(parsed.kind, Kind::Stopped | Kind::Weakened), "{parsed:?}");
+    assert_eq!(patterns["cloudtrail"]["source"], json!([stop("by-name", "audit")["source"]]));
+    for pattern in patterns.values() {
+        for name in pattern["detail"]["eventName"].as_array().expect("a list") {
+            let mut event = stop("by-name", "audit");
+            assert_eq!(pattern["detail-type"], json!([event["detail-type"]]));
+            event["detail"]["eventSource"] = pattern["detail"]["eventSource"][0].clone();
+            event["detail"]["eventName"] = name.clone();
+            let parsed = parse(&event.to_string()).expect("an event");
+            assert!(matches!(parsed.kind, Kind::Stopped | Kind::Weakened), "{parsed:?}");
+        }
     }
 }
 

@@ -164,8 +164,8 @@ def list_targets_by_rule(aws, words, folder):
 
 
 def make_rule(aws):
-    pattern = (REPOSITORY / "infra/modules/pipeline/event-pattern.json").read_text()
-    aws("events").put_rule(Name=NAME, EventPattern=pattern, State="ENABLED")
+    patterns = json.loads((REPOSITORY / "infra/modules/pipeline/event-patterns.json").read_text())
+    aws("events").put_rule(Name=NAME, EventPattern=json.dumps(patterns["cloudtrail"]), State="ENABLED")
     aws("events").put_targets(Rule=NAME, Targets=[{"Id": "queue", "Arn": f"arn:aws:sqs:{REGION}:{ACCOUNT}:{NAME}"}])
 
 

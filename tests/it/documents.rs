@@ -11,8 +11,8 @@ use serde_json::json;
 use tokio::process::Command;
 use trailkeeper::args::{NOT_YET, OF_RUN, flag};
 use trailkeeper::consumer::Label;
-use trailkeeper::event;
-use trailkeeper::incident::{Restoration, Restored};
+use trailkeeper::event::{self, About, Kind};
+use trailkeeper::incident::{DeliveryErrors, Found, Restoration, Restored, Sighting};
 use trailkeeper::operate::finding::Check;
 use trailkeeper::outcome::Reason;
 use trailkeeper::policy::{Mode, Seen, conclude, judge};
@@ -479,6 +479,7 @@ fn the_runbook_has_every_warning_and_error_of_the_log() {
 }
 
 /// Every way in which work on an event can end, and what people are then shown.
+#[expect(clippy::too_many_lines, reason = "a list of all of them")]
 fn views() -> Vec<View> {
     let parse = |event: &serde_json::Value| event::parse(&event.to_string()).expect("an event");
     let stopped = stop("e-1", "audit");
@@ -489,31 +490,96 @@ fn views() -> Vec<View> {
     };
     let mut failed_otherwise = changed("eventName", "DeleteTrail");
     failed_otherwise["detail"]["errorCode"] = json!("AccessDenied");
-    let (stop, deleted) = (parse(&stopped), parse(&changed("eventName", "DeleteTrail")));
+    let stop = parse(&stopped);
+    let nowhere =
+        event::parse(r#"{"detail":{"eventID":"e-1","eventName":"StopLogging"}}"#).expect("an event");
+    let of_call = |(name, service, parameters): (&str, &str, serde_json::Value)| {
+        let mut event = changed("eventName", name);
+        event["detail"]["eventSource"] = json!(service);
+        event["detail"]["requestParameters"] = parameters;
+        parse(&event)
+    };
+    let mut calls: Vec<_> =
+        event::CALLS.iter().map(|call| of_call((call.name, call.service, json!(null)))).collect();
+    let cloudtrail = event::CALLS[0].service;
+    calls.extend(
+        [
+            ("UpdateTrail", cloudtrail, json!({ "isMultiRegionTrail": true })),
+            ("PutEventSelectors", cloudtrail, json!({ "eventSelectors": [{ "readWriteType": "ReadOnly" }] })),
+        ]
+        .map(of_call),
+    );
+    calls.retain(|call| call.kind == Kind::Weakened);
     let failed = [parse(&changed("errorCode", "AccessDenied")), parse(&failed_otherwise)];
     let detail = || "so it is".to_owned();
     let now = clock::now();
+    let before_the_stop = stop.time.map(|stop| stop - Duration::from_hours(1));
     let ends = [
         Restoration::Restarted,
         Restoration::AlreadyLogging { since: None, perhaps_ours: false },
         Restoration::AlreadyLogging { since: None, perhaps_ours: true },
         Restoration::Unverified { detail: detail() },
         Restoration::Gone,
+        Restoration::LeftOff,
         Restoration::Refused { detail: detail() },
     ];
     let mut ends = ends.map(|outcome| Restored::new(outcome, now)).to_vec();
-    let undelivered = Restored { delivery_error: Some(detail()), ..ends[0].clone() };
+    let undelivered = DeliveryErrors {
+        log_files: Some(detail()),
+        digest_files: Some(detail()),
+        log_group: Some(detail()),
+        notifications: Some(detail()),
+    };
+    let undelivered = Restored { delivery: undelivered, ..ends[0].clone() };
     let measured = Restored { stopped_at: Some(now - Duration::from_secs(7)), ..ends[0].clone() };
+    let sightings =
+        [Sighting::NotLookedAt, Sighting::Off { at: now }, Sighting::On { at: now, since: before_the_stop }];
+    for (end, before) in [0, ends.len() - 1].into_iter().flat_map(|end| sightings.map(|before| (end, before)))
+    {
+        ends.push(Restored { before, ..ends[end].clone() });
+    }
     ends.extend([undelivered, measured]);
+    let stale = Restoration::AlreadyLogging { since: before_the_stop, perhaps_ours: false };
+    let looks = [
+        Restored::new(stale, now),
+        Restored::new(Restoration::LeftOff, now),
+        Restored::new(Restoration::Refused { detail: detail() }, now),
+    ];
+    let found = |outcome: &Restoration, stopped_at| Found {
+        trail: "arn:aws:cloudtrail:eu-west-1:111122223333:trail/audit".to_owned(),
+        restored: Restored { stopped_at, ..Restored::new(outcome.clone(), now) },
+    };
+    let off_before = found(&Restoration::LeftOff, None);
+    let on = found(&Restoration::AlreadyLogging { since: None, perhaps_ours: false }, None);
+    let off = found(&Restoration::LeftOff, stop.time);
+    let around = [
+        vec![found(&Restoration::Restarted, None), off_before.clone(), on.clone()],
+        vec![on],
+        vec![off_before],
+        vec![off; 4],
+        vec![],
+    ];
+    let (account, region) = (stop.account.as_ref().expect("one"), stop.region.as_ref().expect("one"));
+    let time = stop.time.expect("one");
     let mut seen: Vec<_> = ends.iter().map(|end| (&stop, Mode::Restore, Seen::Ended(end))).collect();
+    seen.extend(looks.iter().map(|end| (&stop, Mode::Notify, Seen::Ended(end))));
+    seen.extend(
+        around
+            .iter()
+            .map(|found| (&stop, Mode::Restore, Seen::Region { account, region, stop: time, found })),
+    );
+    seen.extend(sightings.into_iter().flat_map(|sighting| {
+        let gave_up = Seen::GaveUp { sighting, detail: "so it is", attempts: 10 };
+        [Seen::Delayed { sighting, detail: "so it is" }, gave_up].map(|seen| (&stop, Mode::Restore, seen))
+    }));
     seen.extend([
-        (&stop, Mode::Restore, Seen::Delayed { detail: "so it is" }),
-        (&stop, Mode::Restore, Seen::GaveUp { detail: "so it is", attempts: 10 }),
         (&stop, Mode::Notify, Seen::Nothing),
-        (&deleted, Mode::Restore, Seen::Nothing),
+        (&nowhere, Mode::Restore, Seen::Nothing),
+        (&nowhere, Mode::Notify, Seen::Nothing),
         (&failed[0], Mode::Restore, Seen::Nothing),
         (&failed[1], Mode::Restore, Seen::Nothing),
     ]);
+    seen.extend(calls.iter().map(|call| (call, Mode::Restore, Seen::Nothing)));
     let view = |(event, mode, seen)| View::new(event, conclude(event, &judge(event, mode), seen), true);
     seen.into_iter().map(view).collect()
 }
@@ -542,21 +608,59 @@ fn the_runbook_has_every_message() {
         let has_row = rows.iter().any(|row| row.iter().all(|phrase| outcome.contains(phrase)));
         assert!(has_row, "the runbook does not have `{outcome}`");
         let deed = &view.deed;
-        let deeds = inline(known).into_iter().filter(|code| code.contains("CloudTrail"));
+        let deeds = inline(known).into_iter().filter(|code| code.contains("CloudTrail") || *code == "called");
         assert!(deeds.into_iter().any(|phrase| deed.contains(phrase)), "the runbook does not have `{deed}`");
     }
 }
 
-/// What the README lists is what the program knows, and nothing beside it.
+/// The table of calls is made from the program's.
 #[test]
-fn the_readme_lists_what_the_program_knows() {
+fn the_page_of_calls_is_the_programs_own() {
+    let row = |call: &event::Call| {
+        let event =
+            json!({ "detail": { "eventID": "e-1", "eventName": call.name, "eventSource": call.service } });
+        let event = event::parse(&event.to_string()).expect("an event");
+        let severity = match call.effect {
+            event::Effect::Stops => "as it ends".to_owned(),
+            _ => format!("{:?}", conclude(&event, &judge(&event, Mode::Restore), Seen::Nothing).severity)
+                .to_lowercase(),
+        };
+        let service = call.service.trim_end_matches(".amazonaws.com");
+        let sent = match (call.about, call.about.is_everyday()) {
+            (About::Bucket | About::Key, _) => "if you name it",
+            (_, true) => "",
+            (_, false) => "yes",
+        };
+        let only = call.only.map(|(_, value)| format!(", of `{value}` alone")).unwrap_or_default();
+        format!("| {service} | `{}`{only} | {severity} | {} | {sent} |\n", call.name, call.means)
+    };
+    let rows: String = event::CALLS.iter().map(row).collect();
+    let head = "| service | call | severity | what it does | sent by infra/ |\n|---|---|---|---|---|\n";
+    made("docs/calls.md", &format!("{head}{rows}"));
+}
+
+/// Each has a place in the runbook, and infra/ sends those that it should.
+#[test]
+fn every_call_is_in_the_runbook_and_in_its_pattern() {
     let (readme, runbook) = (read("README.md"), read("docs/runbook.md"));
-    let mut weaken: BTreeSet<_> = event::weakening_calls().map(|(_, call)| call.to_owned()).collect();
-    assert!(weaken.remove("StopLogging"));
-    assert_eq!(named(paragraph(&readme, "Calls that weaken CloudTrail:")), weaken);
+    let mut known: BTreeSet<_> = event::CALLS.iter().map(|call| call.name.to_owned()).collect();
+    assert!(known.remove("StopLogging"));
     let (_, rows) = runbook.split_once("| call | look at |\n|---|---|\n").expect("a table");
     let rows = rows.lines().take_while(|row| row.starts_with('|')).filter_map(|row| row.split('|').nth(1));
-    assert_eq!(rows.flat_map(named).collect::<BTreeSet<_>>(), weaken);
+    assert_eq!(rows.flat_map(named).collect::<BTreeSet<_>>(), known);
+
+    let patterns: BTreeMap<String, serde_json::Value> =
+        serde_json::from_str(&read("infra/modules/pipeline/event-patterns.json")).expect("JSON");
+    let sent = patterns.values().flat_map(|pattern| {
+        let text = |value: &serde_json::Value| value.as_str().expect("text").to_owned();
+        let names = pattern["detail"]["eventName"].as_array().expect("a list").iter().map(text);
+        names.map(|name| (text(&pattern["detail"]["eventSource"][0]), name)).collect::<Vec<_>>()
+    });
+    let wanted = event::CALLS
+        .iter()
+        .filter(|call| !call.about.is_everyday() || matches!(call.about, About::Bucket | About::Key));
+    let wanted: BTreeSet<_> = wanted.map(|call| (call.service.to_owned(), call.name.to_owned())).collect();
+    assert_eq!(sent.collect::<BTreeSet<_>>(), wanted);
 
     let attributes = named(paragraph(&readme, "In the dead-letter queue the body is unchanged"));
     let attributes: BTreeSet<_> =

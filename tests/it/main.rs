@@ -1,6 +1,7 @@
 //! Behaviour through the public face: the worker between an AWS that answers over HTTP and a Slack on `wiremock`.
 
 mod bad_input;
+mod calls;
 mod chaos;
 mod check;
 mod dead_letters;
@@ -12,6 +13,7 @@ mod program;
 mod queue_faults;
 mod queue_promises;
 mod replay;
+mod sightings;
 mod simulation;
 mod slack_faults;
 mod store;

@@ -139,36 +139,37 @@ async fn a_stop_that_failed_is_an_attempt_and_nothing_is_restarted() {
 #[tokio::test]
 async fn other_calls_that_weaken_cloudtrail_are_told_and_the_rest_is_ignored() {
     let weakening = [
-        ("DeleteTrail", "cloudtrail"),
-        ("UpdateTrail", "cloudtrail"),
-        ("PutEventSelectors", "cloudtrail"),
-        ("PutInsightSelectors", "cloudtrail"),
-        ("StopEventDataStoreIngestion", "cloudtrail"),
-        ("DeleteEventDataStore", "cloudtrail"),
-        ("UpdateEventDataStore", "cloudtrail"),
-        ("DeregisterOrganizationDelegatedAdmin", "cloudtrail"),
-        ("PutBucketLifecycle", "s3"),
-        ("DeleteBucket", "s3"),
-        ("PutBucketPolicy", "s3"),
-        ("ScheduleKeyDeletion", "kms"),
-        ("DisableKey", "kms"),
+        ("DeleteTrail", "cloudtrail", "name"),
+        ("UpdateTrail", "cloudtrail", "name"),
+        ("PutEventSelectors", "cloudtrail", "trailName"),
+        ("PutInsightSelectors", "cloudtrail", "trailName"),
+        ("StopEventDataStoreIngestion", "cloudtrail", "eventDataStore"),
+        ("DeleteEventDataStore", "cloudtrail", "eventDataStore"),
+        ("UpdateEventDataStore", "cloudtrail", "eventDataStore"),
+        ("DeregisterOrganizationDelegatedAdmin", "cloudtrail", "delegatedAdminAccountId"),
+        ("PutBucketLifecycle", "s3", "bucketName"),
+        ("DeleteBucket", "s3", "bucketName"),
+        ("PutBucketPolicy", "s3", "bucketName"),
+        ("ScheduleKeyDeletion", "kms", "keyId"),
+        ("DisableKey", "kms", "keyId"),
     ];
     let ignored = [
-        ("StartLogging", "cloudtrail"),
-        ("StopLogging", "example"),
-        ("DeleteBucket", "cloudtrail"),
-        ("RunInstances", "ec2"),
+        ("StartLogging", "cloudtrail", "name"),
+        ("StopLogging", "example", "name"),
+        ("DeleteBucket", "cloudtrail", "bucketName"),
+        ("RunInstances", "ec2", "name"),
     ];
     let scene = Scene::start().await;
-    for (name, service) in weakening.into_iter().chain(ignored) {
+    for (name, service, parameter) in weakening.into_iter().chain(ignored) {
         let mut event = stop(&format!("e-{name}-{service}"), "audit");
         event["detail"]["eventName"] = json!(name);
         event["detail"]["eventSource"] = json!(format!("{service}.amazonaws.com"));
+        event["detail"]["requestParameters"] = json!({ parameter: "audit" });
         scene.handle(event).await;
     }
     let texts = scene.slack.texts().await;
     assert_eq!(texts.len(), weakening.len(), "{texts:#?}");
-    for ((name, _), text) in weakening.iter().zip(&texts) {
+    for ((name, ..), text) in weakening.iter().zip(&texts) {
         assert!(text.contains(&format!("mallory weakened CloudTrail in account 123456789012 at 2026-11-20T09:15:02Z by {name} on audit")), "{text}");
     }
     assert!(scene.aws.calls("StartLogging").is_empty());
@@ -288,7 +289,12 @@ async fn a_trail_of_another_account_is_not_confused_with_one_of_the_same_name() 
     let mut event = stop("e-1", "audit");
     event["detail"]["recipientAccountId"] = json!("999999999999");
     scene.handle(event).await;
-    assert!(scene.aws.calls("GetTrailStatus").is_empty());
+    assert!(scene.aws.calls("StartLogging").is_empty());
+    assert_eq!(
+        scene.aws.calls("GetTrailStatus")[0].body["Name"],
+        "arn:aws:cloudtrail:eu-west-1:999999999999:trail/audit"
+    );
+    assert!(!scene.aws.is_logging("audit", REGION).await);
     assert!(scene.slack.texts().await[0].contains("in account 999999999999"));
     assert_eq!(attribute(&scene.aws.dead_letters().await[0], "reason"), Some("restore-refused"));
     scene.worker.stop().await;
@@ -312,12 +318,15 @@ async fn a_trail_that_lives_elsewhere_is_restarted_in_its_home_region() {
 }
 
 #[tokio::test]
-async fn an_event_that_names_no_trail_is_told_and_becomes_a_dead_letter() {
+async fn an_event_that_says_nowhere_what_was_stopped_is_told_and_becomes_a_dead_letter() {
     let scene = Scene::start().await;
     let mut event = stop("e-1", "audit");
     event["detail"]["requestParameters"] = Value::Null;
+    event["detail"]["awsRegion"] = Value::Null;
+    event["region"] = Value::Null;
     scene.handle(event).await;
-    assert!(scene.slack.texts().await[0].contains("The event does not name a trail: restart it by hand"));
+    let told = "The event names neither a trail nor a Region: look for the trail, and restart it by hand.";
+    assert!(scene.slack.texts().await[0].contains(told));
     assert_eq!(attribute(&scene.aws.dead_letters().await[0], "reason"), Some("restore-refused"));
     scene.worker.stop().await;
 }
@@ -419,6 +428,8 @@ async fn recorded_events_get_their_right_outcome() {
             ("StartLogging", _) => None,
             ("StopLogging", false) => Some("Logging was restarted and verified"),
             (_, true) => Some("tried to"),
+            // It only switches on what it names.
+            ("UpdateTrail", false) => Some("called UpdateTrail on Regulatory"),
             (_, false) => Some("weakened CloudTrail"),
         };
         match expected {

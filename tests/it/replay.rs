@@ -357,7 +357,9 @@ async fn a_dry_run_prints_decision_and_message_of_each_event() {
     assert_eq!((dry.status, dry.stderr.as_str()), (Some(0), ""));
     insta::assert_snapshot!("dry_run", dry.stdout.replace(here.to_str().expect("UTF-8"), "."));
     let tells = ended(trailkeeper(&["replay", "--dry-run", "--mode", "notify", &events])).await;
-    assert!(tells.stdout.contains("decision  notify, since TRAILKEEPER_MODE is notify"), "{}", tells.stdout);
+    assert!(
+        tells.stdout.contains("decision  notify, since TRAILKEEPER_MODE is notify, after a look at arn:")
+    );
     assert!(!tells.stdout.contains("restarted and verified"), "{}", tells.stdout);
     let log = file(&here, "log.json", json!({ "Records": [record("e-7", "DescribeTrails")] }).to_string());
     let none = ended(trailkeeper(&["replay", "--dry-run", &log])).await;

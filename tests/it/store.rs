@@ -11,7 +11,7 @@ use time::OffsetDateTime;
 use trailkeeper::args::Args;
 use trailkeeper::clock;
 use trailkeeper::event::EventId;
-use trailkeeper::incident::{Restoration, Restored};
+use trailkeeper::incident::{DeliveryErrors, Found, Restoration, Restored, Sighting};
 use trailkeeper::state::{
     Claim, Claimed, Counts, DynamoStore, Ending, Key, MemoryStore, Notice, Opened, Session, Step, Steps,
     Store, StoreError,
@@ -66,12 +66,24 @@ pub(super) async fn promises(one: &impl Store, other: &impl Store) {
         outcome: Restoration::Refused { detail: "denied".to_owned() },
         at,
         stopped_at: Some(at),
-        delivery_error: Some("NoSuchBucket".to_owned()),
+        delivery: DeliveryErrors {
+            log_files: Some("NoSuchBucket".to_owned()),
+            log_group: Some("AccessDenied".to_owned()),
+            ..DeliveryErrors::default()
+        },
+        before: Sighting::On { at, since: None },
     };
+    let found = vec![Found { trail: "arn".to_owned(), restored: restored.clone() }];
     one.record(&first, &[Step::Started, Step::Announced(told.clone())]).await.expect("ours");
-    one.record(&first, &[Step::Restored(restored.clone())]).await.expect("ours");
-    let done =
-        Steps { started: true, announced: Some(told.clone()), restored: Some(restored), notified: None };
+    let steps = [Step::Restored(restored.clone()), Step::Found(found.clone())];
+    one.record(&first, &steps).await.expect("ours");
+    let done = Steps {
+        started: true,
+        announced: Some(told.clone()),
+        restored: Some(restored),
+        found: Some(found),
+        notified: None,
+    };
     one.release(&first, Counts::Yes).await.expect("ours");
     every_write_is_refused(one, &first).await;
     let second = claim(other, "e-1").await;
@@ -226,10 +238,10 @@ fn steps_of_0_1_0() -> (Steps, Notice) {
         outcome: Restoration::Restarted,
         at,
         stopped_at: Some(at - Duration::from_secs(7)),
-        delivery_error: None,
+        ..Restored::new(Restoration::Restarted, at)
     };
     let announced = Some(Notice { at, text: text.to_owned() });
-    let steps = Steps { started: true, restored: Some(restored), announced, notified: None };
+    let steps = Steps { started: true, restored: Some(restored), announced, ..Steps::default() };
     (steps, Notice { at, text: "so".to_owned() })
 }
 

@@ -5,10 +5,19 @@ provider "aws" {
   region = var.region
 }
 
-# The management account, which stack sets skip.
+# The management account, which stack sets skip: here, and where its calls to IAM and Organizations are recorded.
 provider "aws" {
   alias  = "management"
   region = var.region
+
+  assume_role {
+    role_arn = var.management_role_arn
+  }
+}
+
+provider "aws" {
+  alias  = "management_global"
+  region = var.global_region
 
   assume_role {
     role_arn = var.management_role_arn
@@ -27,6 +36,8 @@ module "pipeline" {
 
   name            = var.name
   event_bus_names = ["default", module.central_bus.name]
+  log_buckets     = var.log_buckets
+  log_keys        = var.log_keys
 }
 
 module "worker" {
@@ -39,6 +50,7 @@ module "worker" {
   state_table              = module.pipeline.state_table
   slack_webhook_secret_arn = var.slack_webhook_secret_arn
   image                    = var.image
+  organization_trail_arns  = var.organization_trail_arns
   vpc_id                   = var.vpc_id
   subnet_ids               = var.subnet_ids
 }
@@ -75,19 +87,31 @@ module "forwarders" {
 
   name                    = var.name
   central_bus_arn         = module.central_bus.arn
-  event_pattern           = module.pipeline.event_pattern
+  event_patterns          = module.pipeline.event_patterns
   organizational_unit_ids = var.organizational_unit_ids
   regions                 = var.regions
 }
 
-# In this Region; each further one of the management account needs a provider and a block like this.
+# In this Region and the one of the next block; each further one of the management account needs a provider and a block like
+# these.
 module "management_forwarder" {
   source    = "../../modules/forwarder"
   providers = { aws = aws.management }
 
   name            = var.name
   central_bus_arn = module.central_bus.arn
-  event_pattern   = module.pipeline.event_pattern
+  event_patterns  = module.pipeline.event_patterns
+}
+
+# Nearly all calls to Organizations are made in the management account, and each is recorded in this one Region.
+module "management_global_forwarder" {
+  source    = "../../modules/forwarder"
+  providers = { aws = aws.management_global }
+  count     = var.region == var.global_region ? 0 : 1
+
+  name            = var.name
+  central_bus_arn = module.central_bus.arn
+  event_patterns  = module.pipeline.event_patterns
 }
 
 # The worker does not take these roles yet: see modules/member-role. When it does, let it, with

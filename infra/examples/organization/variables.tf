@@ -19,9 +19,38 @@ variable "organizational_unit_ids" {
   type        = list(string)
 }
 
+variable "global_region" {
+  description = "Where CloudTrail records the calls of IAM, Organizations and account management. Another one only in another partition than aws."
+  type        = string
+  default     = "us-east-1"
+}
+
 variable "regions" {
-  description = "Regions that are watched in each account: all in which somebody could stop a trail."
+  description = "Regions that are watched in each account: all in which somebody could stop a trail, and us-east-1."
   type        = list(string)
+
+  validation {
+    condition     = contains(var.regions, var.global_region)
+    error_message = "${var.global_region} must be among the Regions: the calls of IAM, Organizations and account management are recorded there and nowhere else."
+  }
+}
+
+variable "log_buckets" {
+  description = "Names of the buckets that trails deliver to, to hear of calls that delete or change them; none: not heard of."
+  type        = list(string)
+  default     = []
+}
+
+variable "log_keys" {
+  description = "KMS keys that trails encrypt with, by id or ARN; likewise."
+  type        = list(string)
+  default     = []
+}
+
+variable "organization_trail_arns" {
+  description = "The organization's trails, each by its whole ARN in the management account, if this account is a delegated administrator of CloudTrail too: the worker may look at these, and restart them in the mode restore."
+  type        = list(string)
+  default     = []
 }
 
 variable "management_role_arn" {

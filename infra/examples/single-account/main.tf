@@ -4,10 +4,33 @@ provider "aws" {
   region = var.region
 }
 
+provider "aws" {
+  alias  = "global"
+  region = var.global_region
+}
+
 module "pipeline" {
   source = "../../modules/pipeline"
 
-  name = var.name
+  name        = var.name
+  log_buckets = var.log_buckets
+  log_keys    = var.log_keys
+}
+
+# IAM's and account management's calls, and Organizations' in a management account, are recorded in this one Region. Where
+# the worker runs elsewhere, they reach it from there.
+module "global_forwarder" {
+  source    = "../../modules/forwarder"
+  providers = { aws = aws.global }
+  count     = var.region == var.global_region ? 0 : 1
+
+  name            = var.name
+  central_bus_arn = data.aws_cloudwatch_event_bus.default.arn
+  event_patterns  = module.pipeline.event_patterns
+}
+
+data "aws_cloudwatch_event_bus" "default" {
+  name = "default"
 }
 
 module "worker" {

@@ -9,6 +9,12 @@ variable "region" {
   type        = string
 }
 
+variable "global_region" {
+  description = "Where CloudTrail records the calls of IAM, Organizations and account management. Another one only in another partition than aws."
+  type        = string
+  default     = "us-east-1"
+}
+
 variable "vpc_id" {
   description = "The network of the subnets."
   type        = string
@@ -34,6 +40,18 @@ variable "mode" {
   description = "restore (restart logging and notify), notify (notify only), or dry-run (neither; log the decision)."
   type        = string
   default     = "restore"
+}
+
+variable "log_buckets" {
+  description = "Names of the buckets that trails deliver to, to hear of calls that delete or change them; none: not heard of."
+  type        = list(string)
+  default     = []
+}
+
+variable "log_keys" {
+  description = "KMS keys that trails encrypt with, by id or ARN; likewise."
+  type        = list(string)
+  default     = []
 }
 
 variable "slack_webhook_secret_arn" {

@@ -41,8 +41,8 @@ resource "aws_cloudwatch_event_api_destination" "slack" {
 resource "aws_cloudwatch_event_target" "slack" {
   for_each = var.rules
 
-  rule           = each.value
-  event_bus_name = each.key
+  rule           = each.value.name
+  event_bus_name = each.value.bus
   target_id      = "slack"
   arn            = aws_cloudwatch_event_api_destination.slack.arn
   role_arn       = aws_iam_role.invoke.arn
@@ -52,6 +52,7 @@ resource "aws_cloudwatch_event_target" "slack" {
       account = "$.account"
       call    = "$.detail.eventName"
       region  = "$.region"
+      source  = "$.source"
       time    = "$.detail.eventTime"
       who     = "$.detail.userIdentity.arn"
     }
@@ -59,7 +60,7 @@ resource "aws_cloudwatch_event_target" "slack" {
     # succeeded cannot be said here: most events have no errorCode to show. Not by jsonencode, which would write the
     # place-holders' < as \u003c.
     input_template = <<-JSON
-      {"channel": "${var.slack_channel}", "text": "<who> called <call> on CloudTrail in account <account>, <region>, at <time>. This alert comes from EventBridge itself: whether the trail was restarted, trailkeeper tells."}
+      {"channel": "${var.slack_channel}", "text": "<who> called <call> (<source>) in account <account>, <region>, at <time>. Such a call can stop or weaken CloudTrail. This alert comes from EventBridge itself: what the call did, trailkeeper tells."}
     JSON
   }
 

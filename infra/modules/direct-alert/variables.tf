@@ -11,8 +11,8 @@ variable "name" {
 }
 
 variable "rules" {
-  description = "The rules' names, by bus: pipeline's output of this name."
-  type        = map(string)
+  description = "Every rule's bus and name: pipeline's output of this name."
+  type        = map(object({ bus = string, name = string }))
 }
 
 variable "undelivered_queue" {

@@ -1,14 +1,35 @@
-# CloudTrail's events arrive only on the default bus of the account and Region of the call. From each of these, a rule
-# sends them to the central bus: in one hop, since EventBridge does not pass on what comes from another bus twice.
+# CloudTrail's events arrive only on the default bus of the account and Region of the call. From each of these, rules send
+# them to the central bus: in one hop, since EventBridge does not pass on what comes from another bus twice.
 #
 # A template rather than resources, so that one text serves for this account and for all of an organization.
 
 locals {
   bus            = regex("^arn:[a-z-]+:events:(?P<region>[a-z0-9-]+):(?P<account>[0-9]{12}):", var.central_bus_arn)
-  rule_name      = "${var.name}-forward"
-  rule_arn       = { "Fn::Sub" = "arn:$${AWS::Partition}:events:$${AWS::Region}:$${AWS::AccountId}:rule/${local.rule_name}" }
   undelivered    = { "Fn::GetAtt" = ["Undelivered", "Arn"] }
   policy_version = "2012-10-17"
+
+  # By logical id, one for each source.
+  rules = {
+    for source, pattern in var.event_patterns : source == "cloudtrail" ? "Rule" : "Rule${title(source)}" => {
+      Type      = "AWS::Events::Rule"
+      Condition = "Elsewhere"
+      Properties = {
+        # A rule's name has 64 characters at most, and -forward-organizations is 22 of them.
+        Name         = source == "cloudtrail" ? "${var.name}-forward" : "${substr(var.name, 0, 42)}-forward-${source}"
+        Description  = "Calls that switch CloudTrail off or weaken it, for trailkeeper"
+        EventPattern = jsondecode(pattern)
+        State        = "ENABLED"
+        Targets = [{
+          Id  = "central"
+          Arn = var.central_bus_arn
+          # A bus of another account or Region is reached with a role of the sender.
+          RoleArn          = { "Fn::GetAtt" = ["Role", "Arn"] }
+          RetryPolicy      = { MaximumEventAgeInSeconds = 86400, MaximumRetryAttempts = 185 }
+          DeadLetterConfig = { Arn = local.undelivered }
+        }]
+      }
+    }
+  }
 
   template = {
     Description = "Forwards CloudTrail's events to trailkeeper"
@@ -25,26 +46,7 @@ locals {
       }
     }
 
-    Resources = {
-      Rule = {
-        Type      = "AWS::Events::Rule"
-        Condition = "Elsewhere"
-        Properties = {
-          Name         = local.rule_name
-          Description  = "Calls that switch CloudTrail off or weaken it, for trailkeeper"
-          EventPattern = jsondecode(var.event_pattern)
-          State        = "ENABLED"
-          Targets = [{
-            Id  = "central"
-            Arn = var.central_bus_arn
-            # A bus of another account or Region is reached with a role of the sender.
-            RoleArn          = { "Fn::GetAtt" = ["Role", "Arn"] }
-            RetryPolicy      = { MaximumEventAgeInSeconds = 86400, MaximumRetryAttempts = 185 }
-            DeadLetterConfig = { Arn = local.undelivered }
-          }]
-        }
-      }
-
+    Resources = merge(local.rules, {
       # No name: it would have to differ from Region to Region.
       Role = {
         Type = "AWS::IAM::Role"
@@ -91,12 +93,14 @@ locals {
             Version = local.policy_version
             Statement = [
               {
-                Sid       = "RuleSends"
+                Sid       = "RulesSend"
                 Effect    = "Allow"
                 Principal = { Service = "events.amazonaws.com" }
                 Action    = "sqs:SendMessage"
                 Resource  = local.undelivered
-                Condition = { ArnEquals = { "aws:SourceArn" = local.rule_arn } }
+                Condition = { ArnEquals = { "aws:SourceArn" = [for rule in local.rules : {
+                  "Fn::Sub" = "arn:$${AWS::Partition}:events:$${AWS::Region}:$${AWS::AccountId}:rule/${rule.Properties.Name}"
+                }] } }
               },
               {
                 Sid       = "TlsOnly"
@@ -110,7 +114,7 @@ locals {
           }
         }
       }
-    }
+    })
   }
 }
 

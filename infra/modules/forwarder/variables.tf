@@ -1,5 +1,5 @@
 variable "name" {
-  description = "Names the rule, and begins the name of the stack or stack set."
+  description = "Names the rules, and begins the name of the stack or stack set."
   type        = string
   default     = "trailkeeper"
 
@@ -20,13 +20,13 @@ variable "central_bus_arn" {
   }
 }
 
-variable "event_pattern" {
-  description = "Which events, as JSON: pipeline's output of this name."
-  type        = string
+variable "event_patterns" {
+  description = "Which events, by source, as JSON: pipeline's output of this name."
+  type        = map(string)
 
   validation {
-    condition     = can(jsondecode(var.event_pattern).detail)
-    error_message = "An event pattern, as JSON."
+    condition     = alltrue([for pattern in values(var.event_patterns) : can(jsondecode(pattern).detail)])
+    error_message = "Event patterns, as JSON."
   }
 }
 
@@ -37,7 +37,7 @@ variable "organizational_unit_ids" {
 }
 
 variable "regions" {
-  description = "Regions of those accounts that forward: all in which somebody could stop a trail. Not used for this account alone."
+  description = "Regions of those accounts that forward: all in which somebody could stop a trail, and us-east-1, where CloudTrail records the calls of IAM, Organizations and account management. Not used for this account alone."
   type        = list(string)
   default     = []
 }

@@ -1,4 +1,5 @@
-# Eight alarms, and one more for each further bus, at $0.10 a month for each metric that they look at: $0.90 in all.
+# Eleven alarms for pipeline's four rules on the default bus, and one for each rule more, at $0.10 a month for each metric
+# that they look at: $1.20 in all.
 # Each description ends with its place in the runbook, whose headings begin with trailkeeper, whatever var.name is.
 
 locals {
@@ -113,14 +114,14 @@ resource "aws_cloudwatch_metric_alarm" "tasks" {
 }
 
 resource "aws_cloudwatch_metric_alarm" "rule" {
-  for_each = var.rules
+  for_each = { for key, rule in var.rules : replace(key, "/", "-") => rule }
 
   alarm_name        = "${var.name}-rule-${each.key}"
-  alarm_description = "The rule on the bus ${each.key} could not reach a target: the queue's policy or its encryption, or, with the direct alert, Slack. See docs/runbook.md, trailkeeper-rule-default."
+  alarm_description = "The rule ${each.value.name} on the bus ${each.value.bus} could not reach a target: the queue's policy or its encryption, or, with the direct alert, Slack. See docs/runbook.md, trailkeeper-rule-default."
   namespace         = "AWS/Events"
   metric_name       = "FailedInvocations"
   # The default bus is not named in its metrics.
-  dimensions          = merge({ RuleName = each.value }, each.key == "default" ? {} : { EventBusName = each.key })
+  dimensions          = merge({ RuleName = each.value.name }, each.value.bus == "default" ? {} : { EventBusName = each.value.bus })
   statistic           = "Sum"
   period              = 60
   evaluation_periods  = 1

@@ -46,8 +46,8 @@ locals {
     },
     {
       title = "Rules"
-      metrics = concat([for bus, rule in var.rules : [for metric in ["MatchedEvents", "FailedInvocations"] :
-        concat(["AWS/Events", metric], bus == "default" ? [] : ["EventBusName", bus], ["RuleName", rule, { stat = "Sum", label = "${metric}, ${bus}" }])
+      metrics = concat([for key, rule in var.rules : [for metric in ["MatchedEvents", "FailedInvocations"] :
+        concat(["AWS/Events", metric], rule.bus == "default" ? [] : ["EventBusName", rule.bus], ["RuleName", rule.name, { stat = "Sum", label = "${metric}, ${key}" }])
       ]]...)
     },
   ]

@@ -26,8 +26,8 @@ variable "undelivered_queue" {
 }
 
 variable "rules" {
-  description = "The rules' names, by bus: pipeline's output of this name."
-  type        = map(string)
+  description = "Every rule's bus and name: pipeline's output of this name."
+  type        = map(object({ bus = string, name = string }))
 }
 
 variable "cluster_name" {

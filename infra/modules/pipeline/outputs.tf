@@ -26,13 +26,13 @@ output "undelivered_queue" {
 }
 
 output "rules" {
-  description = "The rules' names, by bus."
-  value       = { for bus, rule in aws_cloudwatch_event_rule.cloudtrail : bus => rule.name }
+  description = "Every rule's bus and name: by bus those for calls to CloudTrail itself, by bus/source the others."
+  value       = { for key, rule in aws_cloudwatch_event_rule.cloudtrail : key => { bus = rule.event_bus_name, name = rule.name } }
 }
 
-output "event_pattern" {
-  description = "The pattern of the rules, as JSON: the forwarders' rules take the same."
-  value       = local.event_pattern
+output "event_patterns" {
+  description = "The rules' patterns by source, as JSON: the forwarders' rules take the same."
+  value       = local.event_patterns
 }
 
 output "state_table" {

@@ -11,7 +11,7 @@ variable "name" {
 }
 
 variable "event_names" {
-  description = "CloudTrail calls that the worker hears of, in place of those in event-pattern.json; null leaves them as they are."
+  description = "Calls to CloudTrail itself that the worker hears of, in place of those in event-patterns.json; null leaves them as they are. The rules for other sources (Organizations, IAM, account management, S3, KMS) stay as they are."
   type        = list(string)
   default     = null
 
@@ -23,6 +23,28 @@ variable "event_names" {
   validation {
     condition     = alltrue([for name in coalesce(var.event_names, []) : can(regex("^[A-Z][A-Za-z0-9]+$", name))])
     error_message = "An event name is that of an API call, like StopLogging."
+  }
+}
+
+variable "log_buckets" {
+  description = "Names of the buckets that trails deliver to: the worker then hears of calls that delete such a bucket, or change who may write there and what is kept. None: no such rule, since an account has many other buckets. A denied call that does not say which bucket it was for is left out: it could be any."
+  type        = list(string)
+  default     = []
+
+  validation {
+    condition     = alltrue([for name in var.log_buckets : can(regex("^[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$", name))])
+    error_message = "The name of a bucket, not its ARN."
+  }
+}
+
+variable "log_keys" {
+  description = "KMS keys that trails encrypt with, each by its id or ARN: the worker then hears of calls that disable or delete such a key, or change who may use it. None, and denied calls: as for log_buckets."
+  type        = list(string)
+  default     = []
+
+  validation {
+    condition     = alltrue([for key in var.log_keys : can(regex("^(arn:[a-z-]+:kms:[a-z0-9-]+:[0-9]{12}:key/)?(mrk-[0-9a-f]{32}|[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12})$", key))])
+    error_message = "The id or the ARN of a key. An alias will not do: these calls do not take one."
   }
 }
 

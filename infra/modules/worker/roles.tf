@@ -32,21 +32,33 @@ locals {
     },
   ]])
 
-  trails = [
+  # An organization's trails are the management account's, and anybody else must name them by whole ARN.
+  trails = concat(["arn:${local.partition}:cloudtrail:*:${local.account}:trail/*"], var.organization_trail_arns)
+  look_at_trails = [
     {
-      Sid      = "RestartTrails"
+      Sid      = "LookAtTrails"
       Effect   = "Allow"
-      Action   = ["cloudtrail:GetTrailStatus", "cloudtrail:StartLogging"]
-      Resource = "arn:${local.partition}:cloudtrail:*:${local.account}:trail/*"
+      Action   = "cloudtrail:GetTrailStatus"
+      Resource = local.trails
     },
     {
-      Sid      = "FindHomeRegions"
+      Sid      = "FindTrails"
       Effect   = "Allow"
       Action   = "cloudtrail:DescribeTrails"
       Resource = "*" # IAM accepts only `*` as its resource.
     },
   ]
-  restore = [for statement in local.trails : statement if var.mode == "restore"]
+  restart_trails = [{
+    Sid      = "RestartTrails"
+    Effect   = "Allow"
+    Action   = "cloudtrail:StartLogging"
+    Resource = local.trails
+  }]
+  # A worker that only notifies looks first, so that it reports what is true.
+  by_mode = concat(
+    [for statement in local.look_at_trails : statement if var.mode != "dry-run"],
+    [for statement in local.restart_trails : statement if var.mode == "restore"],
+  )
 
   member_accounts = [for name in var.member_role_name[*] : {
     Sid      = "ActInMemberAccounts"
@@ -140,6 +152,6 @@ resource "aws_iam_role_policy" "task" {
         Action   = "ecs:UpdateTaskProtection"
         Resource = "arn:${local.partition}:ecs:${local.region}:${local.account}:task/${var.name}/*"
       },
-    ], local.restore, local.member_accounts)
+    ], local.by_mode, local.member_accounts)
   })
 }

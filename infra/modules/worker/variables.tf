@@ -172,6 +172,17 @@ variable "log_retention_days" {
   }
 }
 
+variable "organization_trail_arns" {
+  description = "The organization's trails, each by its whole ARN in the management account. Give them where the worker runs in an account that is a delegated administrator of CloudTrail: from there it may look at these trails and restart them."
+  type        = list(string)
+  default     = []
+
+  validation {
+    condition     = alltrue([for arn in var.organization_trail_arns : can(regex("^arn:[a-z-]+:cloudtrail:[a-z0-9-]+:[0-9]{12}:trail/[A-Za-z0-9._-]{3,128}$", arn))])
+    error_message = "Each is the whole ARN of one trail, like arn:aws:cloudtrail:eu-west-1:111122223333:trail/organization."
+  }
+}
+
 variable "member_role_name" {
   description = "Role that the worker may assume in the organization's other accounts (member-role's output role_name). This gives the right alone: this version of the worker acts in its own account only, so null for now."
   type        = string

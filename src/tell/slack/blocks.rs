@@ -31,7 +31,7 @@ fn blocks(view: &View, text: &str) -> Vec<Value> {
     let mark = match view.severity {
         Severity::Critical => ":rotating_light:",
         Severity::High => ":warning:",
-        Severity::Medium => ":information_source:",
+        Severity::Medium | Severity::Low => ":information_source:",
     };
     let word = view.severity.word();
     let headline = format!("{mark} {word}: {}", view.headline);

@@ -46,6 +46,8 @@ pub struct Call {
 pub enum Fault {
     /// Refused with this status and error code.
     Refuse(u16, &'static str),
+    /// Denied, with AWS's reason.
+    Deny(&'static str),
     /// Answered with this, and not carried out.
     Answer(Value),
     /// Carried out after this long.
@@ -459,6 +461,9 @@ async fn answer(State(inner): State<Arc<Inner>>, headers: HeaderMap, body: Bytes
     let fault = inner.next_fault(&call);
     match &fault {
         Some(Fault::Refuse(status, code)) => return refusal(*status, code),
+        Some(Fault::Deny(reason)) => {
+            return respond(400, &json!({ "__type": "AccessDeniedException", "message": reason }));
+        }
         Some(Fault::Answer(answer)) => return respond(200, answer),
         Some(Fault::Delay(delay)) => tokio::time::sleep(*delay).await,
         Some(Fault::Stray(stray)) => {

@@ -8,6 +8,7 @@
 
 pub mod aws;
 pub mod chaos;
+pub mod cloudtrail;
 pub mod events;
 pub mod process;
 pub mod slack;

@@ -13,6 +13,10 @@ mock_provider "aws" {
   }
 }
 
+mock_provider "aws" {
+  alias = "management_global"
+}
+
 variables {
   region                   = "eu-west-1"
   organization_id          = "o-abcdefghij"
@@ -41,7 +45,7 @@ run "fits_together" {
   command = plan
 
   assert {
-    condition     = module.pipeline.rules == { default = "trailkeeper", trailkeeper = "trailkeeper" }
+    condition     = toset(keys(module.pipeline.rules)) == toset([for rule in setproduct(["default", "trailkeeper"], ["", "/organizations", "/iam", "/account"]) : join("", rule)])
     error_message = "The queue hears of its own account and of the central bus."
   }
 
@@ -51,7 +55,7 @@ run "fits_together" {
   }
 
   assert {
-    condition     = module.management_forwarder.stack_set_name == null && module.management_role.stack_set_name == null
+    condition     = module.management_forwarder.stack_set_name == null && module.management_global_forwarder[0].stack_set_name == null && module.management_role.stack_set_name == null
     error_message = "The management account gets stacks of its own."
   }
 
@@ -59,6 +63,29 @@ run "fits_together" {
     condition     = length(module.direct_alert) == 0
     error_message = "The direct alert is off."
   }
+}
+
+run "where_all_is_recorded" {
+  command = plan
+
+  variables {
+    region = "us-east-1"
+  }
+
+  assert {
+    condition     = length(module.management_global_forwarder) == 0
+    error_message = "One Region gets one forwarder."
+  }
+}
+
+run "refuses_to_miss_the_calls_to_organizations" {
+  command = plan
+
+  variables {
+    regions = ["eu-west-1"]
+  }
+
+  expect_failures = [var.regions]
 }
 
 run "direct_alert" {

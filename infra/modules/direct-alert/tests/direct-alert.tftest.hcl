@@ -26,7 +26,11 @@ override_resource {
 }
 
 variables {
-  rules                      = { default = "trailkeeper", central = "trailkeeper" }
+  rules = {
+    default       = { bus = "default", name = "trailkeeper" }
+    "default/iam" = { bus = "default", name = "trailkeeper-iam" }
+    central       = { bus = "central", name = "trailkeeper" }
+  }
   undelivered_queue          = { arn = "arn:aws:sqs:eu-west-1:111122223333:trailkeeper-undelivered" }
   slack_channel              = "C0123456789"
   slack_bot_token_secret_arn = "arn:aws:secretsmanager:eu-west-1:111122223333:secret:trailkeeper/slack-bot-AbCdEf"
@@ -51,14 +55,18 @@ run "targets" {
   command = plan
 
   assert {
-    condition     = { for bus, target in aws_cloudwatch_event_target.slack : bus => "${target.event_bus_name} ${target.rule} ${target.target_id}" } == { default = "default trailkeeper slack", central = "central trailkeeper slack" }
+    condition = { for key, target in aws_cloudwatch_event_target.slack : key => "${target.event_bus_name} ${target.rule} ${target.target_id}" } == {
+      default       = "default trailkeeper slack"
+      "default/iam" = "default trailkeeper-iam slack"
+      central       = "central trailkeeper slack"
+    }
     error_message = "Each rule has Slack for a second target, beside the queue."
   }
 
   assert {
     condition = jsondecode(aws_cloudwatch_event_target.slack["default"].input_transformer[0].input_template) == {
       channel = "C0123456789"
-      text    = "<who> called <call> on CloudTrail in account <account>, <region>, at <time>. This alert comes from EventBridge itself: whether the trail was restarted, trailkeeper tells."
+      text    = "<who> called <call> (<source>) in account <account>, <region>, at <time>. Such a call can stop or weaken CloudTrail. This alert comes from EventBridge itself: what the call did, trailkeeper tells."
     }
     error_message = "A plain sentence, in the channel."
   }

@@ -10,19 +10,25 @@ provider "aws" {
 
 variables {
   central_bus_arn = "arn:aws:events:eu-west-1:111122223333:event-bus/trailkeeper"
-  event_pattern   = "{\"source\": [\"aws.cloudtrail\"], \"detail\": {\"eventName\": [\"StopLogging\"]}}"
+  event_patterns = {
+    cloudtrail    = "{\"source\": [\"aws.cloudtrail\"], \"detail\": {\"eventName\": [\"StopLogging\"]}}"
+    organizations = "{\"source\": [\"aws.organizations\"], \"detail\": {\"eventName\": [\"LeaveOrganization\"]}}"
+  }
 }
 
 run "rule" {
   command = plan
 
   assert {
-    condition     = local.template.Resources.Rule.Properties.EventPattern == { source = ["aws.cloudtrail"], detail = { eventName = ["StopLogging"] } }
-    error_message = "The pattern is the one that was given."
+    condition = { for id, resource in local.template.Resources : id => [resource.Properties.Name, resource.Properties.EventPattern] if resource.Type == "AWS::Events::Rule" } == {
+      Rule              = ["trailkeeper-forward", { source = ["aws.cloudtrail"], detail = { eventName = ["StopLogging"] } }]
+      RuleOrganizations = ["trailkeeper-forward-organizations", { source = ["aws.organizations"], detail = { eventName = ["LeaveOrganization"] } }]
+    }
+    error_message = "Each source has a rule, and its pattern is the one that was given."
   }
 
   assert {
-    condition = local.template.Resources.Rule.Properties.Targets == [{
+    condition = local.template.Resources.RuleOrganizations.Properties.Targets == [{
       Id               = "central"
       Arn              = "arn:aws:events:eu-west-1:111122223333:event-bus/trailkeeper"
       RoleArn          = { "Fn::GetAtt" = ["Role", "Arn"] }
@@ -33,7 +39,7 @@ run "rule" {
   }
 
   assert {
-    condition = local.template.Conditions[local.template.Resources.Rule.Condition] == {
+    condition = local.template.Conditions[local.template.Resources.RuleOrganizations.Condition] == {
       "Fn::Not" = [{
         "Fn::And" = [
           { "Fn::Equals" = [{ Ref = "AWS::AccountId" }, "111122223333"] },
@@ -75,12 +81,15 @@ run "queue_policy" {
   assert {
     condition = local.template.Resources.UndeliveredPolicy.Properties.PolicyDocument.Statement == [
       {
-        Sid       = "RuleSends"
+        Sid       = "RulesSend"
         Effect    = "Allow"
         Principal = { Service = "events.amazonaws.com" }
         Action    = "sqs:SendMessage"
         Resource  = { "Fn::GetAtt" = ["Undelivered", "Arn"] }
-        Condition = { ArnEquals = { "aws:SourceArn" = { "Fn::Sub" = "arn:$${AWS::Partition}:events:$${AWS::Region}:$${AWS::AccountId}:rule/trailkeeper-forward" } } }
+        Condition = { ArnEquals = { "aws:SourceArn" = [
+          { "Fn::Sub" = "arn:$${AWS::Partition}:events:$${AWS::Region}:$${AWS::AccountId}:rule/trailkeeper-forward" },
+          { "Fn::Sub" = "arn:$${AWS::Partition}:events:$${AWS::Region}:$${AWS::AccountId}:rule/trailkeeper-forward-organizations" },
+        ] } }
       },
       {
         Sid       = "TlsOnly"
@@ -91,7 +100,20 @@ run "queue_policy" {
         Condition = { Bool = { "aws:SecureTransport" = "false" } }
       },
     ]
-    error_message = "This rule alone may send, and over TLS alone."
+    error_message = "These rules alone may send, and over TLS alone."
+  }
+}
+
+run "long_names" {
+  command = plan
+
+  variables {
+    name = "a234567890b234567890c234567890d234567890e234567890" # As long as a name may be.
+  }
+
+  assert {
+    condition     = alltrue([for rule in local.rules : length(rule.Properties.Name) <= 64])
+    error_message = "EventBridge takes the rules' names."
   }
 }
 
@@ -114,10 +136,10 @@ run "refuses_what_cannot_work" {
 
   variables {
     name            = "Forward"
-    event_pattern   = "StopLogging"
+    event_patterns  = { cloudtrail = "StopLogging" }
     central_bus_arn = "trailkeeper"
     call_as         = "ME"
   }
 
-  expect_failures = [var.name, var.event_pattern, var.central_bus_arn, var.call_as]
+  expect_failures = [var.name, var.event_patterns, var.central_bus_arn, var.call_as]
 }

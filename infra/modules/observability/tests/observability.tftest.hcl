@@ -23,10 +23,15 @@ variables {
   queue             = { name = "trailkeeper" }
   dead_letter_queue = { name = "trailkeeper-dlq" }
   undelivered_queue = { name = "trailkeeper-undelivered" }
-  rules             = { default = "trailkeeper", central = "trailkeeper" }
-  cluster_name      = "trailkeeper"
-  service_name      = "trailkeeper"
-  min_tasks         = 2
+  rules = {
+    default       = { bus = "default", name = "trailkeeper" }
+    "default/iam" = { bus = "default", name = "trailkeeper-iam" }
+    central       = { bus = "central", name = "trailkeeper" }
+    "central/iam" = { bus = "central", name = "trailkeeper-iam" }
+  }
+  cluster_name = "trailkeeper"
+  service_name = "trailkeeper"
+  min_tasks    = 2
 }
 
 run "alarms" {
@@ -37,14 +42,16 @@ run "alarms" {
       for alarm in concat(values(aws_cloudwatch_metric_alarm.queue), values(aws_cloudwatch_metric_alarm.rule), values(aws_cloudwatch_metric_alarm.worker), [aws_cloudwatch_metric_alarm.tasks]) :
       alarm.alarm_name => "${alarm.statistic} ${alarm.metric_name} of ${try(join("/", values(alarm.dimensions)), "everything")} ${alarm.comparison_operator} ${alarm.threshold} for ${alarm.evaluation_periods} x ${alarm.period} s, missing ${alarm.treat_missing_data}"
       } == {
-      trailkeeper-dead-letters    = "Maximum ApproximateNumberOfMessagesVisible of trailkeeper-dlq GreaterThanThreshold 0 for 1 x 60 s, missing notBreaching"
-      trailkeeper-undelivered     = "Maximum ApproximateNumberOfMessagesVisible of trailkeeper-undelivered GreaterThanThreshold 0 for 1 x 60 s, missing notBreaching"
-      trailkeeper-backlog         = "Maximum ApproximateAgeOfOldestMessage of trailkeeper GreaterThanThreshold 120 for 1 x 60 s, missing notBreaching"
-      trailkeeper-rule-default    = "Sum FailedInvocations of trailkeeper GreaterThanThreshold 0 for 1 x 60 s, missing notBreaching"
-      trailkeeper-rule-central    = "Sum FailedInvocations of central/trailkeeper GreaterThanThreshold 0 for 1 x 60 s, missing notBreaching"
-      trailkeeper-restore-refused = "Sum trailkeeper_restore_total of refused GreaterThanThreshold 0 for 1 x 60 s, missing notBreaching"
-      trailkeeper-leases-lost     = "Sum trailkeeper_leases_lost_total of everything GreaterThanThreshold 0 for 1 x 60 s, missing notBreaching"
-      trailkeeper-tasks           = "SampleCount CPUUtilization of trailkeeper/trailkeeper LessThanThreshold 2 for 5 x 60 s, missing breaching"
+      trailkeeper-dead-letters     = "Maximum ApproximateNumberOfMessagesVisible of trailkeeper-dlq GreaterThanThreshold 0 for 1 x 60 s, missing notBreaching"
+      trailkeeper-undelivered      = "Maximum ApproximateNumberOfMessagesVisible of trailkeeper-undelivered GreaterThanThreshold 0 for 1 x 60 s, missing notBreaching"
+      trailkeeper-backlog          = "Maximum ApproximateAgeOfOldestMessage of trailkeeper GreaterThanThreshold 120 for 1 x 60 s, missing notBreaching"
+      trailkeeper-rule-default     = "Sum FailedInvocations of trailkeeper GreaterThanThreshold 0 for 1 x 60 s, missing notBreaching"
+      trailkeeper-rule-default-iam = "Sum FailedInvocations of trailkeeper-iam GreaterThanThreshold 0 for 1 x 60 s, missing notBreaching"
+      trailkeeper-rule-central     = "Sum FailedInvocations of central/trailkeeper GreaterThanThreshold 0 for 1 x 60 s, missing notBreaching"
+      trailkeeper-rule-central-iam = "Sum FailedInvocations of central/trailkeeper-iam GreaterThanThreshold 0 for 1 x 60 s, missing notBreaching"
+      trailkeeper-restore-refused  = "Sum trailkeeper_restore_total of refused GreaterThanThreshold 0 for 1 x 60 s, missing notBreaching"
+      trailkeeper-leases-lost      = "Sum trailkeeper_leases_lost_total of everything GreaterThanThreshold 0 for 1 x 60 s, missing notBreaching"
+      trailkeeper-tasks            = "SampleCount CPUUtilization of trailkeeper/trailkeeper LessThanThreshold 2 for 5 x 60 s, missing breaching"
     }
     error_message = "Each alarm looks at this."
   }
@@ -77,7 +84,7 @@ run "alarms" {
       for alarm in concat(
         values(aws_cloudwatch_metric_alarm.queue), values(aws_cloudwatch_metric_alarm.rule), values(aws_cloudwatch_metric_alarm.worker),
         [aws_cloudwatch_metric_alarm.heartbeat, aws_cloudwatch_metric_alarm.tasks],
-      ) : endswith(alarm.alarm_description, " See docs/runbook.md, ${replace(alarm.alarm_name, "rule-central", "rule-default")}.")
+      ) : endswith(alarm.alarm_description, " See docs/runbook.md, ${replace(alarm.alarm_name, "/-rule-.*/", "-rule-default")}.")
     ])
     error_message = "Each alarm names its place in the runbook, where all rules have one."
   }
@@ -121,11 +128,13 @@ run "dashboard" {
   }
 
   assert {
-    condition = contains(
-      jsondecode(aws_cloudwatch_dashboard.worker.dashboard_body).widgets[7].properties.metrics,
-      ["AWS/Events", "FailedInvocations", "EventBusName", "central", "RuleName", "trailkeeper", { stat = "Sum", label = "FailedInvocations, central" }],
-    )
-    error_message = "Each bus's rule is shown."
+    condition = alltrue([
+      for shown in [
+        ["AWS/Events", "FailedInvocations", "RuleName", "trailkeeper", { stat = "Sum", label = "FailedInvocations, default" }],
+        ["AWS/Events", "FailedInvocations", "EventBusName", "central", "RuleName", "trailkeeper-iam", { stat = "Sum", label = "FailedInvocations, central/iam" }],
+      ] : contains(jsondecode(aws_cloudwatch_dashboard.worker.dashboard_body).widgets[7].properties.metrics, shown)
+    ])
+    error_message = "Each rule is shown."
   }
 }
 

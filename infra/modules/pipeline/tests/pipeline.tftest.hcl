@@ -27,9 +27,27 @@ override_resource {
 }
 
 override_resource {
-  target          = aws_cloudwatch_event_rule.cloudtrail
+  target          = aws_cloudwatch_event_rule.cloudtrail["default"]
   override_during = plan
   values          = { arn = "arn:aws:events:eu-west-1:111122223333:rule/trailkeeper" }
+}
+
+override_resource {
+  target          = aws_cloudwatch_event_rule.cloudtrail["default/organizations"]
+  override_during = plan
+  values          = { arn = "arn:aws:events:eu-west-1:111122223333:rule/trailkeeper-organizations" }
+}
+
+override_resource {
+  target          = aws_cloudwatch_event_rule.cloudtrail["default/iam"]
+  override_during = plan
+  values          = { arn = "arn:aws:events:eu-west-1:111122223333:rule/trailkeeper-iam" }
+}
+
+override_resource {
+  target          = aws_cloudwatch_event_rule.cloudtrail["default/account"]
+  override_during = plan
+  values          = { arn = "arn:aws:events:eu-west-1:111122223333:rule/trailkeeper-account" }
 }
 
 run "queues" {
@@ -77,7 +95,12 @@ run "queue_policies" {
           Principal = { Service = "events.amazonaws.com" }
           Action    = "sqs:SendMessage"
           Resource  = arn
-          Condition = { ArnEquals = { "aws:SourceArn" = ["arn:aws:events:eu-west-1:111122223333:rule/trailkeeper"] } }
+          Condition = { ArnEquals = { "aws:SourceArn" = [
+            "arn:aws:events:eu-west-1:111122223333:rule/trailkeeper",
+            "arn:aws:events:eu-west-1:111122223333:rule/trailkeeper-account",
+            "arn:aws:events:eu-west-1:111122223333:rule/trailkeeper-iam",
+            "arn:aws:events:eu-west-1:111122223333:rule/trailkeeper-organizations",
+          ] } }
         },
         {
           Sid       = "TlsOnly"
@@ -105,17 +128,38 @@ run "queue_policies" {
   }
 }
 
-run "rule" {
+run "rules" {
   command = plan
 
   assert {
-    condition     = jsondecode(aws_cloudwatch_event_rule.cloudtrail["default"].event_pattern) == jsondecode(file("event-pattern.json"))
-    error_message = "The rule's pattern is the file's."
+    condition     = { for source, pattern in output.event_patterns : source => jsondecode(pattern) } == { for source, pattern in jsondecode(file("event-patterns.json")) : source => pattern if !contains(["s3", "kms"], source) }
+    error_message = "The rules' patterns are the file's, but for those that want a bucket or a key."
   }
 
   assert {
-    condition     = keys(aws_cloudwatch_event_rule.cloudtrail) == ["default"] && aws_cloudwatch_event_rule.cloudtrail["default"].state == "ENABLED"
-    error_message = "There is one rule, on the default bus, and it is on."
+    condition = output.rules == {
+      # Neither may change: an apply that makes the rule anew could lose it.
+      default                 = { bus = "default", name = "trailkeeper" }
+      "default/organizations" = { bus = "default", name = "trailkeeper-organizations" }
+      "default/iam"           = { bus = "default", name = "trailkeeper-iam" }
+      "default/account"       = { bus = "default", name = "trailkeeper-account" }
+    }
+    error_message = "There is one rule for each source, on the default bus."
+  }
+
+  assert {
+    condition     = aws_cloudwatch_event_rule.cloudtrail["default/iam"].event_pattern == output.event_patterns.iam
+    error_message = "A rule has its source's pattern."
+  }
+
+  assert {
+    condition     = alltrue([for rule in aws_cloudwatch_event_rule.cloudtrail : rule.state == "ENABLED"])
+    error_message = "Each rule is on."
+  }
+
+  assert {
+    condition     = { for key, target in aws_cloudwatch_event_target.queue : key => { bus = target.event_bus_name, name = target.rule } } == output.rules
+    error_message = "Each rule has a target."
   }
 
   assert {
@@ -137,17 +181,64 @@ run "rule" {
   }
 }
 
-run "a_rule_for_each_bus" {
+run "rules_for_each_bus" {
   command = plan
 
   variables {
-    event_bus_names = ["default", "trailkeeper"]
+    event_bus_names = ["default", "central"]
   }
 
   assert {
-    condition     = { for bus, target in aws_cloudwatch_event_target.queue : bus => target.event_bus_name } == { default = "default", trailkeeper = "trailkeeper" }
-    error_message = "Each bus has a rule and a target of its own."
+    condition     = alltrue([for key, rule in output.rules : output.rules[replace(key, "default", "central")] == { bus = "central", name = rule.name } if rule.bus == "default"])
+    error_message = "Each bus has rules of its own, and a rule's name is the same on each."
   }
+
+  assert {
+    condition     = length(output.rules) == 8 && length(aws_cloudwatch_event_target.queue) == 8
+    error_message = "There are four rules on each bus."
+  }
+}
+
+run "buckets_and_keys" {
+  command = plan
+
+  variables {
+    log_buckets = ["example-cloudtrail-logs", "example-cloudtrail-logs-2"]
+    log_keys = [
+      "1234abcd-12ab-34cd-56ef-1234567890ab",
+      "arn:aws:kms:eu-west-1:111122223333:key/mrk-1234abcd12ab34cd56ef1234567890ab",
+    ]
+  }
+
+  assert {
+    condition     = output.rules["default/s3"].name == "trailkeeper-s3" && output.rules["default/kms"].name == "trailkeeper-kms"
+    error_message = "There is a rule for buckets, and one for keys."
+  }
+
+  assert {
+    condition     = jsondecode(output.event_patterns.s3).detail.requestParameters == { bucketName = ["example-cloudtrail-logs", "example-cloudtrail-logs-2"] }
+    error_message = "The rule hears of these buckets alone."
+  }
+
+  assert {
+    condition     = jsondecode(output.event_patterns.kms).detail.requestParameters == { keyId = [{ suffix = "1234abcd-12ab-34cd-56ef-1234567890ab" }, { suffix = "mrk-1234abcd12ab34cd56ef1234567890ab" }] }
+    error_message = "The rule hears of these keys alone, whether a call names a key by its id or by its ARN."
+  }
+
+  assert {
+    condition     = jsondecode(output.event_patterns.kms).detail.eventName == jsondecode(file("event-patterns.json")).kms.detail.eventName
+    error_message = "The names of calls stay."
+  }
+}
+
+run "refuses_more_than_a_pattern_holds" {
+  command = plan
+
+  variables {
+    log_buckets = [for number in range(100) : "example-cloudtrail-logs-${number}"]
+  }
+
+  expect_failures = [aws_cloudwatch_event_rule.cloudtrail]
 }
 
 run "narrowed" {
@@ -158,7 +249,7 @@ run "narrowed" {
   }
 
   assert {
-    condition = jsondecode(output.event_pattern) == {
+    condition = jsondecode(output.event_patterns.cloudtrail) == {
       source      = ["aws.cloudtrail"]
       detail-type = ["AWS API Call via CloudTrail"]
       detail = {
@@ -167,6 +258,11 @@ run "narrowed" {
       }
     }
     error_message = "event_names takes the place of the file's names, and of nothing else."
+  }
+
+  assert {
+    condition     = { for source, pattern in output.event_patterns : source => jsondecode(pattern) if source != "cloudtrail" } == { for source, pattern in jsondecode(file("event-patterns.json")) : source => pattern if contains(["organizations", "iam", "account"], source) }
+    error_message = "event_names says nothing of other sources."
   }
 }
 
@@ -209,7 +305,9 @@ run "refuses_what_cannot_work" {
     name            = "Trail_Keeper"
     event_names     = ["DeleteTrail"]
     event_bus_names = ["central"]
+    log_buckets     = ["arn:aws:s3:::example-cloudtrail-logs"]
+    log_keys        = ["alias/cloudtrail"]
   }
 
-  expect_failures = [var.name, var.event_names, var.event_bus_names]
+  expect_failures = [var.name, var.event_names, var.event_bus_names, var.log_buckets, var.log_keys]
 }

@@ -75,16 +75,22 @@ run "task_role" {
         Resource = "arn:aws:ecs:eu-west-1:111122223333:task/trailkeeper/*"
       },
       {
-        Sid      = "RestartTrails"
+        Sid      = "LookAtTrails"
         Effect   = "Allow"
-        Action   = ["cloudtrail:GetTrailStatus", "cloudtrail:StartLogging"]
-        Resource = "arn:aws:cloudtrail:*:111122223333:trail/*"
+        Action   = "cloudtrail:GetTrailStatus"
+        Resource = ["arn:aws:cloudtrail:*:111122223333:trail/*"]
       },
       {
-        Sid      = "FindHomeRegions"
+        Sid      = "FindTrails"
         Effect   = "Allow"
         Action   = "cloudtrail:DescribeTrails"
         Resource = "*"
+      },
+      {
+        Sid      = "RestartTrails"
+        Effect   = "Allow"
+        Action   = "cloudtrail:StartLogging"
+        Resource = ["arn:aws:cloudtrail:*:111122223333:trail/*"]
       },
     ]
     error_message = "The task role lets the worker do this and nothing else."
@@ -119,16 +125,22 @@ run "operators" {
         Resource = "arn:aws:dynamodb:eu-west-1:111122223333:table/trailkeeper"
       },
       {
-        Sid      = "RestartTrails"
+        Sid      = "LookAtTrails"
         Effect   = "Allow"
-        Action   = ["cloudtrail:GetTrailStatus", "cloudtrail:StartLogging"]
-        Resource = "arn:aws:cloudtrail:*:111122223333:trail/*"
+        Action   = "cloudtrail:GetTrailStatus"
+        Resource = ["arn:aws:cloudtrail:*:111122223333:trail/*"]
       },
       {
-        Sid      = "FindHomeRegions"
+        Sid      = "FindTrails"
         Effect   = "Allow"
         Action   = "cloudtrail:DescribeTrails"
         Resource = "*"
+      },
+      {
+        Sid      = "RestartTrails"
+        Effect   = "Allow"
+        Action   = "cloudtrail:StartLogging"
+        Resource = ["arn:aws:cloudtrail:*:111122223333:trail/*"]
       },
     ]
     error_message = "The policy for people lets them run trailkeeper's commands and start trails, and nothing else."
@@ -195,9 +207,40 @@ run "no_right_to_restart_unless_it_restarts" {
 
   assert {
     condition = [for statement in jsondecode(aws_iam_role_policy.task.policy).Statement : statement.Sid] == [
-      "Consume", "BuryPoison", "ClaimEvents", "CheckDeadLetterQueue", "CheckStateTable", "ProtectOwnTasks",
+      "Consume", "BuryPoison", "ClaimEvents", "CheckDeadLetterQueue", "CheckStateTable", "ProtectOwnTasks", "LookAtTrails", "FindTrails",
     ]
-    error_message = "A worker that only tells needs nothing of CloudTrail."
+    error_message = "A worker that only notifies looks at trails and starts none."
+  }
+}
+
+run "no_right_to_trails_in_a_dry_run" {
+  command = plan
+
+  variables {
+    mode = "dry-run"
+  }
+
+  assert {
+    condition     = !strcontains(aws_iam_role_policy.task.policy, "cloudtrail:")
+    error_message = "A worker that does neither needs nothing of CloudTrail."
+  }
+}
+
+run "trails_of_the_organization" {
+  command = plan
+
+  variables {
+    organization_trail_arns = ["arn:aws:cloudtrail:us-east-1:999999999999:trail/organization"]
+  }
+
+  assert {
+    condition = alltrue([for policy in [aws_iam_role_policy.task.policy, aws_iam_policy.operators.policy] : {
+      for statement in jsondecode(policy).Statement : statement.Sid => statement.Resource if contains(["LookAtTrails", "RestartTrails"], statement.Sid)
+      } == {
+      LookAtTrails  = ["arn:aws:cloudtrail:*:111122223333:trail/*", "arn:aws:cloudtrail:us-east-1:999999999999:trail/organization"]
+      RestartTrails = ["arn:aws:cloudtrail:*:111122223333:trail/*", "arn:aws:cloudtrail:us-east-1:999999999999:trail/organization"]
+    }])
+    error_message = "The organization's trails are looked at and restarted by whole ARN, and no other trail of the management account."
   }
 }
 
@@ -382,6 +425,7 @@ run "refuses_what_cannot_work" {
     subnet_ids               = ["subnet-0123456789abcdef0", "subnet-0123456789abcdef0"]
     member_role_name         = "arn:aws:iam::111122223333:role/trailkeeper-member"
     mode                     = "dry"
+    organization_trail_arns  = ["arn:aws:cloudtrail:us-east-1:999999999999:trail/*"]
     environment              = { TRAILKEEPER_SLACK_WEBHOOK_URL = "https://hooks.slack.com/services/T000/B000/secret" }
     min_tasks                = 0
     acceptable_delay_seconds = 0
@@ -391,7 +435,7 @@ run "refuses_what_cannot_work" {
 
   expect_failures = [
     var.name, var.slack_webhook_secret_arn, var.image, var.architecture, var.vpc_id, var.subnet_ids,
-    var.member_role_name, var.mode, var.environment, var.min_tasks, var.acceptable_delay_seconds, var.processing_seconds, var.log_retention_days,
+    var.member_role_name, var.mode, var.organization_trail_arns, var.environment, var.min_tasks, var.acceptable_delay_seconds, var.processing_seconds, var.log_retention_days,
   ]
 }
 

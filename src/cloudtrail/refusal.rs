@@ -1,0 +1,186 @@
+//! What CloudTrail's errors mean: what is to be done about each, its cause, and what somebody can do. Pure.
+//!
+//! Codes: <https://docs.aws.amazon.com/awscloudtrail/latest/APIReference/API_StartLogging.html#API_StartLogging_Errors>
+
+/// What an error of CloudTrail means.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Meaning {
+    Passing,
+    /// The trail lives in another region.
+    Elsewhere,
+    Gone,
+    /// Not found, asked from another account than the trail's: that says nothing about the trail.
+    NotSeenFromHere,
+    Denied,
+    Impossible,
+}
+
+/// An error of CloudTrail, understood.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{detail}")]
+pub struct Refusal {
+    pub meaning: Meaning,
+    /// What was refused, why, and what to do.
+    pub detail: String,
+}
+
+/// What CloudTrail answered.
+pub(super) struct Answer<'a> {
+    pub(super) call: &'static str,
+    /// The error's code, if there is one.
+    pub(super) code: Option<&'a str>,
+    /// AWS's own text: looked at, and never repeated.
+    pub(super) message: &'a str,
+    /// The error in a line: its code, or why there is none.
+    pub(super) told: String,
+}
+
+impl Refusal {
+    pub(super) fn new(meaning: Meaning, detail: String) -> Self {
+        Self { meaning, detail }
+    }
+
+    /// `of_another_account`: the call was about a trail of another account than the caller's.
+    pub(super) fn of(answer: Answer, of_another_account: bool) -> Self {
+        let Answer { call, code, message, told } = answer;
+        let (meaning, why) = match code.unwrap_or_default() {
+            "TrailNotFoundException" if of_another_account => (
+                Meaning::NotSeenFromHere,
+                "asked from another account, which says nothing about the trail; look at it in its own account".to_owned(),
+            ),
+            "AccessDenied" | "AccessDeniedException" => (Meaning::Denied, denied(call, message)),
+            code => match REFUSALS.iter().find(|(codes, ..)| codes.contains(&code)) {
+                Some((_, meaning, why)) => (*meaning, (*why).to_owned()),
+                // A code that is not known is taken as passing: the attempts are bounded, and giving up on a trail that
+                // could be restarted is worse than a few calls too many.
+                None => (Meaning::Passing, String::new()),
+            },
+        };
+        let colon = if why.is_empty() { "" } else { ": " };
+        Self::new(meaning, format!("{call}: {told}{colon}{why}"))
+    }
+}
+
+/// Codes, what they mean, their cause and what to do.
+const REFUSALS: [(&[&str], Meaning, &str); 9] = [
+    (&["TrailNotFoundException"], Meaning::Gone, "CloudTrail knows no such trail in its own account"),
+    (&["InvalidHomeRegionException"], Meaning::Elsewhere, "the trail lives in another Region"),
+    (
+        &["UnrecognizedClientException", "InvalidClientTokenId", "OptInRequired"],
+        Meaning::Denied,
+        "AWS does not take the worker's credentials in the trail's Region; enable that Region for the account, or restart \
+         the trail from an account that has it",
+    ),
+    (
+        &["NotOrganizationMasterAccountException"],
+        Meaning::Denied,
+        "an organization's trail is started from the management account, or from a delegated administrator by its whole \
+         ARN; restart it from there",
+    ),
+    (
+        &["InsufficientDependencyServiceAccessPermissionException"],
+        Meaning::Denied,
+        "the worker's role lacks a right in AWS Organizations that an organization's trail needs; allow what CloudTrail's guide \
+         lists for organization trails, or restart it from the management account",
+    ),
+    (
+        &["NoManagementAccountSLRExistsException"],
+        Meaning::Impossible,
+        "the organization's management account has no service-linked role for CloudTrail; enable trusted access for \
+         CloudTrail there again",
+    ),
+    (
+        &["OperationNotPermittedException"],
+        Meaning::Denied,
+        "CloudTrail does not permit it to this account; restart the trail from the account that made it",
+    ),
+    (
+        &["UnsupportedOperationException"],
+        Meaning::Impossible,
+        "CloudTrail does not support it for this trail; look at how the trail was made, and restart it there",
+    ),
+    (
+        &["CloudTrailARNInvalidException", "InvalidTrailNameException"],
+        Meaning::Impossible,
+        "CloudTrail takes this for no trail's name; look up the event, and the trail that it means",
+    ),
+];
+
+/// Why a call was denied. AWS says it in a sentence of many shapes, of which these parts are recognised:
+/// <https://docs.aws.amazon.com/IAM/latest/UserGuide/troubleshoot_access-denied.html>
+fn denied(call: &str, message: &str) -> String {
+    let action = format!("cloudtrail:{call}");
+    let says = |part: &str| message.contains(part);
+    if says("service control policy") {
+        format!(
+            "a service control policy denies it; ask whoever keeps the organization's policies to allow {action} to the \
+             worker's role"
+        )
+    } else if says("permissions boundary") {
+        format!(
+            "the permissions boundary of the worker's role does not allow it; add {action} to the boundary"
+        )
+    } else if says("session policy") {
+        format!(
+            "the policy that the worker's session was opened with does not allow it; add {action} to that session policy"
+        )
+    } else if says("explicit deny") {
+        format!(
+            "a policy denies it explicitly; look for the Deny of {action} in the policies of the worker's role"
+        )
+    } else if says("no identity-based policy allows") || says("no resource-based policy allows") {
+        format!("no policy allows it; allow {action} on this trail to the worker's role")
+    } else {
+        format!("allow {action} on this trail to the worker's role, and look for a policy that denies it")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn of(code: &str, message: &str, of_another_account: bool) -> Refusal {
+        let answer = Answer { call: "StartLogging", code: Some(code), message, told: code.to_owned() };
+        Refusal::of(answer, of_another_account)
+    }
+
+    #[test]
+    fn each_refusal_has_a_cause_and_advice_of_its_own() {
+        let codes: Vec<_> = REFUSALS.iter().map(|(codes, ..)| codes[0]).chain(["AccessDenied"]).collect();
+        let mut said: Vec<_> = codes.iter().map(|code| of(code, "", false).detail).collect();
+        insta::assert_snapshot!(said.join("\n"));
+        said.sort_unstable();
+        said.dedup_by_key(|said| said.split_once(": ").map(|(_, why)| why.to_owned()));
+        assert_eq!(said.len(), codes.len());
+    }
+
+    #[test]
+    fn of_the_reason_for_a_denial_only_what_is_known_is_said_and_in_our_words() {
+        let user = "User: arn:aws:sts::1:assumed-role/w/x is not authorized to perform: cloudtrail:StartLogging on resource: \
+                    arn:aws:cloudtrail:eu-west-1:1:trail/audit";
+        let said: Vec<_> = [
+            "with an explicit deny in a service control policy: arn:aws:organizations::1:policy/o-1/p-secret",
+            "because no service control policy allows the cloudtrail:StartLogging action",
+            "with an explicit deny in a permissions boundary",
+            "because no permissions boundary allows the cloudtrail:StartLogging action",
+            "because no session policy allows the cloudtrail:StartLogging action",
+            "with an explicit deny in an identity-based policy",
+            "because no identity-based policy allows the cloudtrail:StartLogging action",
+            "for a reason that nobody has heard of: secret",
+        ]
+        .map(|reason| of("AccessDeniedException", &format!("{user} {reason}"), false).detail)
+        .into();
+        assert!(said.iter().all(|said| !said.contains("secret") && !said.contains("arn:")), "{said:?}");
+        insta::assert_snapshot!(said.join("\n"));
+    }
+
+    #[test]
+    fn not_found_from_another_account_says_nothing_about_the_trail() {
+        assert_eq!(of("TrailNotFoundException", "", false).meaning, Meaning::Gone);
+        assert_eq!(of("TrailNotFoundException", "", true).meaning, Meaning::NotSeenFromHere);
+        assert_eq!(
+            of("ThrottlingException", "", true),
+            Refusal::new(Meaning::Passing, "StartLogging: ThrottlingException".to_owned())
+        );
+    }
+}
