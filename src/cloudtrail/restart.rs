@@ -278,9 +278,17 @@ impl Trails {
             }
         }
         for Found { trail, restored } in &mut found {
-            let stopped = restored.outcome == Restoration::LeftOff && restored.stopped_with(stop);
-            if let (true, Some(trail)) = (stopped, TrailArn::parse(trail)) {
-                *restored = self.restart(&trail, order).await?;
+            let stopped_with_it = restored.stopped_with(stop);
+            match &mut restored.outcome {
+                Restoration::LeftOff if stopped_with_it => {
+                    if let Some(trail) = TrailArn::parse(trail) {
+                        *restored = self.restart(&trail, order).await?;
+                    }
+                }
+                Restoration::AlreadyLogging { perhaps_ours, .. } => {
+                    *perhaps_ours = order.earlier != Earlier::Nothing;
+                }
+                _ => {}
             }
         }
         Ok(Ok(found))

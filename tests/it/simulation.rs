@@ -186,10 +186,12 @@ fn draw(world: &World, number: u64) -> (String, Sent) {
 
 /// A trail of this nature was stopped.
 fn stop_of(world: &World, event: &str, trail: &str, nature: Nature) -> (String, Sent) {
-    locked(&world.trails).insert(trail.to_owned(), Trail::stopped(nature));
+    let (stale_for, start_moves_time) = (world.millis(0..=60_000), world.coin());
+    locked(&world.trails).insert(trail.to_owned(), Trail::stopped(nature, stale_for, start_moves_time));
     let mut body = stopped().clone();
     body["detail"]["eventID"] = json!(event);
-    body["detail"]["requestParameters"]["name"] = json!(trail);
+    body["detail"]["requestParameters"] =
+        if nature == Nature::Nameless { json!(null) } else { json!({ "name": trail }) };
     (body.to_string(), Sent::Event(event.to_owned(), Some((trail.to_owned(), nature))))
 }
 
@@ -201,12 +203,14 @@ fn stopped() -> &'static Value {
 
 fn nature(world: &World) -> Nature {
     let mut chance = world.chance();
-    match chance.u8(..12) {
+    match chance.u8(..15) {
         0 => Nature::On,
         1 => Nature::Deleted,
         2 => Nature::Guarded(FINAL[chance.usize(..FINAL.len())]),
         3 => Nature::Unseen,
         4 => Nature::Abroad,
+        5 | 6 => Nature::Stale,
+        7 => Nature::Nameless,
         _ => Nature::Plain,
     }
 }

@@ -121,6 +121,8 @@ pub(super) struct Book {
     sent: BTreeMap<String, Sent>,
     stories: BTreeMap<String, Story>,
     letters: BTreeMap<String, Vec<Reason>>,
+    /// The trails of which a worker was answered that they are off.
+    seen_off: BTreeSet<String>,
     /// The dead-letter queue: the messages' names and bodies.
     pub(super) bodies: Vec<(String, String)>,
 }
@@ -137,6 +139,7 @@ impl Book {
             sent: BTreeMap::new(),
             stories: BTreeMap::new(),
             letters: BTreeMap::new(),
+            seen_off: BTreeSet::new(),
             bodies: Vec::new(),
         }
     }
@@ -207,8 +210,11 @@ impl Book {
 
     /// Whether this is the only event about its trail, and nobody worked on it without a claim.
     pub(super) fn is_alone(&self, event: &str) -> bool {
-        let trail = self.trail_of(event);
-        let about = |story: &&Story| story.trail.as_ref().map(|(trail, _)| trail) == trail.as_ref();
+        let trail = self.stories.get(event).and_then(|story| story.trail.clone());
+        let is_nameless = |trail: &Option<(String, Nature)>| {
+            trail.as_ref().is_some_and(|(_, nature)| *nature == Nature::Nameless)
+        };
+        let about = |story: &&Story| story.trail == trail || is_nameless(&story.trail) && is_nameless(&trail);
         self.stories.values().filter(about).count() == 1
             && self.stories.get(event).is_some_and(|story| story.unclaimed.is_empty())
     }
@@ -442,10 +448,25 @@ impl Book {
         }
     }
 
-    pub(super) fn starting(&mut self, worker: usize, trail: &str) {
+    pub(super) fn saw_off(&mut self, trail: &str) {
+        self.seen_off.insert(trail.to_owned());
+    }
+
+    /// Whether a worker was answered that the trail of an event is off: what one has seen, another may find written down.
+    pub(super) fn was_seen_off(&self, event: &str) -> bool {
+        let trail = self.stories.get(event).and_then(|story| story.trail.as_ref());
+        trail.is_some_and(|(trail, nature)| *nature == Nature::Nameless || self.seen_off.contains(trail))
+    }
+
+    /// Two events that do not say which trail was stopped, at the same time, mean each other's as well.
+    pub(super) fn starting(&mut self, worker: usize, trail: &str, is_nameless: bool) {
         self.note(&format!("w{worker} starts {trail}"));
         self.count("starts");
-        let about = |story: &Story| story.trail.as_ref().is_some_and(|(name, _)| name == trail);
+        let about = |story: &Story| {
+            story.trail.as_ref().is_some_and(|(name, nature)| {
+                name == trail || is_nameless && *nature == Nature::Nameless
+            })
+        };
         let events: Vec<String> =
             self.stories.iter().filter(|(_, story)| about(story)).map(|(event, _)| event.clone()).collect();
         let forbidden: Vec<_> = events.iter().map(|event| self.forbids(worker, event)).collect();
@@ -538,7 +559,7 @@ impl Book {
                 faults.push(format!("{event} was refused, and nobody was told, though Slack would have"));
             }
             let Some((trail, nature)) = &story.trail else { continue };
-            let can_run = matches!(nature, Nature::Plain | Nature::On | Nature::Unseen | Nature::Abroad);
+            let can_run = !matches!(nature, Nature::Deleted | Nature::Guarded(_));
             if can_run && !is_logging(trail) && !story.letters.contains(&Reason::AttemptsExhausted) {
                 faults.push(format!("{trail} of {event} is still off, and that was not said"));
             }

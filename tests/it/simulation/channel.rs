@@ -22,13 +22,21 @@ enum Fate {
 }
 
 impl Process {
-    /// Nobody is told that a trail logs unless it does, nor that we left it alone unless we did.
+    /// Nobody is told that a trail logs unless it does, that it is off unless that was seen, nor that we left it alone
+    /// unless we did.
     fn check_truth(&self, event: &str, text: &str) {
         let says_on = text.contains("restarted and verified") || text.contains("on again");
         let trail = self.world.book().trail_of(event);
         let is_on = trail.as_deref().is_some_and(|trail| self.world.is_logging(trail));
         if says_on && !is_on {
             self.world.book().fault(format!("{event}: it was told that logging is on, and it is off"));
+        }
+        let says_off = text.contains(" OFF");
+        if says_off && !self.world.book().was_seen_off(event) {
+            self.world.book().fault(format!("{event}: it was told that logging is off, and nobody saw that"));
+        }
+        if text.contains("None was seen to have stopped") && !is_on {
+            self.world.book().fault(format!("{event}: it was told that no trail is off, and one is"));
         }
         let was_started = trail.is_some_and(|trail| self.world.was_started(&trail));
         if text.contains("nothing was restarted") && was_started && self.world.book().is_alone(event) {

@@ -38,7 +38,16 @@ pub(super) enum Nature {
     Unseen,
     /// It lives in another region than its ARN says.
     Abroad,
+    /// Its status is shown as of before the stop, for a while.
+    Stale,
+    /// The event does not say that it is this one.
+    Nameless,
 }
+
+/// When the fixture says that a trail was stopped, in seconds since 1970; and when it was started before and after that.
+const STOPPED_AT: i64 = 1_795_166_102;
+const STARTED_BEFORE: i64 = STOPPED_AT - 86_400;
+const STARTED_AFTER: i64 = STOPPED_AT + 60;
 
 /// The codes that facts name as final.
 pub(super) const FINAL: [&str; 8] = [
@@ -61,13 +70,16 @@ pub(super) struct Trail {
     pub(super) logging: bool,
     /// Logging is on because a worker started it.
     started: bool,
-    /// Its status shows the start only from here on.
+    /// Its status shows the start, or the stop, only from here on.
     shown_from: Instant,
+    /// Whether a start moves the time of the last start; AWS does not say.
+    start_moves_time: bool,
 }
 
 impl Trail {
-    pub(super) fn stopped(nature: Nature) -> Self {
-        Self { nature, logging: nature == Nature::On, started: false, shown_from: Instant::now() }
+    pub(super) fn stopped(nature: Nature, stale_for: Duration, start_moves_time: bool) -> Self {
+        let shown_from = Instant::now() + if nature == Nature::Stale { stale_for } else { Duration::ZERO };
+        Self { nature, logging: nature == Nature::On, started: false, shown_from, start_moves_time }
     }
 }
 
@@ -88,6 +100,13 @@ impl World {
     /// What the service makes of a request that reached it.
     fn carry_out(&self, operation: &str, region: &str, name: &str) -> Answer {
         let mut trails = locked(&self.trails);
+        if operation == "DescribeTrails" && name.is_empty() {
+            let here = |trail: &&Trail| matches!(trail.nature, Nature::Plain | Nature::On | Nature::Nameless);
+            let names = trails.iter().filter(|(_, trail)| here(trail)).map(|(name, _)| name);
+            let arn = |name| format!("arn:aws:cloudtrail:{REGION}:{ACCOUNT}:trail/{name}");
+            let list: Vec<_> = names.map(|name| json!({ "TrailARN": arn(name), "HomeRegion": REGION })).collect();
+            return Answer::Ok(json!({ "trailList": list }));
+        }
         let Some(trail) = trails.get_mut(name) else { return Answer::Code(400, "TrailNotFoundException") };
         let home = if trail.nature == Nature::Abroad { ELSEWHERE } else { REGION };
         match (operation, trail.nature) {
@@ -95,6 +114,20 @@ impl World {
             ("DescribeTrails", _) => Answer::Ok(json!({ "trailList": [{ "HomeRegion": home }] })),
             (_, Nature::Abroad) if region != home => Answer::Code(400, "InvalidHomeRegionException"),
             ("GetTrailStatus", Nature::Unseen) => Answer::Code(400, "AccessDeniedException"),
+            ("GetTrailStatus", Nature::Stale) => {
+                let is_stale = !trail.started && trail.shown_from > Instant::now();
+                let shown = is_stale || trail.logging && trail.shown_from <= Instant::now();
+                let moved = trail.started && trail.start_moves_time;
+                let started_at = if moved { STARTED_AFTER } else { STARTED_BEFORE };
+                Answer::Ok(json!({ "IsLogging": shown, "StartLoggingTime": started_at }))
+            }
+            ("GetTrailStatus", Nature::Nameless) => {
+                let shown = trail.logging && trail.shown_from <= Instant::now();
+                let started_at = if trail.logging { STARTED_AFTER } else { STARTED_BEFORE };
+                Answer::Ok(json!({
+                    "IsLogging": shown, "StopLoggingTime": STOPPED_AT, "StartLoggingTime": started_at,
+                }))
+            }
             ("GetTrailStatus", _) => {
                 let shown = trail.logging && trail.shown_from <= Instant::now();
                 Answer::Ok(json!({ "IsLogging": shown }))
@@ -184,6 +217,11 @@ impl Process {
             tokio::time::sleep(NEVER).await;
         }
         self.homeward().await;
+        if let (Answer::Ok(body), None) = (&answer, wrong)
+            && body["IsLogging"] == false
+        {
+            world.book().saw_off(name);
+        }
         match (wrong, answer) {
             (Some(Wrong::NoConnection), _) => Err(ConnectorError::io("connection reset".into())),
             (Some(Wrong::Page), _) => Ok(response(503, "<html>unavailable</html>".to_owned())),
@@ -224,7 +262,9 @@ impl HttpConnector for Process {
         }
         let arn = body["Name"].as_str().or(body["trailNameList"][0].as_str()).unwrap_or_default().to_owned();
         if operation == "StartLogging" && !self.is_gone() {
-            self.world.book().starting(self.name, arn.rsplit('/').next().unwrap_or_default());
+            let name = arn.rsplit('/').next().unwrap_or_default();
+            let trail = locked(&self.world.trails).get(name).map(|trail| trail.nature);
+            self.world.book().starting(self.name, name, trail == Some(Nature::Nameless));
         }
         HttpConnectorFuture::new(self.clone().trail_call(operation, region, arn))
     }
