@@ -62,7 +62,7 @@ impl Refusal {
 }
 
 /// Codes, what they mean, their cause and what to do.
-const REFUSALS: [(&[&str], Meaning, &str); 9] = [
+const REFUSALS: [(&[&str], Meaning, &str); 12] = [
     (&["TrailNotFoundException"], Meaning::Gone, "CloudTrail knows no such trail in its own account"),
     (&["InvalidHomeRegionException"], Meaning::Elsewhere, "the trail lives in another Region"),
     (
@@ -100,9 +100,24 @@ const REFUSALS: [(&[&str], Meaning, &str); 9] = [
         "CloudTrail does not support it for this trail; look at how the trail was made, and restart it there",
     ),
     (
-        &["CloudTrailARNInvalidException", "InvalidTrailNameException"],
+        &["CloudTrailARNInvalidException"],
+        Meaning::Impossible,
+        "CloudTrail takes this for no trail's ARN; look up the event, and the trail that it means",
+    ),
+    (
+        &["InvalidTrailNameException"],
         Meaning::Impossible,
         "CloudTrail takes this for no trail's name; look up the event, and the trail that it means",
+    ),
+    (
+        &["ThrottlingException"],
+        Meaning::Passing,
+        "there are more calls than CloudTrail takes in an account and Region, of StartLogging one a second",
+    ),
+    (
+        &["ConflictException"],
+        Meaning::Passing,
+        "CloudTrail is at work on another change of the trail, which takes some minutes",
     ),
 ];
 
@@ -178,9 +193,7 @@ mod tests {
     fn not_found_from_another_account_says_nothing_about_the_trail() {
         assert_eq!(of("TrailNotFoundException", "", false).meaning, Meaning::Gone);
         assert_eq!(of("TrailNotFoundException", "", true).meaning, Meaning::NotSeenFromHere);
-        assert_eq!(
-            of("ThrottlingException", "", true),
-            Refusal::new(Meaning::Passing, "StartLogging: ThrottlingException".to_owned())
-        );
+        let unknown = Refusal::new(Meaning::Passing, "StartLogging: NewException".to_owned());
+        assert_eq!(of("NewException", "", true), unknown);
     }
 }

@@ -262,31 +262,15 @@ impl Checks<'_> {
             if self.own.as_ref().is_none_or(|own| own == trail.account()) {
                 self.trail(&trails, &trail, &region).await;
             } else {
-                self.trail_of_organization(&trails, &trail).await;
+                let account = trail.account();
+                let found = format!(
+                    "it belongs to account {account}: it can be restarted there, and from here only if this account is a delegated \
+                     administrator of CloudTrail"
+                );
+                let todo = "make sure that a worker runs in one of the two";
+                self.found(Finding::new(Check::TrailHomeRegion, Status::Warning, found, todo).about(&trail));
             }
         }
-    }
-
-    /// A trail of another account that is seen here: its organization's. Only a delegated administrator may start it, and
-    /// most accounts are none.
-    async fn trail_of_organization(&mut self, trails: &Trails, trail: &TrailArn) {
-        self.looks_at(trail.name());
-        let may_start = match self.config.mode {
-            Mode::Restore => start_right(trails, trail, false).await.status == Status::Ok,
-            Mode::Notify | Mode::DryRun => false,
-        };
-        let account = trail.account();
-        let found = format!("it belongs to account {account}, and can be restarted there");
-        self.found(if may_start {
-            Finding::ok(
-                Check::TrailStartRight,
-                format!("it belongs to account {account}, and can be restarted from here"),
-            )
-            .about(trail)
-        } else {
-            let todo = "make sure that a worker runs there, or in a delegated administrator's account";
-            Finding::new(Check::TrailHomeRegion, Status::Warning, found, todo).about(trail)
-        });
     }
 
     async fn trail(&mut self, trails: &Trails, trail: &TrailArn, here: &Region) {

@@ -90,14 +90,36 @@ fn put_event_selectors(parameters: &Parameters) -> (Direction, Vec<String>) {
     if !parameters.is_whole() || selectors.is_empty() {
         return (Direction::Unknown, Vec::new());
     }
-    let (direction, said) = if records(Writes::All) {
+    let (direction, writes) = if records(Writes::All) {
         (Direction::Unknown, "management write events")
     } else if records(Writes::Some) {
         (Direction::Unknown, "a part of the management write events")
     } else {
         (Direction::Blind, "no management write events")
     };
-    (direction, vec![said.to_owned()])
+    let beside =
+        ["eventSelectors", "advancedEventSelectors"].into_iter().filter_map(list).flatten().map(beside);
+    (direction, std::iter::once(writes.to_owned()).chain(beside.flatten()).collect())
+}
+
+/// What a selector says beside: the services that it leaves out, and the resources whose data events it records.
+fn beside(selector: &Value) -> Vec<String> {
+    let texts = |list: &Value| -> Vec<String> {
+        list.as_array().into_iter().flatten().filter_map(Value::as_str).map(str::to_owned).collect()
+    };
+    let fields = selector["fieldSelectors"].as_array().into_iter().flatten();
+    let of_field = |name: &str, operator: &str| {
+        let field = fields.clone().find(|field| field["field"] == name);
+        field.map(|field| texts(&field[operator])).unwrap_or_default()
+    };
+    let mut left_out = texts(&selector["excludeManagementEventSources"]);
+    left_out.extend(of_field("eventSource", "notEquals"));
+    let mut data = of_field("resources.type", "equals");
+    let resources = selector["dataResources"].as_array().into_iter().flatten();
+    data.extend(resources.filter_map(|resource| resource["type"].as_str()).map(str::to_owned));
+    let said =
+        |what: &str, names: Vec<String>| (!names.is_empty()).then(|| format!("{what} {}", names.join(", ")));
+    [said("nothing of", left_out), said("data events of", data)].into_iter().flatten().collect()
 }
 
 /// How much of the management write events a selector records.
@@ -196,7 +218,9 @@ mod tests {
         let advanced = |fields: Value| json!({ "trailName": "audit", "advancedEventSelectors": [{ "fieldSelectors": fields }] });
         let management = json!({ "field": "eventCategory", "equals": ["Management"] });
         let (blind, unknown) = (Direction::Blind, Direction::Unknown);
-        let (none, part) = (format!("no {all}"), format!("a part of the {all}"));
+        let (none, part) =
+            (format!("no {all}"), format!("a part of the {all}; nothing of kms.amazonaws.com"));
+        let data = format!("{all}; data events of AWS::S3::Object");
         for (parameters, direction, said) in [
             (classic(json!({})), unknown, Some(all)),
             (
@@ -226,6 +250,11 @@ mod tests {
             ),
             (advanced(json!([{ "field": "eventCategory", "equals": ["Data"] }])), blind, Some(&*none)),
             (advanced(json!([])), blind, Some(&*none)),
+            (
+                classic(json!({ "dataResources": [{ "type": "AWS::S3::Object", "values": ["arn"] }] })),
+                unknown,
+                Some(&*data),
+            ),
             (json!({ "trailName": "audit", "eventSelectors": [] }), unknown, None),
             (json!({ "trailName": "audit" }), unknown, None),
             (json!(null), unknown, None),

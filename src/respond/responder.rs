@@ -8,7 +8,7 @@ use super::verdict::{Verdict, dead, decide};
 use super::work::{Hands, Work};
 use crate::clock;
 use crate::consumer::{Delivery, Disposition, Handled, Handler, HandlingFailure, Hold};
-use crate::event::{self, Event, Malformed};
+use crate::event::{self, About, Event, Malformed};
 use crate::outcome::{Outcome, Reason};
 use crate::policy::{Action, Judgement, Mode, judge};
 use crate::retry::RetryPolicy;
@@ -228,10 +228,12 @@ fn log(
             (None, handled.failure.as_ref().map(|failure| failure.detail.as_str()))
         }
     };
+    let about_a_trail = event.call.is_none_or(|call| call.about == About::Trail);
     tracing::info!(
         event_id = %event.id,
         event_name = event.name,
-        trail = event.resource,
+        trail = event.resource.as_deref().filter(|_| about_a_trail),
+        resource = event.resource.as_deref().filter(|_| !about_a_trail),
         account = event.account.as_ref().map(tracing::field::display),
         region = event.region.as_ref().map(tracing::field::display),
         action = judgement.action.as_str(),

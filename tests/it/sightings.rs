@@ -6,10 +6,11 @@ use time::{Duration, OffsetDateTime};
 use trailkeeper::args::Args;
 use trailkeeper::clock;
 
-use crate::support::aws::{ACCOUNT, Fault, REGION, attribute};
+use crate::support::aws::{ACCOUNT, Aws, Fault, REGION, attribute};
 use crate::support::cloudtrail::{Caller, CloudTrail, Trail};
 use crate::support::events::stop;
-use crate::support::worker::Scene;
+use crate::support::slack::Slack;
+use crate::support::worker::{Scene, Worker, args};
 
 const ORG_TRAIL: &str = "arn:aws:cloudtrail:eu-west-1:999999999999:trail/org-trail";
 
@@ -126,10 +127,10 @@ async fn not_found_from_another_account_is_not_looked_at() {
 /// Whose account it is was never said: then no trail is said to be gone.
 #[tokio::test]
 async fn not_found_where_the_own_account_is_not_known_is_not_looked_at() {
-    let aws = crate::support::aws::Aws::start().await;
-    let slack = crate::support::slack::Slack::start().await;
+    let aws = Aws::start().await;
+    let slack = Slack::start().await;
     aws.break_down("GetCallerIdentity", Fault::Refuse(503, "ServiceUnavailable"));
-    let worker = crate::support::worker::Worker::start(&aws, &slack);
+    let worker = Worker::start(&aws, &slack);
     let scene = Scene { aws, slack, worker };
     let (_, told) = told_of(&scene, [], stop_at(ago(60), "audit")).await;
     assert!(!told.text.contains("no longer exists"), "{}", told.text);
@@ -346,8 +347,8 @@ async fn an_older_stop_does_not_count_for_how_long_logging_was_off() {
 /// An older version wrote down that logging was on, by an answer from before the stop, and was killed before it reported it.
 #[tokio::test]
 async fn a_step_that_rests_on_an_older_answer_is_not_believed() {
-    let aws = crate::support::aws::Aws::start().await;
-    let slack = crate::support::slack::Slack::start().await;
+    let aws = Aws::start().await;
+    let slack = Slack::start().await;
     aws.create_table("state").await;
     let restored = r#"{"at":"2026-11-20T09:15:09Z","delivery_error":null,"outcome":{"already_logging":{"perhaps_ours":false,"since":"2026-11-01T09:15:09Z"}},"stopped_at":null}"#;
     let expires = clock::now().unix_timestamp() + 86_400;
@@ -357,9 +358,9 @@ async fn a_step_that_rests_on_an_older_answer_is_not_believed() {
         "steps": { "M": { "restored": { "S": restored } } },
     });
     aws.dynamodb("PutItem", &json!({ "TableName": "state", "Item": item })).await;
-    let mut args = crate::support::worker::args(&aws, &slack);
+    let mut args = args(&aws, &slack);
     args.set("TRAILKEEPER_STATE_TABLE", "state");
-    let worker = crate::support::worker::Worker::start_with(&aws, &args);
+    let worker = Worker::start_with(&aws, &args);
     let scene = Scene { aws, slack, worker };
     let (cloudtrail, told) =
         told_of(&scene, [Trail::on("audit").stopped(ago(60))], stop_at(ago(60), "audit")).await;
@@ -396,4 +397,34 @@ async fn everything_that_is_not_delivered_is_said() {
     );
     assert!(told.blocks.contains("CRITICAL"), "{}", told.blocks);
     scene.worker.stop().await;
+}
+
+/// The inputs from the field, where they are beside the checkout.
+#[tokio::test]
+async fn stops_from_the_field_are_looked_at_and_restarted() {
+    let at = OffsetDateTime::from_unix_timestamp(1_795_166_102).expect("a time");
+    let audit = format!("arn:aws:cloudtrail:us-east-1:{ACCOUNT}:trail/audit");
+    let organizations = "arn:aws:cloudtrail:us-east-1:111122223333:trail/org-trail";
+    for (name, account, trail, said) in [
+        ("stop-that-names-no-trail", ACCOUNT, Trail::at(&audit), "audit: Logging was restarted and verified"),
+        ("sns-wrapped", ACCOUNT, Trail::at(&audit), "Logging was restarted and verified"),
+        (
+            "delegated-admin-stops-org-trail",
+            "444455556666",
+            Trail::at(organizations).seen_by(Caller::Delegated),
+            "Logging was restarted and verified",
+        ),
+    ] {
+        let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR"));
+        let path = path.join(format!("../shared/events/field/{name}.json"));
+        let Ok(event) = std::fs::read_to_string(path) else { return };
+        let event = serde_json::from_str(&event).expect("JSON");
+        let (aws, slack) = (Aws::start_as(account).await, Slack::start().await);
+        let worker = Worker::start(&aws, &slack);
+        let scene = Scene { aws, slack, worker };
+        let (cloudtrail, told) = told_of(&scene, [trail.stopped(at)], event).await;
+        assert!(cloudtrail.is_logging("audit") || cloudtrail.is_logging("org-trail"), "{name}");
+        assert!(told.text.contains(said) && told.dead.is_none(), "{name}: {}", told.text);
+        scene.worker.stop().await;
+    }
 }

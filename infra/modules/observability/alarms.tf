@@ -31,7 +31,7 @@ locals {
     restore-refused = {
       metric      = "trailkeeper_restore_total"
       dimensions  = { result = "refused" }
-      description = "A restart was refused, and trying again will not help. Slack names the trail, and `trailkeeper dlq list` says why. The alarm ends by itself; the trail is off until somebody starts it."
+      description = "A restart was refused, and trying again will not help. Slack names the trail, and `trailkeeper dlq list` says why. The alarm ends by itself; the trail stays as it is until somebody looks at it."
     }
     leases-lost = {
       metric      = "trailkeeper_leases_lost_total"

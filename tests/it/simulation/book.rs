@@ -463,9 +463,10 @@ impl Book {
         self.note(&format!("w{worker} starts {trail}"));
         self.count("starts");
         let about = |story: &Story| {
-            story.trail.as_ref().is_some_and(|(name, nature)| {
-                name == trail || is_nameless && *nature == Nature::Nameless
-            })
+            story
+                .trail
+                .as_ref()
+                .is_some_and(|(name, nature)| name == trail || is_nameless && *nature == Nature::Nameless)
         };
         let events: Vec<String> =
             self.stories.iter().filter(|(_, story)| about(story)).map(|(event, _)| event.clone()).collect();

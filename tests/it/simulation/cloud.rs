@@ -104,7 +104,8 @@ impl World {
             let here = |trail: &&Trail| matches!(trail.nature, Nature::Plain | Nature::On | Nature::Nameless);
             let names = trails.iter().filter(|(_, trail)| here(trail)).map(|(name, _)| name);
             let arn = |name| format!("arn:aws:cloudtrail:{REGION}:{ACCOUNT}:trail/{name}");
-            let list: Vec<_> = names.map(|name| json!({ "TrailARN": arn(name), "HomeRegion": REGION })).collect();
+            let list: Vec<_> =
+                names.map(|name| json!({ "TrailARN": arn(name), "HomeRegion": REGION })).collect();
             return Answer::Ok(json!({ "trailList": list }));
         }
         let Some(trail) = trails.get_mut(name) else { return Answer::Code(400, "TrailNotFoundException") };
