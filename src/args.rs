@@ -460,7 +460,7 @@ pub struct ResourceArgs {
     /// A log bucket: calls on other buckets are left out. May be given several times
     #[arg(long = "bucket", value_name = "NAME")]
     pub buckets: Vec<String>,
-    /// A key of the logs, by id or ARN: calls on other keys are left out. May be given several times
+    /// A key of the logs, by id, ARN or alias, as the calls name it: calls on other keys are left out. May be given several times
     #[arg(long = "key", value_name = "ID")]
     pub keys: Vec<String>,
 }

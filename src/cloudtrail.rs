@@ -7,4 +7,4 @@ mod restart;
 pub mod trails;
 
 pub use refusal::{Meaning, Refusal};
-pub use restart::{Earlier, Order, RestartError};
+pub use restart::{Around, Earlier, Order, RestartError};

@@ -7,5 +7,5 @@ mod asked;
 mod conclude;
 mod judge;
 
-pub use conclude::{Conclusion, Fact, Seen, conclude};
+pub use conclude::{Conclusion, Deed, Fact, Seen, conclude};
 pub use judge::{Action, Judgement, Mode, Untargetable, Which, judge, refusal};

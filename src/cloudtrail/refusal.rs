@@ -110,9 +110,9 @@ const REFUSALS: [(&[&str], Meaning, &str); 12] = [
         "CloudTrail takes this for no trail's name; look up the event, and the trail that it means",
     ),
     (
-        &["ThrottlingException"],
+        &["ExpiredToken", "ExpiredTokenException"],
         Meaning::Passing,
-        "there are more calls than CloudTrail takes in an account and Region, of StartLogging one a second",
+        "the worker's credentials have expired; look at where it gets them from",
     ),
     (
         &["ConflictException"],
@@ -126,27 +126,31 @@ const REFUSALS: [(&[&str], Meaning, &str); 12] = [
 fn denied(call: &str, message: &str) -> String {
     let action = format!("cloudtrail:{call}");
     let says = |part: &str| message.contains(part);
+    let denies = says("explicit deny");
     if says("service control policy") {
-        format!(
+        return format!(
             "a service control policy denies it; ask whoever keeps the organization's policies to allow {action} to the \
              worker's role"
-        )
-    } else if says("permissions boundary") {
-        format!(
-            "the permissions boundary of the worker's role does not allow it; add {action} to the boundary"
-        )
-    } else if says("session policy") {
-        format!(
-            "the policy that the worker's session was opened with does not allow it; add {action} to that session policy"
-        )
-    } else if says("explicit deny") {
-        format!(
-            "a policy denies it explicitly; look for the Deny of {action} in the policies of the worker's role"
-        )
-    } else if says("no identity-based policy allows") || says("no resource-based policy allows") {
-        format!("no policy allows it; allow {action} on this trail to the worker's role")
-    } else {
-        format!("allow {action} on this trail to the worker's role, and look for a policy that denies it")
+        );
+    }
+    let bounds = [
+        ("permissions boundary", "the permissions boundary of the worker's role"),
+        ("session policy", "the session policy that the worker's session was opened with"),
+    ];
+    match bounds.iter().find(|(part, _)| says(part)) {
+        Some((_, bound)) if denies => format!("{bound} denies it; take the Deny of {action} out of it"),
+        Some((_, bound)) => format!("{bound} does not allow it; add {action} to it"),
+        None if denies => {
+            format!(
+                "a policy denies it explicitly; look for the Deny of {action} in every policy that binds the worker's role"
+            )
+        }
+        None if says("no identity-based policy allows") || says("no resource-based policy allows") => {
+            format!("no policy allows it; allow {action} on this trail to the worker's role")
+        }
+        None => {
+            format!("allow {action} on this trail to the worker's role, and look for a policy that denies it")
+        }
     }
 }
 
@@ -179,6 +183,7 @@ mod tests {
             "with an explicit deny in a permissions boundary",
             "because no permissions boundary allows the cloudtrail:StartLogging action",
             "because no session policy allows the cloudtrail:StartLogging action",
+            "with an explicit deny in a session policy",
             "with an explicit deny in an identity-based policy",
             "because no identity-based policy allows the cloudtrail:StartLogging action",
             "for a reason that nobody has heard of: secret",

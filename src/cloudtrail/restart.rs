@@ -11,11 +11,10 @@ use crate::clock;
 use crate::event::{AccountId, Region, TrailArn};
 use crate::incident::{Found, Restoration, Restored, Sighting};
 use crate::telemetry::{self, RestoreResult};
+use crate::turns::TURN;
 
 /// Waits before each look at whether logging runs; StartLogging is usually seen by the first.
 const VERIFY_WAITS_MS: [u64; 5] = [0, 200, 400, 800, 1_600];
-/// Waits before each look at the trails of a Region, of which one was stopped: a first answer may be older than the stop.
-const SEARCH_WAITS_MS: [u64; 2] = [0, 3_000];
 /// Trails of a Region that are looked at: CloudTrail allows five, and those of an organization beside.
 const MAX_TRAILS: usize = 20;
 
@@ -33,8 +32,8 @@ pub enum Earlier {
 /// One execution of the work on a stop, and what it has seen.
 #[derive(Debug)]
 pub struct Order<F> {
-    /// When the stop was made, at most now; where the event says.
-    stop: Option<OffsetDateTime>,
+    /// When the stop was made, at most now; now where the event does not say.
+    stop: OffsetDateTime,
     earlier: Earlier,
     still_ours: F,
     /// What the last look showed; read by whoever reports that the work takes long.
@@ -45,7 +44,8 @@ impl<F: Fn() -> bool + Sync> Order<F> {
     /// `still_ours` is asked just before a trail is started.
     pub fn new(stop: Option<OffsetDateTime>, earlier: Earlier, still_ours: F) -> Self {
         // A clock that is ahead, or somebody's invention.
-        let stop = stop.map(|stop| stop.min(clock::now()));
+        let now = clock::now();
+        let stop = stop.map_or(now, |stop| stop.min(now));
         Self { stop, earlier, still_ours, seen: Mutex::default() }
     }
 
@@ -61,7 +61,7 @@ impl<F: Fn() -> bool + Sync> Order<F> {
     /// Whether a trail that logs since then has not seen the stop: the answer may be older.
     #[must_use]
     pub fn is_older(&self, since: Option<OffsetDateTime>) -> bool {
-        self.stop.zip(since).is_some_and(|(stop, since)| since < stop)
+        since.is_some_and(|since| since < self.stop)
     }
 }
 
@@ -131,8 +131,10 @@ impl Trails {
             Some(home) if home != *trail.region() => self.restart_in(trail, &home, order).await,
             _ => {
                 let region = trail.region();
-                let detail =
-                    format!("InvalidHomeRegionException in {region}, and no other home region is known");
+                let detail = format!(
+                    "InvalidHomeRegionException in {region}, and CloudTrail does not say where the trail lives; look for it in \
+                     other Regions"
+                );
                 Err(Refusal::new(Meaning::Impossible, detail).into())
             }
         }
@@ -224,11 +226,12 @@ impl Trails {
         }
     }
 
-    /// Looks at the trails that live in a Region of the own account or are its organization's.
+    /// Looks at the trails that live in a Region, of the own account and of its organization. One that cannot be looked at
+    /// keeps none of the others from it.
     ///
     /// # Errors
-    /// When it failed for now, or is refused.
-    pub async fn look_around(&self, account: &AccountId, region: &Region) -> Result<Vec<Found>, Refusal> {
+    /// When they cannot be listed.
+    pub async fn look_around(&self, account: &AccountId, region: &Region) -> Result<Around, Refusal> {
         if self.own_account() != Some(account) {
             let own = self.own_account().map_or("unknown", AccountId::as_str);
             let detail = format!(
@@ -237,61 +240,80 @@ impl Trails {
             );
             return Err(Refusal::new(Meaning::NotSeenFromHere, detail));
         }
-        let mut found = Vec::new();
+        let mut around = Around::default();
         let all = self.all(region).await?;
         // A trail is stopped in its home Region alone.
         let at_home = all.into_iter().filter(|(_, home)| home.as_ref().is_none_or(|home| home == region));
         for (trail, _) in at_home.take(MAX_TRAILS) {
-            let restored = self.look(&trail).await?;
-            found.push(Found { trail: trail.to_string(), restored });
+            let restored = self.look(&trail).await.unwrap_or_else(|refusal| around.fails(refusal));
+            around.found.push(Found { trail: trail.to_string(), restored });
         }
-        Ok(found)
+        Ok(around)
     }
 
     /// Looks at the trails of a Region as [`Self::look_around`] does, and sees to it that those log which stopped with the
-    /// stop at `stop`.
+    /// stop at `stop`. If none has, an answer may be older than the stop: then every own trail that logs since before it is
+    /// started, which does no harm.
     ///
     /// # Errors
-    /// When it failed for now, or is no longer ours to do; the inner one is a refusal to look for them that is final.
+    /// When it failed for now, or is no longer ours to do; the inner one is a refusal to list them that is final.
     pub async fn restart_stopped(
         &self,
         account: &AccountId,
         region: &Region,
         stop: OffsetDateTime,
         order: &Order<impl Fn() -> bool + Sync>,
-    ) -> Result<Result<Vec<Found>, Restored>, RestartError> {
-        let mut found = Vec::new();
-        for wait in SEARCH_WAITS_MS {
-            tokio::time::sleep(Duration::from_millis(wait)).await;
-            found = match self.look_around(account, region).await {
-                Ok(found) => found,
-                Err(refusal) => return Ok(Err(Restored::new(end(refusal)?, clock::now()))),
-            };
-            // Seen by the stop: off since, or on since.
-            let is_seen = |Found { restored, .. }: &Found| match restored.outcome {
+    ) -> Result<Result<Around, Restored>, RestartError> {
+        let mut around = match self.look_around(account, region).await {
+            Ok(around) => around,
+            Err(refusal) => return Ok(Err(Restored::new(end(refusal)?, clock::now()))),
+        };
+        let is_seen = around.found.iter().any(|found| found.restored.stopped_with(stop));
+        let mut is_first = true;
+        for position in 0..around.found.len() {
+            let Found { trail, restored } = &mut around.found[position];
+            let Some(trail) = TrailArn::parse(trail) else { continue };
+            let to_start = match &mut restored.outcome {
                 Restoration::LeftOff => restored.stopped_with(stop),
-                Restoration::AlreadyLogging { since, .. } => since.is_some_and(|since| since >= stop),
-                _ => true,
-            };
-            if found.iter().any(is_seen) {
-                break;
-            }
-        }
-        for Found { trail, restored } in &mut found {
-            let stopped_with_it = restored.stopped_with(stop);
-            match &mut restored.outcome {
-                Restoration::LeftOff if stopped_with_it => {
-                    if let Some(trail) = TrailArn::parse(trail) {
-                        *restored = self.restart(&trail, order).await?;
-                    }
-                }
-                Restoration::AlreadyLogging { perhaps_ours, .. } => {
+                Restoration::AlreadyLogging { since, perhaps_ours } => {
                     *perhaps_ours = order.earlier != Earlier::Nothing;
+                    !is_seen && trail.account() == account && order.is_older(*since)
                 }
-                _ => {}
+                _ => false,
+            };
+            if !to_start {
+                continue;
             }
+            if !std::mem::take(&mut is_first) {
+                // What CloudTrail takes.
+                tokio::time::sleep(TURN).await;
+            }
+            let restored = match self.restart(&trail, order).await {
+                Ok(restored) => restored,
+                Err(RestartError::NotOurs) => return Err(RestartError::NotOurs),
+                Err(RestartError::Refused { refusal, .. }) => {
+                    Restored { before: order.seen(), ..around.fails(refusal) }
+                }
+            };
+            around.found[position].restored = restored;
         }
-        Ok(Ok(found))
+        Ok(Ok(around))
+    }
+}
+
+/// What there is in a Region.
+#[derive(Debug, Default)]
+pub struct Around {
+    pub found: Vec<Found>,
+    /// Why some of it has to be looked at or started again; the trail concerned is among those found, as refused.
+    pub failed: Option<Refusal>,
+}
+
+impl Around {
+    fn fails(&mut self, refusal: Refusal) -> Restored {
+        let detail = refusal.detail.clone();
+        self.failed.get_or_insert(refusal);
+        Restored::new(Restoration::Refused { detail }, clock::now())
     }
 }
 

@@ -32,7 +32,9 @@ pub enum Effect {
     Unwatches,
     /// Less is recorded, kept or shown than before.
     Weakens,
-    /// It may weaken, or not: the name does not say.
+    /// The same, if it asks for that: the name does not say.
+    MayWeaken,
+    /// Nothing by itself: something that CloudTrail rests on is different now.
     MayMatter,
 }
 
@@ -86,11 +88,14 @@ about! {
 
 impl About {
     /// The first ARN of such a thing in what AWS says of a denied call, where up to three ARNs stand: the caller's, the
-    /// resource's and a policy's. Of a bucket, its name.
+    /// resource's and a policy's. Of a bucket or a role, its name.
     pub(super) fn find(self, message: &str) -> Option<String> {
+        // The caller's comes first, and callers may have chosen what stands in it.
+        let message = message.split_once(" on resource: ").map_or(message, |(_, resource)| resource);
         let (service, kind) = match self {
             Self::Trail => return TrailArn::find(message).map(|arn| arn.to_string()),
             Self::EventDataStore => ("cloudtrail", "eventdatastore/"),
+            Self::Role => ("iam", "role/"),
             Self::Bucket => ("s3", ""),
             Self::Key => ("kms", "key/"),
             _ => return None,
@@ -99,7 +104,12 @@ impl About {
             let parts: Vec<_> = arn.splitn(6, ':').collect();
             let [_, _, of, _, _, resource] = parts[..] else { return None };
             let found = of == service && resource.starts_with(kind) && resource.len() > kind.len();
-            found.then(|| if self == Self::Bucket { resource } else { arn }.to_owned())
+            let named = match self {
+                Self::Bucket => resource,
+                Self::Role => resource.rsplit('/').next().unwrap_or(resource),
+                _ => arn,
+            };
+            found.then(|| named.to_owned())
         })
     }
 
@@ -156,23 +166,23 @@ pub const CALLS: &[Call] = {
         Bucket, Channel, DelegatedAdministrator, Detector, DisabledRegion, EventBus, EventDataStore, Key, LogGroup, Member, Policy,
         PolicyType, Queue, Recorder, Resource, Role, Rule, Service, Topic, Trail,
     };
-    use Effect::{Ends, MayMatter, Stops, Unwatches, Weakens};
+    use Effect::{Ends, MayMatter, MayWeaken, Stops, Unwatches, Weakens};
     &[
         call(CLOUDTRAIL, "StopLogging", Trail, Stops,
             "The trail records nothing until it is started again."),
         call(CLOUDTRAIL, "DeleteTrail", Trail, Ends,
             "The trail is deleted: it records nothing any more, and cannot be started again."),
-        call(CLOUDTRAIL, "UpdateTrail", Trail, Weakens,
+        call(CLOUDTRAIL, "UpdateTrail", Trail, MayWeaken,
             "It can point a trail at another bucket or key, or narrow what it covers."),
-        call(CLOUDTRAIL, "PutEventSelectors", Trail, Weakens,
+        call(CLOUDTRAIL, "PutEventSelectors", Trail, MayWeaken,
             "It replaces what a trail records: management, data and network events."),
-        call(CLOUDTRAIL, "PutInsightSelectors", Recorder, Weakens,
+        call(CLOUDTRAIL, "PutInsightSelectors", Recorder, MayWeaken,
             "It can switch off the detection of unusual activity."),
         call(CLOUDTRAIL, "StopEventDataStoreIngestion", EventDataStore, Ends,
             "The event data store takes in no events until its ingestion is started again."),
         call(CLOUDTRAIL, "DeleteEventDataStore", EventDataStore, Ends,
             "The event data store takes in no events, and is gone with what it holds in seven days unless it is restored."),
-        call(CLOUDTRAIL, "UpdateEventDataStore", EventDataStore, Weakens,
+        call(CLOUDTRAIL, "UpdateEventDataStore", EventDataStore, MayWeaken,
             "It can narrow what an event data store takes in, how long it keeps that, and its protection from deletion."),
         call(CLOUDTRAIL, "DeregisterOrganizationDelegatedAdmin", DelegatedAdministrator, Weakens,
             "The account no longer manages the organization's trails."),
@@ -198,9 +208,9 @@ pub const CALLS: &[Call] = {
         call(ORGANIZATIONS, "DeregisterDelegatedAdministrator", DelegatedAdministrator, Weakens,
             "The account no longer manages the organization's trails.").only("servicePrincipal", CLOUDTRAIL),
         call(ORGANIZATIONS, "LeaveOrganization", Member, Weakens,
-            "The account leaves the organization, and the organization's trails no longer record it."),
+            "The account leaves the organization: trails of the organization, if there are any, no longer record it."),
         call(ORGANIZATIONS, "RemoveAccountFromOrganization", Member, Weakens,
-            "The account leaves the organization, and the organization's trails no longer record it."),
+            "The account leaves the organization: trails of the organization, if there are any, no longer record it."),
         call(ORGANIZATIONS, "DetachPolicy", Policy, MayMatter,
             "What the policy forbade may be allowed now, such as stopping trails."),
         call(ORGANIZATIONS, "UpdatePolicy", Policy, MayMatter,
@@ -213,21 +223,21 @@ pub const CALLS: &[Call] = {
         call(IAM, "DeleteServiceLinkedRole", Role, Weakens,
             "CloudTrail loses the role by which it reads the organization for its trails.")
             .only("roleName", "AWSServiceRoleForCloudTrail"),
-        call(ACCOUNT, "DisableRegion", DisabledRegion, MayMatter,
-            "Trails of this Region no longer record, and organization trails that live there no longer record this account."),
+        call(ACCOUNT, "DisableRegion", DisabledRegion, MayWeaken,
+            "Once the Region is off, trails that live there no longer record, nor does an organization's trail of that Region in this account."),
 
-        call(S3, "PutBucketLifecycle", Bucket, Weakens,
+        call(S3, "PutBucketLifecycle", Bucket, MayWeaken,
             "Log files may be deleted earlier than before."),
-        call(S3, "PutBucketLifecycleConfiguration", Bucket, Weakens,
+        call(S3, "PutBucketLifecycleConfiguration", Bucket, MayWeaken,
             "Log files may be deleted earlier than before."),
         call(S3, "DeleteBucket", Bucket, Weakens,
             "Log files can no longer be delivered, and anybody may take the bucket's name."),
-        call(S3, "PutBucketPolicy", Bucket, Weakens,
+        call(S3, "PutBucketPolicy", Bucket, MayWeaken,
             "CloudTrail may no longer be allowed to deliver log files, or others to read them."),
         call(S3, "DeleteBucketPolicy", Bucket, Weakens,
             "CloudTrail is no longer allowed to deliver log files to this bucket."),
         call(S3, "PutBucketVersioning", Bucket, MayMatter,
-            "Log files that are overwritten or deleted may be gone for good."),
+            "If it suspends versioning, log files that are overwritten or deleted are gone for good."),
         call(S3, "PutBucketReplication", Bucket, MayMatter,
             "It changes where copies of log files go."),
         call(S3, "DeleteBucketReplication", Bucket, MayMatter,
@@ -246,7 +256,7 @@ pub const CALLS: &[Call] = {
             "Log files can no longer be encrypted with this key, and after the waiting period none can be read."),
         call(KMS, "DisableKey", Key, Weakens,
             "Log files can no longer be encrypted with this key, and none can be read until it is enabled."),
-        call(KMS, "PutKeyPolicy", Key, Weakens,
+        call(KMS, "PutKeyPolicy", Key, MayWeaken,
             "CloudTrail may no longer be allowed to encrypt log files, or others to read them."),
         call(KMS, "DeleteImportedKeyMaterial", Key, Weakens,
             "Log files can no longer be encrypted with this key, and none can be read until its material is imported again."),
@@ -270,19 +280,19 @@ pub const CALLS: &[Call] = {
             "Events no longer reach what this rule led them to."),
         call(EVENTS, "DeleteEventBus", EventBus, Unwatches,
             "Events no longer reach trailkeeper by this bus."),
-        call(EVENTS, "PutRule", Rule, Weakens,
+        call(EVENTS, "PutRule", Rule, Unwatches,
             "It can narrow or disable the rule by which events reach trailkeeper."),
-        call(EVENTS, "PutTargets", Rule, Weakens,
+        call(EVENTS, "PutTargets", Rule, Unwatches,
             "It can change what reaches trailkeeper by this rule, or let invented events through."),
         call(SQS, "PurgeQueue", Queue, Unwatches,
-            "What waited in this queue is gone, and nobody has seen it."),
+            "What waited in this queue is gone."),
         call(SQS, "DeleteQueue", Queue, Unwatches,
             "Events no longer reach trailkeeper by this queue, and what waited in it is gone."),
-        call(SQS, "SetQueueAttributes", Queue, Weakens,
+        call(SQS, "SetQueueAttributes", Queue, Unwatches,
             "It can keep events out of this queue, let others write to it, or let what waits there expire."),
         call(GUARDDUTY, "DeleteDetector", Detector, Unwatches,
             "GuardDuty, which watches without any trail, is off in this Region."),
-        call(GUARDDUTY, "UpdateDetector", Detector, Weakens,
+        call(GUARDDUTY, "UpdateDetector", Detector, Unwatches,
             "It can switch GuardDuty off in this Region, or make it report less often."),
     ]
 };

@@ -183,8 +183,12 @@ impl Named {
     }
 
     /// Whether a call is one of those that concern CloudTrail, or may be.
-    fn concerns_cloudtrail(&self, call: &Call) -> bool {
-        call.only.is_none_or(|(parameter, wanted)| self.text(parameter).is_none_or(|value| value == wanted))
+    fn concerns_cloudtrail(&self, call: &Call, denied: Option<&str>) -> bool {
+        let Some((parameter, wanted)) = call.only else { return true };
+        match self.text(parameter) {
+            Some(value) => value == wanted,
+            None => denied.and_then(|message| call.about.find(message)).is_none_or(|value| value == wanted),
+        }
     }
 }
 
@@ -279,7 +283,7 @@ fn enveloped(body: &str) -> Result<Event, Malformed> {
     let name = name.to_owned();
     let requested = detail.request_parameters.as_ref().map_or("null", |raw| raw.get());
     let named = Named::read(requested, call).map_err(|error| not_json(&error))?;
-    let call = call.filter(|call| named.concerns_cloudtrail(call));
+    let call = call.filter(|call| named.concerns_cloudtrail(call, detail.error_message.get()));
     let parameters = Parameters::read(requested);
     Ok(event(envelope, id, name, call, &named, parameters))
 }
@@ -308,6 +312,10 @@ fn event(
     let resource =
         about.parameters().iter().find_map(|name| named.text(name)).map(str::to_owned).or_else(denied);
     let arn = resource.as_deref().and_then(TrailArn::parse);
+    // The account in which a Region is switched off may be another than the caller's.
+    let concerned = parameters.text("accountId").filter(|_| about == About::DisabledRegion);
+    let account =
+        arn.as_ref().map(|arn| arn.account().clone()).or_else(|| concerned.and_then(AccountId::parse));
     let error_code = detail.error_code.take();
     let is_network_activity =
         is_one_of(NETWORK_ACTIVITY, origin.detail_type.as_deref(), origin.event_type.as_deref());
@@ -317,7 +325,7 @@ fn event(
         name,
         call,
         resource,
-        account: arn.as_ref().map(|arn| arn.account().clone()).or_else(|| origin.account.clone()),
+        account: account.or_else(|| origin.account.clone()),
         region: arn.as_ref().map(|arn| arn.region().clone()).or_else(|| origin.region.clone()),
         origin,
         parameters,

@@ -57,13 +57,16 @@ struct OnBehalfOf {
 #[derive(Debug, Default, Deserialize)]
 #[serde(default, rename_all = "camelCase")]
 struct SessionIssuer {
+    #[serde(rename = "type")]
+    kind: Text,
     user_name: Text,
 }
 
 #[derive(Debug, Default, Deserialize)]
 #[serde(default, rename_all = "camelCase")]
 struct SessionAttributes {
-    mfa_authenticated: Text,
+    /// CloudTrail writes it as a string, and some flags as booleans.
+    mfa_authenticated: serde_json::Value,
 }
 
 impl Actor {
@@ -73,9 +76,10 @@ impl Actor {
         let identity = identity.unwrap_or(&unknown);
         let attributes =
             identity.session_context.0.as_ref().and_then(|context| context.attributes.0.as_ref());
-        let mfa = attributes.and_then(|attributes| match attributes.mfa_authenticated.get()? {
-            "true" => Some(true),
-            "false" => Some(false),
+        let mfa = attributes.and_then(|attributes| match &attributes.mfa_authenticated {
+            serde_json::Value::Bool(flag) => Some(*flag),
+            serde_json::Value::String(flag) if flag == "true" => Some(true),
+            serde_json::Value::String(flag) if flag == "false" => Some(false),
             _ => None,
         });
         Self {
@@ -112,6 +116,10 @@ impl UserIdentity {
     /// The name that the identity's type gives it, if its fields are there.
     fn name(&self) -> Option<String> {
         match self.kind.get().unwrap_or_default() {
+            "FederatedUser" if self.is_root() => self.after("federated-user/").map(|user| {
+                let account = self.account_id.get().unwrap_or("an unknown account");
+                format!("{user} (federated by root of {account})")
+            }),
             _ if self.is_root() => {
                 let account = self.account_id.get().unwrap_or("an unknown account");
                 Some(format!("root of {account}"))
@@ -135,8 +143,15 @@ impl UserIdentity {
         }
     }
 
+    /// The root user, or a session that it has opened for somebody.
     fn is_root(&self) -> bool {
-        self.kind.get() == Some("Root")
+        let issuer = self.session_context.0.as_ref().and_then(|context| context.session_issuer.0.as_ref());
+        let kinds = [self.kind.get(), issuer.and_then(|issuer| issuer.kind.get())];
+        kinds.into_iter().flatten().any(|kind| kind.eq_ignore_ascii_case("root")) || self.is_roots_arn()
+    }
+
+    fn is_roots_arn(&self) -> bool {
+        self.arn.get().is_some_and(|arn| arn.starts_with("arn:") && arn.ends_with(":root"))
     }
 
     /// `role/session`, or for a role of IAM Identity Center the person and the permission set.
@@ -254,6 +269,9 @@ mod tests {
         let is_root =
             |json| Actor::from_identity(Some(&serde_json::from_str(json).expect("lenient"))).is_root;
         assert!(is_root(r#"{"type":"Root"}"#));
+        assert!(is_root(r#"{"type":"Unknown","arn":"arn:aws:iam::111122223333:root"}"#));
+        assert!(is_root(r#"{"type":"FederatedUser","sessionContext":{"sessionIssuer":{"type":"Root"}}}"#));
         assert!(!is_root(r#"{"type":"IAMUser","userName":"Root"}"#));
+        assert!(!is_root(r#"{"type":"IAMUser","arn":"arn:aws:iam::111122223333:user/root"}"#));
     }
 }

@@ -20,18 +20,17 @@ pub(super) fn cut(text: &str) -> &str {
     &text[..end]
 }
 
-/// A JSON string, cut to [`MAX_TEXT_CHARS`]; `true` and `false` read as their names, since CloudTrail writes
-/// some flags as strings and some as booleans. Anything else is `None`.
+/// A JSON string, cut to [`MAX_TEXT_CHARS`]. Anything else is `None`.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
 pub(super) struct Text(pub(super) Option<String>);
 
 impl Text {
-    /// The text, unless it is absent or empty.
+    /// The text, unless it is absent or blank.
     pub(super) fn get(&self) -> Option<&str> {
-        self.0.as_deref().filter(|text| !text.is_empty())
+        self.0.as_deref().filter(|text| !text.trim().is_empty())
     }
 
-    /// The text as owned, unless it is absent or empty.
+    /// The text as owned, unless it is absent or blank.
     pub(super) fn take(&self) -> Option<String> {
         self.get().map(str::to_owned)
     }
@@ -57,8 +56,8 @@ impl<'de> Visitor<'de> for TextVisitor {
         Ok(Text(Some(cut(text).to_owned())))
     }
 
-    fn visit_bool<E>(self, flag: bool) -> Result<Text, E> {
-        Ok(Text(Some(flag.to_string())))
+    fn visit_bool<E>(self, _: bool) -> Result<Text, E> {
+        Ok(Text(None))
     }
 
     fn visit_i64<E>(self, _: i64) -> Result<Text, E> {

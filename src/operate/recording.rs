@@ -33,7 +33,7 @@ impl Recorded {
     pub(super) fn is_named(&self, ours: &ResourceArgs) -> bool {
         let resource = self.event.resource.as_deref();
         match self.event.call.map(|call| call.about) {
-            Some(About::Bucket) => ours.buckets.iter().any(|bucket| resource == Some(bucket)),
+            Some(About::Bucket) => ours.buckets.iter().any(|bucket| resource == Some(bucket_name(bucket))),
             Some(About::Key) => ours.keys.iter().any(|key| resource.map(key_id) == Some(key_id(key))),
             Some(about) if about.is_everyday() => !self.logged,
             _ => true,
@@ -41,9 +41,16 @@ impl Recorded {
     }
 }
 
-/// The id of a key that is named by its id or its ARN.
+/// The name of a bucket that is named by its name, its ARN or its address.
+fn bucket_name(bucket: &str) -> &str {
+    let name = bucket.strip_prefix("s3://").or_else(|| bucket.rsplit_once(":::").map(|(_, name)| name));
+    name.unwrap_or(bucket).trim_end_matches('/')
+}
+
+/// The id of a key that is named by its id or its ARN; an alias as it is, or at the end of its ARN.
 fn key_id(key: &str) -> &str {
-    key.rsplit_once(":key/").map_or(key, |(_, id)| id)
+    let name = key.rsplit_once(':').map_or(key, |(_, name)| name);
+    name.strip_prefix("key/").unwrap_or(name)
 }
 
 /// Bodies are not for logs.
@@ -126,7 +133,7 @@ struct Envelope<'a> {
     detail: &'a RawValue,
 }
 
-/// Reads a file: one JSON value or several, each an event or a list of them. Each event is handed to `take`, in order, or
+/// Reads a file: one JSON value or several, each an event or a list of them; several are a list themselves. Each event is handed to `take`, in order, or
 /// what is wrong with it.
 ///
 /// # Errors
@@ -139,15 +146,19 @@ pub(super) fn read(
     if text.trim().is_empty() {
         return Err(NotARecording::Empty);
     }
-    for value in serde_json::Deserializer::from_str(text).into_iter::<&RawValue>() {
-        let value = value.map_err(|error| NotARecording::NotJson(error.line(), error.column()))?;
+    let values = serde_json::Deserializer::from_str(text).into_iter::<&RawValue>();
+    let values: Result<Vec<_>, _> = values.collect();
+    let values = values.map_err(|error| NotARecording::NotJson(error.line(), error.column()))?;
+    // One behind the other they are a list, too.
+    let several = values.len() > 1;
+    for value in values {
         // What SNS wrapped is read as if it had been given.
         let message = event::sns_message(value.get());
         let value = message.as_deref().unwrap_or(value.get());
         match list(value) {
             Some(records) => records.into_iter().for_each(|record| take(recorded(record.get(), true))),
-            None => match recorded(value, false) {
-                Err(NotAnEvent::Foreign) => return Err(NotARecording::Foreign),
+            None => match recorded(value, several) {
+                Err(NotAnEvent::Foreign) if !several => return Err(NotARecording::Foreign),
                 event => take(event),
             },
         }
@@ -169,6 +180,10 @@ fn list(value: &str) -> Option<Vec<&RawValue>> {
 }
 
 fn recorded(value: &str, logged: bool) -> Result<Recorded, NotAnEvent> {
+    // As `lookup-events --query 'Events[].CloudTrailEvent'` prints it.
+    if let Ok(record) = serde_json::from_str::<String>(value) {
+        return unwrapped(&record, logged);
+    }
     if let Some(message) = event::sns_message(value) {
         return unwrapped(&message, logged);
     }
@@ -257,7 +272,7 @@ mod tests {
         let events = read(&text).expect("a recording");
         let concerns = |event: &Result<Recorded, _>| event.as_ref().expect("an event").concerns_cloudtrail();
         let meant: Vec<_> = events.iter().map(concerns).collect();
-        assert_eq!(meant, [true, true, true, false], "of a log file only what concerns us");
+        assert_eq!(meant, [true, false, true, false], "of a list only what concerns us");
     }
 
     #[test]
@@ -277,6 +292,7 @@ mod tests {
             (wrapped(&plain), false),
             (wrapped(&json!({ "Records": [plain] })), true),
             (json!([wrapped(&envelope)]), true),
+            (json!([plain.to_string()]), true),
         ] {
             let events = read(&form.to_string()).expect("a recording");
             let event = events[0].as_ref().expect("an event");
@@ -289,6 +305,10 @@ mod tests {
     fn a_key_is_named_by_its_id_or_its_arn() {
         let arn = "arn:aws:kms:eu-west-1:111122223333:key/k-1";
         assert_eq!((key_id(arn), key_id("k-1"), key_id("alias/k-1")), ("k-1", "k-1", "alias/k-1"));
+        assert_eq!(key_id("arn:aws:kms:eu-west-1:111122223333:alias/k-1"), "alias/k-1");
+        for bucket in ["logs", "arn:aws:s3:::logs", "s3://logs", "s3://logs/"] {
+            assert_eq!(bucket_name(bucket), "logs");
+        }
     }
 
     #[test]

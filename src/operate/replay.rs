@@ -45,6 +45,8 @@ const MAX_UNSENT_NAMED: usize = 20;
 const MAX_FAULTS: usize = 1_000;
 /// Where CloudTrail puts hashes of log files, and what was unusual: no calls.
 const NO_CALLS: [&str; 2] = ["CloudTrail-Digest", "CloudTrail-Insight"];
+/// The width of a fact's label in a preview: the longest, and a gap.
+const LABEL_CHARS: usize = 27;
 /// What begins a file that is packed with gzip.
 const GZIP: [u8; 2] = [0x1f, 0x8b];
 
@@ -79,7 +81,7 @@ impl fmt::Display for Replayed {
         }
         if *not_named > 0 {
             let which = "calls on buckets, keys and the like that are not known to be CloudTrail's";
-            write!(formatter, "; left out {not_named} {which}: name yours with --bucket and --key")?;
+            write!(formatter, "; left out {not_named} {which} (--bucket and --key name those that are)")?;
         }
         Ok(())
     }
@@ -249,7 +251,7 @@ fn describe(event: &Event, mode: Mode, out: &mut impl Write) -> io::Result<()> {
     let view = View::new(event, conclude(event, &judgement, seen), false);
     writeln!(out, "  Slack     {}: {}", view.severity.word(), view.text())?;
     for fact in view.reported.iter().chain(&view.seen) {
-        writeln!(out, "            {:<17}{}", fact.label, fact.value)?;
+        writeln!(out, "            {:<LABEL_CHARS$}{}", fact.label, fact.value)?;
     }
     writeln!(out, "            {}", view.small_print.join(" · "))?;
     match &view.console {

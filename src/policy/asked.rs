@@ -75,21 +75,22 @@ fn update_trail(parameters: &Parameters) -> (Direction, Vec<String>) {
     let is_stronger =
         |name: &str| SWITCHES.iter().any(|(switch, ..)| *switch == name) && switched(name) == Some(true);
     let mut changes = parameters.names().filter(|name| *name != "name").peekable();
-    let only_strengthens = parameters.is_whole() && changes.peek().is_some() && changes.all(is_stronger);
+    let is_named = parameters.text("name").is_some();
+    let only_strengthens =
+        parameters.is_whole() && is_named && changes.peek().is_some() && changes.all(is_stronger);
     (if only_strengthens { Direction::Stronger } else { Direction::Unknown }, said)
 }
 
-/// A selector without a part has AWS's default for it: management events, of reads and writes.
+/// A selector without a part has AWS's default for it: management events, of reads and writes. Of selectors that cannot be
+/// read whole nothing is said.
 fn put_event_selectors(parameters: &Parameters) -> (Direction, Vec<String>) {
-    let list = |name: &str| parameters.get(name).and_then(Value::as_array);
-    let classic = list("eventSelectors").map(|selectors| selectors.iter().map(classic_writes).collect());
-    let advanced =
-        list("advancedEventSelectors").map(|selectors| selectors.iter().map(advanced_writes).collect());
-    let selectors: Vec<Writes> = classic.into_iter().chain::<Option<Vec<_>>>(advanced).flatten().collect();
-    let records = |wanted| selectors.contains(&wanted);
-    if !parameters.is_whole() || selectors.is_empty() {
-        return (Direction::Unknown, Vec::new());
-    }
+    let list = |name: &str| parameters.get(name).and_then(Value::as_array).into_iter().flatten();
+    let classic = list("eventSelectors").map(Selector::classic);
+    let selectors: Option<Vec<_>> =
+        classic.chain(list("advancedEventSelectors").map(Selector::advanced)).collect();
+    let selectors = selectors.filter(|selectors| parameters.is_whole() && !selectors.is_empty());
+    let Some(selectors) = selectors else { return (Direction::Unknown, Vec::new()) };
+    let records = |wanted| selectors.iter().any(|selector| selector.writes == wanted);
     let (direction, writes) = if records(Writes::All) {
         (Direction::Unknown, "management write events")
     } else if records(Writes::Some) {
@@ -97,29 +98,8 @@ fn put_event_selectors(parameters: &Parameters) -> (Direction, Vec<String>) {
     } else {
         (Direction::Blind, "no management write events")
     };
-    let beside =
-        ["eventSelectors", "advancedEventSelectors"].into_iter().filter_map(list).flatten().map(beside);
-    (direction, std::iter::once(writes.to_owned()).chain(beside.flatten()).collect())
-}
-
-/// What a selector says beside: the services that it leaves out, and the resources whose data events it records.
-fn beside(selector: &Value) -> Vec<String> {
-    let texts = |list: &Value| -> Vec<String> {
-        list.as_array().into_iter().flatten().filter_map(Value::as_str).map(str::to_owned).collect()
-    };
-    let fields = selector["fieldSelectors"].as_array().into_iter().flatten();
-    let of_field = |name: &str, operator: &str| {
-        let field = fields.clone().find(|field| field["field"] == name);
-        field.map(|field| texts(&field[operator])).unwrap_or_default()
-    };
-    let mut left_out = texts(&selector["excludeManagementEventSources"]);
-    left_out.extend(of_field("eventSource", "notEquals"));
-    let mut data = of_field("resources.type", "equals");
-    let resources = selector["dataResources"].as_array().into_iter().flatten();
-    data.extend(resources.filter_map(|resource| resource["type"].as_str()).map(str::to_owned));
-    let said =
-        |what: &str, names: Vec<String>| (!names.is_empty()).then(|| format!("{what} {}", names.join(", ")));
-    [said("nothing of", left_out), said("data events of", data)].into_iter().flatten().collect()
+    let beside = selectors.into_iter().flat_map(|selector| selector.beside);
+    (direction, std::iter::once(writes.to_owned()).chain(beside).collect())
 }
 
 /// How much of the management write events a selector records.
@@ -130,43 +110,88 @@ enum Writes {
     None,
 }
 
-fn classic_writes(selector: &Value) -> Writes {
-    let without_management = match &selector["includeManagementEvents"] {
-        Value::Bool(included) => !included,
-        Value::String(included) => included == "false",
-        _ => false,
-    };
-    let excludes = selector["excludeManagementEventSources"].as_array().is_some_and(|some| !some.is_empty());
-    if without_management || selector["readWriteType"] == "ReadOnly" {
-        Writes::None
-    } else if excludes {
-        Writes::Some
-    } else {
-        Writes::All
+/// What a selector asks for.
+struct Selector {
+    writes: Writes,
+    /// What it leaves out, and the resources whose data events it records.
+    beside: Vec<String>,
+}
+
+impl Selector {
+    fn classic(selector: &Value) -> Option<Self> {
+        let selector = selector.as_object()?;
+        let with_management = match selector.get("includeManagementEvents") {
+            None | Some(Value::Null | Value::Bool(true)) => true,
+            Some(Value::Bool(false)) => false,
+            Some(Value::String(flag)) => flag.parse().ok()?,
+            Some(_) => return None,
+        };
+        let with_writes = match selector.get("readWriteType").unwrap_or(&Value::Null) {
+            Value::Null => true,
+            Value::String(kind) => match kind.as_str() {
+                "All" | "WriteOnly" => true,
+                "ReadOnly" => false,
+                _ => return None,
+            },
+            _ => return None,
+        };
+        let excluded = texts(selector.get("excludeManagementEventSources"))?;
+        let data = selector.get("dataResources").and_then(Value::as_array).into_iter().flatten();
+        let data = data.filter_map(|resource| resource["type"].as_str()).map(str::to_owned).collect();
+        let writes = match (with_management && with_writes, excluded.is_empty()) {
+            (false, _) => Writes::None,
+            (true, true) => Writes::All,
+            (true, false) => Writes::Some,
+        };
+        Some(Self { writes, beside: said([("nothing of", excluded), ("data events of", data)]) })
+    }
+
+    /// Selects management events only where a field says so; every other field leaves some out.
+    fn advanced(selector: &Value) -> Option<Self> {
+        let (mut category, mut writes, mut narrowed, mut beside) = (None, Writes::All, false, Vec::new());
+        for field in selector.get("fieldSelectors")?.as_array()? {
+            let field = field.as_object()?;
+            let name = field.get("field")?.as_str()?;
+            let (equals, not_equals) = (texts(field.get("equals"))?, texts(field.get("notEquals"))?);
+            let has = |values: &[String], wanted: &str| values.iter().any(|value| value == wanted);
+            match name {
+                "eventCategory" => category = Some(equals),
+                "readOnly" if has(&equals, "true") && !has(&equals, "false") => writes = Writes::None,
+                "readOnly" if has(&not_equals, "false") => writes = Writes::None,
+                "readOnly" if has(&equals, "false") || has(&not_equals, "true") => {}
+                "readOnly" => return None,
+                "resources.type" => beside.extend(said([("events of", equals)])),
+                "eventSource" if !not_equals.is_empty() => {
+                    narrowed = true;
+                    beside.extend(said([("nothing of", not_equals)]));
+                }
+                name => {
+                    narrowed = true;
+                    beside.push(format!("narrowed by {name}"));
+                }
+            }
+        }
+        if !category?.iter().any(|category| category == "Management") {
+            writes = Writes::None;
+        } else if narrowed && writes == Writes::All {
+            writes = Writes::Some;
+        }
+        Some(Self { writes, beside })
     }
 }
 
-/// Selects management events only where a field says so; every other field leaves some out.
-fn advanced_writes(selector: &Value) -> Writes {
-    let fields = selector["fieldSelectors"].as_array().map_or(&[][..], Vec::as_slice);
-    let names = |field: &Value, operator: &str, value: &str| {
-        field[operator].as_array().is_some_and(|values| values.iter().any(|one| one == value))
-    };
-    if !fields.iter().any(|field| field["field"] == "eventCategory" && names(field, "equals", "Management")) {
-        return Writes::None;
+/// A list of texts; nothing is an empty one, anything else none.
+fn texts(list: Option<&Value>) -> Option<Vec<String>> {
+    match list {
+        None | Some(Value::Null) => Some(Vec::new()),
+        Some(Value::Array(values)) => values.iter().map(|value| value.as_str().map(str::to_owned)).collect(),
+        Some(_) => None,
     }
-    let mut writes = Writes::All;
-    for field in fields.iter().filter(|field| field["field"] != "eventCategory") {
-        if field["field"] == "readOnly" {
-            let reads_alone = names(field, "equals", "true") && !names(field, "equals", "false");
-            if reads_alone || names(field, "notEquals", "false") {
-                return Writes::None;
-            }
-        } else {
-            writes = Writes::Some;
-        }
-    }
-    writes
+}
+
+fn said<const N: usize>(named: [(&str, Vec<String>); N]) -> Vec<String> {
+    let some = named.into_iter().filter(|(_, names)| !names.is_empty());
+    some.map(|(what, names)| format!("{what} {}", names.join(", "))).collect()
 }
 
 #[cfg(test)]
@@ -203,6 +228,8 @@ mod tests {
             let (direction, told) = asks("UpdateTrail", &parameters);
             assert_eq!((direction, told.as_deref()), (Direction::Unknown, said), "{parameters}");
         }
+        let unnamed = json!({ "isMultiRegionTrail": true });
+        assert_eq!(asks("UpdateTrail", &unnamed).0, Direction::Unknown, "of which trail?");
         for odd in [json!(null), json!("isMultiRegionTrail"), json!({ "omitted": true, "originalSize": 9 })] {
             assert_eq!(asks("UpdateTrail", &odd), (Direction::Unknown, None));
         }
@@ -221,6 +248,7 @@ mod tests {
         let (none, part) =
             (format!("no {all}"), format!("a part of the {all}; nothing of kms.amazonaws.com"));
         let data = format!("{all}; data events of AWS::S3::Object");
+        let narrowed = format!("a part of the {all}; narrowed by eventName");
         for (parameters, direction, said) in [
             (classic(json!({})), unknown, Some(all)),
             (
@@ -249,7 +277,18 @@ mod tests {
                 Some(&*part),
             ),
             (advanced(json!([{ "field": "eventCategory", "equals": ["Data"] }])), blind, Some(&*none)),
-            (advanced(json!([])), blind, Some(&*none)),
+            (advanced(json!([])), unknown, None),
+            (json!({ "trailName": "audit", "eventSelectors": [null] }), unknown, None),
+            (classic(json!({ "readWriteType": "None" })), unknown, None),
+            (classic(json!({ "includeManagementEvents": 0 })), unknown, None),
+            (classic(json!({ "includeManagementEvents": "false" })), blind, Some(&*none)),
+            (advanced(json!([management, { "field": "readOnly", "equals": [true] }])), unknown, None),
+            (advanced(json!([management, { "field": "readOnly", "equals": "true" }])), unknown, None),
+            (
+                advanced(json!([management, { "field": "eventName", "equals": ["x"] }])),
+                unknown,
+                Some(&*narrowed),
+            ),
             (
                 classic(json!({ "dataResources": [{ "type": "AWS::S3::Object", "values": ["arn"] }] })),
                 unknown,

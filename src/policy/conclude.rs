@@ -8,21 +8,25 @@ use time::OffsetDateTime;
 
 use super::asked::{Asked, Direction, asked};
 use super::judge::{Action, Judgement, refusal};
-use crate::event::{AccountId, Effect, Event, Kind, Region, trail_name};
+use crate::event::{AccountId, Call, Effect, Event, Kind, Region, TrailArn, trail_name};
 use crate::incident::{DeliveryErrors, Found, Restoration, Restored, Severity, Sighting};
 use crate::text::{MAX_VALUE_CHARS, duration, harmless, stamp};
 
 /// The longest reason said that we wrote ourselves, in characters: room for a call, its error, the cause and what to do.
 const MAX_DETAIL_CHARS: usize = 320;
+/// The longest delivery error said, in characters: CloudTrail's are words like `NoSuchBucket`.
+const MAX_DELIVERY_ERROR_CHARS: usize = 60;
 /// Longer than SQS keeps any message: whoever says that logging was off for longer than this did not measure.
 const MAX_BLIND: Duration = Duration::from_hours(14 * 24);
-/// Trails of a Region that a message names one by one; CloudTrail allows five in a Region, and the message must fit.
-const MAX_NAMED: usize = 3;
+/// Trails of a Region that a message names one by one: CloudTrail allows five in a Region.
+const MAX_NAMED: usize = 5;
 
 const NOT_LOOKED_AT: &str = "not looked at";
 const NOT_CONFIRMED: &str = "CloudTrail was turned off, and is not confirmed to be on";
 /// What there is to do where nothing is known.
 const LOOK: &str = "LOOK AT THE TRAIL.";
+/// What there is to do about a trail that is off.
+const START_IT: &str = "Start it by hand.";
 const ONLY_NOTIFIES: &str = "trailkeeper only notifies here and restarted nothing.";
 
 /// What was seen, or not looked at.
@@ -56,11 +60,25 @@ pub enum Seen<'a> {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Conclusion {
     pub severity: Severity,
+    pub deed: Deed,
     /// A few words, none of them the event's.
     pub headline: &'static str,
     /// What came of it, in sentences. What stands in them is harmless, and not escaped for anything.
     pub outcome: Vec<String>,
     pub facts: Vec<Fact>,
+}
+
+/// What somebody did, as far as the event says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Deed {
+    TurnedOff,
+    TriedToTurnOff,
+    Weakened,
+    MayHaveWeakened,
+    TriedToWeaken,
+    /// A call, of which nothing more is known, or which weakens nothing.
+    Called,
+    TriedToCall,
 }
 
 /// One thing that is known, under the name that people know it by.
@@ -81,7 +99,21 @@ pub fn conclude(event: &Event, judgement: &Judgement, seen: Seen) -> Conclusion 
         (false, by_itself) => by_itself,
     };
     facts.push(Fact { label: "Logging was off", value: off });
-    Conclusion { severity, headline, outcome, facts }
+    Conclusion { severity, deed: deed(event), headline, outcome, facts }
+}
+
+fn deed(event: &Event) -> Deed {
+    match (event.kind, event.call.map(|call| call.effect), asked(event).direction) {
+        (Kind::Stopped, ..) => Deed::TurnedOff,
+        (Kind::FailedCall, Some(Effect::Stops), _) => Deed::TriedToTurnOff,
+        (Kind::FailedCall, Some(Effect::Ends | Effect::Weakens), _)
+        | (Kind::FailedCall, _, Direction::Blind) => Deed::TriedToWeaken,
+        (Kind::FailedCall, ..) => Deed::TriedToCall,
+        (_, _, Direction::Stronger) => Deed::Called,
+        (_, Some(Effect::Ends | Effect::Weakens), _) | (_, _, Direction::Blind) => Deed::Weakened,
+        (_, Some(Effect::MayWeaken), _) => Deed::MayHaveWeakened,
+        _ => Deed::Called,
+    }
 }
 
 /// What is to be said, whoever did it.
@@ -106,11 +138,17 @@ fn said(event: &Event, judgement: &Judgement, seen: Seen) -> Said {
         (Seen::Ended(restored), action, _) => ended(event, action, restored),
         (Seen::Region { account, region, stop, found }, action, _) => {
             let looked = format!(
-                "The event names no trail that can be read, so trailkeeper looked at those of account {account} in \
-                 {region}: {} in all.",
+                "The event names no trail that can be read, so trailkeeper looked at the trails that live in {region}, \
+                 as account {account} sees them: {} in all.",
                 found.len()
             );
-            several(looked, found, stop, |restored| ended(event, action, restored))
+            let named = |trail: &str| {
+                let owner = TrailArn::parse(trail).filter(|trail| trail.account() != account);
+                let name = harmless(trail_name(trail), MAX_VALUE_CHARS);
+                owner.map_or(name.clone(), |trail| format!("{name} (of account {})", trail.account()))
+            };
+            let may_start = !matches!(action, Action::Look(_));
+            several(looked, found, stop, may_start, named, |restored| ended(event, action, restored))
         }
         (Seen::Delayed { sighting, detail }, ..) => pending(
             sighting,
@@ -118,12 +156,17 @@ fn said(event: &Event, judgement: &Judgement, seen: Seen) -> Said {
             "the restart is being retried",
             detail,
         ),
-        (Seen::GaveUp { sighting, detail, attempts }, ..) => pending(
-            sighting,
-            "CloudTrail is off, and could not be restarted",
-            &format!("giving up after {attempts} attempts"),
-            detail,
-        ),
+        (Seen::GaveUp { sighting, detail, attempts }, ..) => {
+            let mut said = pending(
+                sighting,
+                "CloudTrail is off, and could not be restarted",
+                &format!("giving up after {attempts} attempts"),
+                detail,
+            );
+            let to_do = if matches!(sighting, Sighting::Off { .. }) { START_IT } else { LOOK };
+            said.outcome.push(to_do.to_owned());
+            said
+        }
         (Seen::Nothing, Action::Refuse(why), _) => unseen(&format!("{LOOK} {}", cut(&refusal(*why)))),
         (Seen::Nothing, Action::Notify | Action::Look(_), Kind::Stopped) => {
             unseen(&format!("{LOOK} {ONLY_NOTIFIES}"))
@@ -155,7 +198,7 @@ fn pending(sighting: Sighting, if_off: &'static str, what: &str, detail: &str) -
     Said::critical(headline, vec![outcome, cut(detail)], off)
 }
 
-/// A trail was seen off, and stays so for now.
+/// A trail was seen off, and stays so: for now, or until somebody starts it.
 fn is_off(headline: &'static str, what: &str, detail: Option<&str>, at: OffsetDateTime) -> Said {
     let still = if detail.is_some() { "STILL " } else { "" };
     let mut outcome = vec![format!("LOGGING IS {still}OFF: {what}")];
@@ -177,7 +220,7 @@ fn failed(event: &Event) -> Said {
         by_itself: Severity::Medium,
         headline: "An attempt on CloudTrail failed",
         outcome: vec![format!("The call failed ({code}); nothing was changed.")],
-        facts: Vec::new(),
+        facts: asked_for(asked(event).said),
         off: "not by this call".to_owned(),
     }
 }
@@ -185,10 +228,20 @@ fn failed(event: &Event) -> Said {
 /// The call did something that trailkeeper does not undo.
 fn changed(event: &Event) -> Said {
     const CANNOT_UNDO: &str = "trailkeeper cannot undo this: somebody should look at it.";
-    let Asked { direction, said: asked_for } = asked(event);
-    let means = event.call.map_or("", |call| call.means);
+    let Asked { direction, said } = asked(event);
     let effect = event.call.map_or(Effect::MayMatter, |call| call.effect);
-    let ended = format!("RECORDING HAS ENDED: {means}");
+    let (ended, means) = match event.call {
+        Some(Call { means, only: Some((parameter, value)), .. })
+            if event.parameters.text(parameter).is_none() =>
+        {
+            let means =
+                format!("The event does not say whether the call concerns {value}. If it does: {means}");
+            (format!("RECORDING MAY HAVE ENDED: {means}"), means)
+        }
+        Some(Call { means, .. }) => (format!("RECORDING HAS ENDED: {means}"), (*means).to_owned()),
+        None => (String::new(), String::new()),
+    };
+    let means = means.as_str();
     let (by_itself, headline, outcome) = match (effect, direction) {
         (_, Direction::Stronger) => (
             Severity::Low,
@@ -210,23 +263,29 @@ fn changed(event: &Event) -> Said {
             (Severity::Critical, "Recording by CloudTrail has ended", [&ended, CANNOT_UNDO])
         }
         (Effect::Unwatches, _) => {
-            (Severity::Critical, "The watch on CloudTrail was weakened", [means, CANNOT_UNDO])
+            (Severity::Critical, "What watches CloudTrail was changed", [means, CANNOT_UNDO])
         }
         (Effect::Weakens, _) => (Severity::High, "CloudTrail was weakened", [means, CANNOT_UNDO]),
+        (Effect::MayWeaken, _) => {
+            (Severity::High, "CloudTrail was changed, and may be weakened", [means, CANNOT_UNDO])
+        }
         (Effect::MayMatter, _) => {
             (Severity::Medium, "Something was changed that CloudTrail rests on", [means, CANNOT_UNDO])
         }
     };
-    let asked_for = asked_for.map(|value| Fact { label: "The call asks for", value });
     let off =
         if effect == Effect::Ends { "ended by this call, and not looked at since" } else { NOT_LOOKED_AT };
     Said {
         by_itself,
         headline,
         outcome: outcome.map(str::to_owned).into(),
-        facts: asked_for.into_iter().collect(),
+        facts: asked_for(said),
         off: off.to_owned(),
     }
+}
+
+fn asked_for(said: Option<String>) -> Vec<Fact> {
+    said.map(|value| Fact { label: "The call asks for", value }).into_iter().collect()
 }
 
 fn ended(event: &Event, action: &Action, restored: &Restored) -> Said {
@@ -258,7 +317,12 @@ fn ended(event: &Event, action: &Action, restored: &Restored) -> Said {
             let blind = blind(event, restored);
             on_again("CloudTrail was turned off and on again", how, blind, &restored.delivery)
         }
-        (Restoration::LeftOff, _) => is_off("CloudTrail was turned off", ONLY_NOTIFIES, None, at),
+        (Restoration::LeftOff, _) => {
+            let mut said = is_off("CloudTrail was turned off", ONLY_NOTIFIES, None, at);
+            said.outcome.push(START_IT.to_owned());
+            said.outcome.extend(undelivered(&restored.delivery));
+            said
+        }
         (Restoration::Unverified { detail }, _) => Said::critical(
             NOT_CONFIRMED,
             vec![
@@ -283,7 +347,9 @@ fn refused(sighting: Sighting, may_restart: bool, detail: &str) -> Said {
     let (headline, outcome, off) = match sighting {
         Sighting::Off { at } => {
             let headline = "CloudTrail is off, and the restart was refused";
-            return is_off(headline, "the restart was refused.", Some(detail), at);
+            let mut said = is_off(headline, "the restart was refused.", Some(detail), at);
+            said.outcome.push(START_IT.to_owned());
+            return said;
         }
         Sighting::On { at, since } => (
             NOT_CONFIRMED,
@@ -292,7 +358,7 @@ fn refused(sighting: Sighting, may_restart: bool, detail: &str) -> Said {
         ),
         Sighting::NotLookedAt if may_restart => (
             "CloudTrail was turned off, and was not looked at",
-            format!("trailkeeper could neither look whether logging is on nor restart it: {LOOK}"),
+            format!("trailkeeper could not look whether logging is on, and has not restarted it: {LOOK}"),
             NOT_LOOKED_AT,
         ),
         Sighting::NotLookedAt => (
@@ -311,7 +377,10 @@ fn on_again(headline: &'static str, how: &str, blind: Option<Duration>, delivery
         None => format!("{how}."),
     }];
     outcome.extend(undelivered(delivery));
-    let by_itself = if delivery.log_files.is_some() { Severity::Critical } else { Severity::High };
+    let (by_itself, headline) = match delivery.log_files {
+        Some(_) => (Severity::Critical, "CloudTrail is on again, and its logs cannot be delivered"),
+        None => (Severity::High, headline),
+    };
     let off = blind.map_or_else(|| "unknown".to_owned(), duration);
     Said { by_itself, headline, outcome, facts: Vec::new(), off }
 }
@@ -320,7 +389,7 @@ fn on_again(headline: &'static str, how: &str, blind: Option<Duration>, delivery
 fn undelivered(delivery: &DeliveryErrors) -> impl Iterator<Item = String> {
     let DeliveryErrors { log_files, digest_files, log_group, notifications } = delivery;
     let said = |what: &str, error: &Option<String>, means: &str| {
-        let error = error.as_deref().map(|error| harmless(error, MAX_VALUE_CHARS));
+        let error = error.as_deref().map(|error| harmless(error, MAX_DELIVERY_ERROR_CHARS));
         error.map(|error| format!("{what}: {error}. {means}"))
     };
     [
@@ -350,35 +419,51 @@ fn several(
     looked: String,
     found: &[Found],
     stop: OffsetDateTime,
+    may_start: bool,
+    named: impl Fn(&str) -> String,
     of_one: impl Fn(&Restored) -> Said,
 ) -> Said {
-    let (mut concerned, mut off_before, mut on) = (Vec::new(), Vec::new(), 0);
+    let (mut concerned, mut off_otherwise, mut unsure, mut on) = (Vec::new(), Vec::new(), 0, 0);
     for Found { trail, restored } in found {
-        let name = harmless(trail_name(trail), MAX_VALUE_CHARS);
+        let name = named(trail);
+        let with_it = restored.stopped_with(stop);
         match &restored.outcome {
-            Restoration::LeftOff if !restored.stopped_with(stop) => off_before.push(name),
-            Restoration::AlreadyLogging { since, .. } if since.is_none_or(|since| since < stop) => on += 1,
+            Restoration::LeftOff if !with_it => off_otherwise.push(name),
+            Restoration::AlreadyLogging { since, .. }
+                if !with_it || since.is_none_or(|since| since < stop) =>
+            {
+                let is_older = since.is_some_and(|since| since < stop);
+                *(if is_older && !may_start { &mut unsure } else { &mut on }) += 1;
+            }
             _ => concerned.push((name, of_one(restored))),
         }
     }
     // The worst first: it is the headline.
     concerned.sort_by_key(|(_, said)| std::cmp::Reverse(said.by_itself));
-    let more = concerned.len().saturating_sub(MAX_NAMED);
+    let is_clear = !concerned.is_empty();
     let mut outcome = vec![looked];
+    outcome.extend((!is_clear).then(|| "None was seen to have stopped with this event.".to_owned()));
+    outcome.extend((!is_clear && unsure > 0).then(|| {
+        format!("{unsure} logged since before it, which CloudTrail may show from before the stop: {LOOK} {ONLY_NOTIFIES}")
+    }));
     outcome.extend(
         concerned.iter().take(MAX_NAMED).map(|(name, said)| format!("{name}: {}", said.outcome.join(" "))),
     );
+    let more = concerned.len().saturating_sub(MAX_NAMED);
     outcome.extend((more > 0).then(|| format!("{more} more are not named here: look at them too.")));
-    outcome.extend(concerned.is_empty().then(|| "None was seen to have stopped with this event.".to_owned()));
-    outcome.extend((on > 0).then(|| format!("CloudTrail shows {on} that did not stop with it and log.")));
-    let more = off_before.split_off(MAX_NAMED.min(off_before.len())).len();
-    outcome.extend((!off_before.is_empty()).then(|| {
+    let more = off_otherwise.split_off(MAX_NAMED.min(off_otherwise.len())).len();
+    outcome.extend((!off_otherwise.is_empty()).then(|| {
         let more = if more > 0 { format!(", and {more} more") } else { String::new() };
-        format!("Off since before this stop, and left as it was: {}{more}.", off_before.join(", "))
+        format!(
+            "Off, not by this stop as far as CloudTrail shows, and left as it was: {}{more}.",
+            off_otherwise.join(", ")
+        )
     }));
+    let on = on + if is_clear { unsure } else { 0 };
+    outcome.extend((on > 0).then(|| format!("Logging, as far as CloudTrail shows: {on}.")));
     match concerned.into_iter().next() {
         Some((_, worst)) => Said { outcome, ..worst },
-        // Seen on, or off for longer: the one that was stopped is on again, unless it is gone.
+        None if unsure > 0 => Said::critical(NOT_CONFIRMED, outcome, "unknown"),
         None if on > 0 => Said {
             by_itself: Severity::High,
             headline: "CloudTrail was turned off, and no trail was seen off with it",
@@ -386,7 +471,11 @@ fn several(
             facts: Vec::new(),
             off: "no trail was seen off with it".to_owned(),
         },
-        None => Said::critical("CloudTrail was turned off, and no trail is on there", outcome, "unknown"),
+        None => Said::critical(
+            "CloudTrail was turned off, and no trail that lives there is on",
+            outcome,
+            "unknown",
+        ),
     }
 }
 

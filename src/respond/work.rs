@@ -7,7 +7,7 @@ use time::OffsetDateTime;
 use super::verdict::Verdict;
 use crate::clock;
 use crate::cloudtrail::trails::Trails;
-use crate::cloudtrail::{Earlier, Order, Refusal, RestartError};
+use crate::cloudtrail::{Around, Earlier, Order, Refusal, RestartError};
 use crate::event::{AccountId, Event, Kind, Region, TrailArn};
 use crate::incident::{Found, Restoration, Restored, Sighting};
 use crate::outcome::{Outcome, Reason};
@@ -101,12 +101,20 @@ impl<S: Store> Work<'_, S> {
         } else {
             let restarting = self.hands.trails.restart_stopped(account, region, stop, &order);
             match self.see_to(&order, restarting).await? {
-                Ok(Ok(found)) => {
+                Ok(Ok(Around { found, failed: None })) => {
                     self.session.record(Step::Found(found.clone())).await?;
                     for found in &found {
                         self.count(&found.restored);
                     }
                     found
+                }
+                Ok(Ok(Around { found, failed: Some(refusal) })) => {
+                    if self.hands.retry.is_last(self.session.attempts()) {
+                        let seen = Seen::Region { account, region, stop, found: &found };
+                        let notified = self.notify(seen, Outcome::DeadLettered).await?;
+                        return Ok(exhausted(notified, refusal.detail));
+                    }
+                    return self.not_yet(order.seen(), refusal, false).await;
                 }
                 Ok(Err(refused)) => {
                     self.session.record(Step::Restored(refused.clone())).await?;
@@ -149,7 +157,7 @@ impl<S: Store> Work<'_, S> {
             }
             Which::StoppedAt { account, region, time } => {
                 match patiently(trails.look_around(account, region)).await {
-                    Ok(found) => {
+                    Ok(Around { found, .. }) => {
                         let stop = (*time).min(clock::now());
                         let seen = Seen::Region { account, region, stop, found: &found };
                         self.notify(seen, Outcome::Notified).await
@@ -220,10 +228,7 @@ impl<S: Store> Work<'_, S> {
         let attempts = self.session.attempts().min(self.hands.retry.max_attempts);
         let gave_up = Seen::GaveUp { sighting, detail: &detail, attempts };
         let notified = self.notify(gave_up, Outcome::DeadLettered).await?;
-        if matches!(notified, Verdict::Deferred(..)) {
-            return Ok(notified);
-        }
-        Ok(Verdict::Poison(Reason::AttemptsExhausted, detail))
+        Ok(exhausted(notified, detail))
     }
 
     /// Notifies people once that the restart takes longer. If that fails it is not worth waiting for: how it ends
@@ -310,6 +315,14 @@ fn left(restored: &Restored) -> Option<String> {
             "StartLogging was accepted, and trailkeeper could not confirm that logging is on: {detail}"
         )),
         _ => None,
+    }
+}
+
+/// People were notified that nothing more will be tried, or could not be, unless it is only a matter of waiting for our turn.
+fn exhausted(notified: Verdict, detail: String) -> Verdict {
+    match notified {
+        Verdict::Deferred(..) => notified,
+        _ => Verdict::Poison(Reason::AttemptsExhausted, detail),
     }
 }
 

@@ -4,10 +4,10 @@
 //! cut; each rendering escapes what its own reader would take for markup.
 
 use crate::event::{
-    About, AccountId, Effect, Event, EventId, Kind, Origin, Region, TrailArn, partition_of, trail_name,
+    About, AccountId, Event, EventId, Kind, Origin, Region, TrailArn, partition_of, trail_name,
 };
 use crate::incident::Severity;
-use crate::policy::{Conclusion, Fact};
+use crate::policy::{Conclusion, Deed, Fact};
 use crate::text::{MAX_VALUE_CHARS, harmless, stamp};
 
 /// The longest name of an actor in its own field, in characters: a role, a session and who stands behind it.
@@ -41,7 +41,7 @@ impl View {
     /// `may_repeat` adds that the same may be shown twice.
     #[must_use]
     pub fn new(event: &Event, conclusion: Conclusion, may_repeat: bool) -> Self {
-        let Conclusion { severity, headline, outcome, facts } = conclusion;
+        let Conclusion { severity, deed, headline, outcome, facts } = conclusion;
         let mfa = match event.actor.mfa {
             Some(true) => "yes",
             Some(false) => "no",
@@ -52,7 +52,7 @@ impl View {
             event: event.id.clone(),
             severity,
             headline,
-            deed: deed(event, severity),
+            deed: sentence(event, deed),
             outcome,
             reported: reported(event),
             seen: facts,
@@ -88,31 +88,30 @@ impl Severity {
     }
 }
 
-fn deed(event: &Event, severity: Severity) -> String {
+fn sentence(event: &Event, deed: Deed) -> String {
     let who = shown(&event.actor.who);
     let account = event.account.as_ref().map_or("unknown", AccountId::as_str);
     let when = event.time.map_or_else(|| "an unknown time".to_owned(), stamp);
     let place = format!("in account {account} at {when}");
-    let name = shown(&event.name);
-    let on = event.resource.as_deref().map(|resource| format!(" on {}", shown(resource))).unwrap_or_default();
-    match (event.kind, event.call.map(|call| call.effect)) {
-        (Kind::Stopped, _) => format!("{who} turned off CloudTrail logging {place}."),
-        (Kind::FailedCall, Some(Effect::Stops)) => {
-            format!("{who} tried to turn off CloudTrail logging {place}.")
-        }
-        (Kind::FailedCall, _) => format!("{who} tried to weaken CloudTrail {place} by {name}{on}."),
-        (Kind::Weakened, Some(Effect::Unwatches)) => {
-            format!("{who} weakened the watch on CloudTrail {place} by {name}{on}.")
-        }
-        (Kind::Weakened, Some(Effect::Ends | Effect::Weakens)) if severity > Severity::Medium => {
-            format!("{who} weakened CloudTrail {place} by {name}{on}.")
-        }
-        (Kind::Weakened | Kind::Other, _) => format!("{who} called {name}{on} {place}."),
+    let on = event.resource.as_deref().map(|resource| format!(" on {}", shown(trail_name(resource))));
+    let call = format!("{}{}", shown(&event.name), on.unwrap_or_default());
+    match deed {
+        Deed::TurnedOff => format!("{who} turned off CloudTrail logging {place}."),
+        Deed::TriedToTurnOff => format!("{who} tried to turn off CloudTrail logging {place}."),
+        Deed::Weakened => format!("{who} weakened CloudTrail {place} by {call}."),
+        Deed::MayHaveWeakened => format!("{who} may have weakened CloudTrail {place} by {call}."),
+        Deed::TriedToWeaken => format!("{who} tried to weaken CloudTrail {place} by {call}."),
+        Deed::Called => format!("{who} called {call} {place}."),
+        Deed::TriedToCall => format!("{who} tried to call {call} {place}."),
     }
 }
 
 fn reported(event: &Event) -> Vec<Fact> {
     let about = event.call.map_or(About::Trail, |call| call.about);
+    let label = match about {
+        About::Recorder if event.parameters.text("trailName").is_some() => About::Trail.label(),
+        about => about.label(),
+    };
     let resource = event.resource.as_deref().map(|resource| {
         let name = shown(trail_name(resource));
         if may_be_the_organizations(event) {
@@ -130,7 +129,7 @@ fn reported(event: &Event) -> Vec<Fact> {
         format!("account {account}, {region}")
     });
     let facts = [
-        (about.label(), resource),
+        (label, resource),
         ("Account", Some(or_unknown(event.account.as_ref().map(AccountId::as_str)))),
         ("Region", Some(or_unknown(event.region.as_ref().map(Region::as_str)))),
         ("Call made in", elsewhere),
@@ -147,8 +146,8 @@ fn reported(event: &Event) -> Vec<Fact> {
 fn may_be_the_organizations(event: &Event) -> bool {
     let about_a_trail = event.call.is_some_and(|call| call.about == About::Trail);
     let mut named = ["name", "trailName"].into_iter().filter_map(|name| event.parameters.text(name));
-    let by_arn = named.any(|name| TrailArn::parse(name).is_some());
-    event.kind == Kind::FailedCall && about_a_trail && !by_arn
+    let by_arn = named.any(|name| TrailArn::parse(name).is_some()) || event.account != event.origin.account;
+    event.kind == Kind::FailedCall && about_a_trail && event.resource.is_some() && !by_arn
 }
 
 /// Where the record of the call is. Each partition has a host of its own, and some have none that is public.

@@ -269,7 +269,9 @@ async fn a_trail_of_another_partition_is_refused_as_aws_refuses_it() {
     scene.handle(stop("e-1", "arn:aws-cn:cloudtrail:cn-north-1:123456789012:trail/audit")).await;
     assert_eq!(scene.aws.calls("GetTrailStatus")[0].region, "cn-north-1");
     let post = scene.slack.posts().await.remove(0);
-    assert!(post["text"].to_string().contains("could neither look whether logging is on nor restart it"));
+    assert!(
+        post["text"].to_string().contains("could not look whether logging is on, and has not restarted it")
+    );
     assert_eq!(attribute(&scene.aws.dead_letters().await[0], "reason"), Some("restore-refused"));
     scene.worker.stop().await;
 }

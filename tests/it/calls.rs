@@ -85,7 +85,7 @@ async fn each_thing_is_called_what_it_is() {
 async fn what_was_denied_is_named_by_the_resource_alone_of_three_arns() {
     let message = |call: &str, resource: &str| {
         format!(
-            "User: arn:aws:iam::123456789012:user/mallory is not authorized to perform: {call} on resource: {resource} with an \
+            "User: arn:aws:iam::123456789012:user/arn:aws:cloudtrail:us-east-1:999999999999:trail/decoy,/mallory is not authorized to perform: {call} on resource: {resource} with an \
              explicit deny in a service control policy: arn:aws:organizations::999999999999:policy/o-1/service_control_policy/p-1"
         )
     };
@@ -110,13 +110,19 @@ async fn what_was_denied_is_named_by_the_resource_alone_of_three_arns() {
             "*Key*\\narn:aws:kms:us-east-1:123456789012:key/k-1",
         ),
         ("kms", "DisableKey", "no ARN at all", "*Account*"),
+        (
+            "iam",
+            "DeleteServiceLinkedRole",
+            "arn:aws:iam::123456789012:role/aws-service-role/cloudtrail.amazonaws.com/AWSServiceRoleForCloudTrail",
+            "*Role*\\nAWSServiceRoleForCloudTrail",
+        ),
     ] {
         let mut event = call(service, name, json!(null));
         event["detail"]["errorCode"] = json!("AccessDenied");
         event["detail"]["errorMessage"] = json!(message(name, resource));
         let (_, blocks) = shown(event).await.expect("told");
         assert!(blocks.contains(label) && blocks.contains("MEDIUM"), "{label}: {blocks}");
-        assert!(!blocks.contains("p-1"), "{blocks}");
+        assert!(!blocks.contains("p-1") && !blocks.contains("decoy"), "{blocks}");
     }
 }
 
@@ -131,9 +137,42 @@ async fn a_call_that_concerns_another_service_is_none_of_ours() {
         (call("iam", "DeleteServiceLinkedRole", json!({ "roleName": "AWSServiceRoleForECS" })), false),
         (call("iam", "DeleteServiceLinkedRole", json!({ "roleName": "AWSServiceRoleForCloudTrail" })), true),
         (call("iam", "DeletePolicy", json!({ "policyArn": "arn" })), false),
+        (denied_role("AWSServiceRoleForECS"), false),
+        (denied_role("AWSServiceRoleForCloudTrail"), true),
     ] {
         assert_eq!(shown(event.clone()).await.is_some(), is_told, "{}", event["detail"]);
     }
+}
+
+fn denied_role(role: &str) -> Value {
+    let mut event = call("iam", "DeleteServiceLinkedRole", json!(null));
+    event["detail"]["errorCode"] = json!("AccessDenied");
+    event["detail"]["errorMessage"] = json!(format!(
+        "User: arn:aws:iam::1:user/x is not authorized to perform: iam:DeleteServiceLinkedRole on resource: \
+         arn:aws:iam::123456789012:role/aws-service-role/x.amazonaws.com/{role} because no identity-based policy allows it"
+    ));
+    event
+}
+
+/// Of what the event does not say, nothing is claimed.
+#[tokio::test]
+async fn a_call_of_which_the_service_is_not_seen_is_not_said_to_be_cloudtrails() {
+    let padded = call("organizations", "DisableAWSServiceAccess", json!({ "omitted": true }));
+    let (text, blocks) = shown(padded).await.expect("told");
+    assert!(
+        text.contains("RECORDING MAY HAVE ENDED: The event does not say whether the call concerns"),
+        "{text}"
+    );
+    assert!(blocks.contains("CRITICAL"), "{blocks}");
+    let of_a_member = json!({ "accountId": "222222222222", "regionName": "af-south-1" });
+    let (text, _) = shown(call("account", "DisableRegion", of_a_member)).await.expect("told");
+    assert!(text.contains("in account 222222222222"), "{text}");
+    let mut strengthens =
+        call("cloudtrail", "UpdateTrail", json!({ "name": "audit", "isMultiRegionTrail": true }));
+    strengthens["detail"]["errorCode"] = json!("AccessDenied");
+    let (text, blocks) = shown(strengthens).await.expect("told");
+    assert!(text.contains("mallory tried to call UpdateTrail on audit"), "{text}");
+    assert!(blocks.contains("*The call asks for*\\nevents of all Regions"), "{blocks}");
 }
 
 /// A call over a VPC endpoint is recorded twice.
@@ -159,6 +198,18 @@ async fn a_network_activity_event_is_no_stop_of_its_own() {
     }
     // A field of another type hides nothing.
     let scene = Scene::start().await;
+    for (id, odd) in [
+        ("flag", json!(false)),
+        ("set", json!(true)),
+        ("blank", json!(" ")),
+        ("list", json!(["AccessDenied"])),
+    ] {
+        scene.aws.stopped_trail(id, crate::support::aws::REGION).await;
+        let mut event = stop(id, id);
+        event["detail"]["errorCode"] = odd;
+        scene.handle(event).await;
+        assert!(scene.aws.is_logging(id, crate::support::aws::REGION).await, "{id}");
+    }
     for (number, odd) in [json!(7), json!(["AwsVpceEvent"]), json!({ "a": "AwsVpceEvent" }), json!(null)]
         .into_iter()
         .enumerate()
@@ -257,7 +308,11 @@ async fn reports_from_the_field_say_what_is_right() {
             assert!(blocks.contains(part), "{name}: {part}: {blocks}");
         }
         assert!(!blocks.contains("not stopped"), "{name}: {blocks}");
-        assert_eq!(text.contains("weakened"), severity != "LOW" && severity != "MEDIUM", "{name}: {text}");
+        assert_eq!(
+            text.contains("weakened CloudTrail in account"),
+            severity != "LOW" && severity != "MEDIUM",
+            "{name}: {text}"
+        );
     }
     for name in ["network-activity-stop-eventbridge"] {
         let Some((_, event)) = field(name) else { return };

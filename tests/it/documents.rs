@@ -504,7 +504,7 @@ fn views() -> Vec<View> {
     let cloudtrail = event::CALLS[0].service;
     calls.extend(
         [
-            ("UpdateTrail", cloudtrail, json!({ "isMultiRegionTrail": true })),
+            ("UpdateTrail", cloudtrail, json!({ "name": "audit", "isMultiRegionTrail": true })),
             ("PutEventSelectors", cloudtrail, json!({ "eventSelectors": [{ "readWriteType": "ReadOnly" }] })),
         ]
         .map(of_call),
@@ -568,6 +568,9 @@ fn views() -> Vec<View> {
             .iter()
             .map(|found| (&stop, Mode::Restore, Seen::Region { account, region, stop: time, found })),
     );
+    let unsure = Restoration::AlreadyLogging { since: before_the_stop, perhaps_ours: false };
+    let unsure = [found(&unsure, None)];
+    seen.push((&stop, Mode::Notify, Seen::Region { account, region, stop: time, found: &unsure }));
     seen.extend(sightings.into_iter().flat_map(|sighting| {
         let gave_up = Seen::GaveUp { sighting, detail: "so it is", attempts: 10 };
         [Seen::Delayed { sighting, detail: "so it is" }, gave_up].map(|seen| (&stop, Mode::Restore, seen))

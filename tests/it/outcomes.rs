@@ -170,7 +170,12 @@ async fn other_calls_that_weaken_cloudtrail_are_told_and_the_rest_is_ignored() {
     let texts = scene.slack.texts().await;
     assert_eq!(texts.len(), weakening.len(), "{texts:#?}");
     for ((name, ..), text) in weakening.iter().zip(&texts) {
-        assert!(text.contains(&format!("mallory weakened CloudTrail in account 123456789012 at 2026-11-20T09:15:02Z by {name} on audit")), "{text}");
+        assert!(
+            text.contains(&format!(
+                "weakened CloudTrail in account 123456789012 at 2026-11-20T09:15:02Z by {name} on audit"
+            )),
+            "{text}"
+        );
     }
     assert!(scene.aws.calls("StartLogging").is_empty());
     assert_eq!(scene.aws.depth("poison"), 0);

@@ -1,12 +1,14 @@
 //! "Off" is said only of what was seen off, and "on" of what was seen on.
 
+use std::sync::Arc;
+
 use serde_json::{Value, json};
 use time::format_description::well_known::Rfc3339;
 use time::{Duration, OffsetDateTime};
 use trailkeeper::args::Args;
 use trailkeeper::clock;
 
-use crate::support::aws::{ACCOUNT, Aws, Fault, REGION, attribute};
+use crate::support::aws::{ACCOUNT, Aws, Call, Fault, REGION, Watch, attribute};
 use crate::support::cloudtrail::{Caller, CloudTrail, Trail};
 use crate::support::events::stop;
 use crate::support::slack::Slack;
@@ -156,11 +158,11 @@ async fn a_stop_that_names_no_trail_restarts_those_that_stopped_with_it() {
     assert_eq!((on, off), ([true; 3], [false; 3]));
     assert_eq!(scene.aws.calls("StartLogging").len(), 2);
     for part in [
-        "looked at those of account 123456789012 in eu-west-1: 6 in all.",
+        "looked at the trails that live in eu-west-1, as account 123456789012 sees them: 6 in all.",
         "main: Logging was restarted and verified; it was off for 1 min",
         "second: Logging was restarted and verified",
-        "CloudTrail shows 2 that did not stop with it and log.",
-        "Off since before this stop, and left as it was: third, old.",
+        "Off, not by this stop as far as CloudTrail shows, and left as it was: third, old.",
+        "Logging, as far as CloudTrail shows: 2.",
     ] {
         assert!(told.text.contains(part), "{part}: {}", told.text);
     }
@@ -168,27 +170,99 @@ async fn a_stop_that_names_no_trail_restarts_those_that_stopped_with_it() {
     scene.worker.stop().await;
 }
 
+/// Logging since before the stop may be an answer from before the stop. Starting what is on does no harm.
 #[tokio::test]
-async fn a_stop_that_names_no_trail_where_none_is_off_says_so() {
-    let scene = Scene::start().await;
+async fn a_stop_that_names_no_trail_where_none_is_seen_off_starts_what_is_on() {
+    for stale_answers in [0, 3] {
+        let scene = Scene::start().await;
+        let trail = if stale_answers > 0 { Trail::on("main").stopped(ago(60)) } else { Trail::on("main") };
+        let organizations = Trail::at(ORG_TRAIL).seen_by(Caller::Member);
+        let trails = [Trail { stale_answers, ..trail }, organizations];
+        let (cloudtrail, told) = told_of(&scene, trails, nameless(ago(60))).await;
+        assert!(cloudtrail.is_logging("main"));
+        assert_eq!(scene.aws.calls("StartLogging").len(), 1, "an organization's is not a member's to start");
+        let said = "None was seen to have stopped";
+        assert!(!told.text.contains(said), "{}", told.text);
+        assert!(told.text.contains("main: CloudTrail showed logging on since"), "{}", told.text);
+        assert!(told.text.contains("started it all the same, and it is on."), "{}", told.text);
+        says_not_off(&told);
+        assert!(told.dead.is_none());
+        scene.worker.stop().await;
+    }
+    // In the mode notify nothing is started, and nothing is confirmed.
+    let scene = scene_in("notify").await;
     let (_, told) = told_of(&scene, [Trail::on("main")], nameless(ago(60))).await;
+    assert!(
+        told.text.contains("None was seen to have stopped with this event. 1 logged since before it"),
+        "{}",
+        told.text
+    );
+    assert!(told.text.contains("LOOK AT THE TRAIL"), "{}", told.text);
+    assert!(told.blocks.contains("CRITICAL"), "{}", told.blocks);
     says_not_off(&told);
-    assert!(told.text.contains("None was seen to have stopped with this event."), "{}", told.text);
-    assert_eq!(scene.aws.calls("StartLogging").len(), 0);
-    // A first answer may be older than the stop.
-    assert_eq!(scene.aws.calls("DescribeTrails").len(), 2);
     scene.worker.stop().await;
 }
 
+/// A trail that was made, or started, after the stop, and one that logs without saying since when.
 #[tokio::test]
-async fn a_stop_that_names_no_trail_is_looked_for_twice() {
+async fn a_trail_that_never_stopped_with_the_event_is_not_said_to_have() {
     let scene = Scene::start().await;
-    let mut trail = Trail::on("main").stopped(ago(1));
-    trail.stale_answers = 1;
-    let (cloudtrail, told) = told_of(&scene, [trail], nameless(ago(1))).await;
-    assert!(cloudtrail.is_logging("main"));
-    assert!(told.text.contains("main: Logging was restarted and verified"), "{}", told.text);
+    let mut young = Trail::on("young");
+    young.started_at = Some(ago(5));
+    let mut old = Trail::on("old");
+    old.started_at = None;
+    let (_, told) = told_of(&scene, [young, old], nameless(ago(60))).await;
+    assert!(told.text.contains("None was seen to have stopped with this event."), "{}", told.text);
+    assert!(told.text.contains("Logging, as far as CloudTrail shows: 2."), "{}", told.text);
+    assert!(!told.text.contains("was off for"), "{}", told.text);
+    assert!(scene.aws.calls("StartLogging").is_empty());
     scene.worker.stop().await;
+}
+
+struct Conflicts(CloudTrail, &'static str);
+
+impl Watch for Conflicts {
+    fn fault(&self, call: &Call) -> Option<Fault> {
+        let first = call.body["Name"].as_str().is_some_and(|name| name.ends_with("/first"));
+        if first && call.operation == self.1 {
+            return Some(Fault::Refuse(400, "ConflictException"));
+        }
+        self.0.fault(call)
+    }
+
+    fn carried_out(&self, _: &Call, _: u16) {}
+}
+
+#[tokio::test]
+async fn one_trail_that_fails_keeps_none_of_the_others_off() {
+    for (mode, broken) in
+        [("restore", "StartLogging"), ("restore", "GetTrailStatus"), ("notify", "GetTrailStatus")]
+    {
+        let scene = Scene::start_with(|args: &mut Args| {
+            args.set("TRAILKEEPER_MODE", mode);
+            args.set("TRAILKEEPER_MAX_ATTEMPTS", "2");
+        })
+        .await;
+        let trails = [Trail::on("first").stopped(ago(60)), Trail::on("second").stopped(ago(60))];
+        let cloudtrail = CloudTrail::of(trails);
+        scene.aws.watch(Arc::new(Conflicts(cloudtrail.clone(), broken)));
+        scene.handle(nameless(ago(60))).await;
+        let text = scene.slack.texts().await.pop().expect("told");
+        assert!(text.contains("ConflictException"), "{text}");
+        let (said, of_first) = match (mode, broken) {
+            ("notify", _) => ("second: LOGGING IS OFF", "first: trailkeeper could not look"),
+            (_, "StartLogging") => {
+                ("second: Logging", "first: LOGGING IS STILL OFF: the restart was refused.")
+            }
+            _ => ("second: Logging", "first: trailkeeper could not look"),
+        };
+        assert!(text.contains(said) && text.contains(of_first), "{mode} {broken}: {text}");
+        assert_eq!(cloudtrail.is_logging("second"), mode == "restore", "{text}");
+        let dead = scene.aws.dead_letters().await.pop();
+        let reason = dead.as_ref().and_then(|letter| attribute(letter, "reason"));
+        assert_eq!(reason, (mode == "restore").then_some("attempts-exhausted"));
+        scene.worker.stop().await;
+    }
 }
 
 #[tokio::test]
@@ -293,7 +367,11 @@ async fn giving_up_says_off_only_of_what_was_seen_off() {
     }
     let (_, told) = told_of(&scene, [Trail::on("audit").stopped(ago(60))], stop_at(ago(60), "audit")).await;
     says_not_off(&told);
-    assert!(told.text.contains("could neither look whether logging is on nor restart it"), "{}", told.text);
+    assert!(
+        told.text.contains("could not look whether logging is on, and has not restarted it"),
+        "{}",
+        told.text
+    );
     let (reason, detail) = told.dead.expect("a dead letter");
     assert_eq!(reason, "restore-refused");
     for said in [&told.text, &detail] {
@@ -322,6 +400,16 @@ async fn an_answer_that_is_older_than_the_stop_is_not_believed() {
     let mut trail = Trail::on("audit").stopped(ago(2));
     (trail.stale_answers, trail.started_at) = (1, Some(ago(10)));
     let (cloudtrail, _) = told_of(&scene, [trail], stop_at(ago(-86_400), "audit")).await;
+    assert!(cloudtrail.is_logging("audit"));
+    scene.worker.stop().await;
+    // Nor does an event without a time hide a stop.
+    let scene = Scene::start().await;
+    let mut trail = Trail::on("audit").stopped(ago(2));
+    trail.stale_answers = 1;
+    let mut event = stop_at(ago(3), "audit");
+    event["detail"]["eventTime"] = Value::Null;
+    event["time"] = Value::Null;
+    let (cloudtrail, _) = told_of(&scene, [trail], event).await;
     assert!(cloudtrail.is_logging("audit"));
     scene.worker.stop().await;
     // Without a time of the start nothing can be compared, and all is as it was.

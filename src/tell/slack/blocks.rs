@@ -12,9 +12,13 @@ use crate::incident::Severity;
 /// The most fields that Slack takes in one section; one more, and it refuses the message.
 const FIELDS: usize = 10;
 
+/// The longest text of a message, in characters and escaped: below the 3,000 that Slack takes in a section, and with all
+/// fields below what it takes in a message.
+const MAX_TEXT_CHARS: usize = 2_900;
+
 /// The body of a post.
 pub(super) fn payload(view: &View) -> Value {
-    let text = escaped(&view.text());
+    let text = fitted(&view.text());
     json!({
         "blocks": blocks(view, &text),
         "text": text,
@@ -58,6 +62,22 @@ fn mrkdwn(text: &str) -> Value {
     json!({ "type": "mrkdwn", "text": text, "verbatim": true })
 }
 
+/// The text escaped, and cut where it would be too long: a report of several trails may be.
+fn fitted(text: &str) -> String {
+    let mut fitted = String::new();
+    let mut chars = 0;
+    for char in text.chars() {
+        let char = escaped(char.encode_utf8(&mut [0; 4]));
+        chars += char.chars().count();
+        if chars >= MAX_TEXT_CHARS {
+            fitted.push('…');
+            break;
+        }
+        fitted.push_str(&char);
+    }
+    fitted
+}
+
 fn escaped(text: &str) -> String {
     text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;")
 }
@@ -69,7 +89,7 @@ mod tests {
     use super::super::super::samples::{restored, stopped};
     use super::*;
     use crate::event::Event;
-    use crate::incident::Restoration;
+    use crate::incident::{DeliveryErrors, Found, Restoration, Restored};
     use crate::policy::{Fact, Mode, Seen, conclude, judge};
 
     fn view(event: &Event, seen: Seen, may_repeat: bool) -> View {
@@ -116,8 +136,19 @@ mod tests {
                 detail["userIdentity"]["userName"] = json!(value);
                 detail["userIdentity"]["accessKeyId"] = json!(value);
             });
+            let error = Some(value.clone());
+            let delivery = DeliveryErrors {
+                log_files: error.clone(), digest_files: error.clone(), log_group: error.clone(), notifications: error,
+            };
+            let undelivered = Restored { delivery, ..restored(Restoration::Restarted) };
             let refused = restored(Restoration::Refused { detail });
-            for seen in [Seen::Ended(&refused), Seen::Nothing] {
+            let trail = format!("arn:aws:cloudtrail:eu-west-1:111122223333:trail/{}", "x".repeat(128));
+            let both = [&undelivered, &refused, &undelivered, &refused, &undelivered, &undelivered];
+            let found: Vec<_> =
+                both.map(|restored| Found { trail: trail.clone(), restored: restored.clone() }).into();
+            let (account, region) = (event.account.as_ref().expect("one"), event.region.as_ref().expect("one"));
+            let around = Seen::Region { account, region, stop: event.time.expect("one"), found: &found };
+            for seen in [Seen::Ended(&refused), Seen::Ended(&undelivered), around, Seen::Nothing] {
                 let view = view(&event, seen, true);
                 let payload = payload(&view);
                 prop_assert!(payload["text"].as_str().expect("text").chars().count() <= 3_000);

@@ -108,9 +108,13 @@ impl Trail {
 pub struct CloudTrail(Arc<Mutex<Vec<Trail>>>);
 
 impl CloudTrail {
+    pub fn of(trails: impl Into<Vec<Trail>>) -> Self {
+        Self(Arc::new(Mutex::new(trails.into())))
+    }
+
     /// Answers in the place of the server's own CloudTrail.
     pub fn instead_of(aws: &Aws, trails: impl Into<Vec<Trail>>) -> Self {
-        let own = Self(Arc::new(Mutex::new(trails.into())));
+        let own = Self::of(trails);
         aws.watch(Arc::new(own.clone()));
         own
     }
