@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
 use futures_util::future::join_all;
-use tokio::sync::{OwnedSemaphorePermit, watch};
+use tokio::sync::{Mutex as Lock, OwnedMutexGuard, OwnedSemaphorePermit};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tracing::{Instrument, Span};
@@ -37,8 +37,6 @@ pub struct Hold {
     attempt: AtomicU32,
     /// What the message is about: its dead letter says so, also after a panic.
     subject: OnceLock<String>,
-    /// Counts the heartbeats, so that a lease elsewhere is extended on the same beat.
-    beats: watch::Sender<u64>,
     /// Answers and heartbeats link to it, long after the handler has gone.
     span: Span,
 }
@@ -50,7 +48,6 @@ impl Hold {
             cancelled: OnceLock::new(),
             attempt: AtomicU32::new(0),
             subject: OnceLock::new(),
-            beats: watch::Sender::new(0),
             span,
         }
     }
@@ -62,11 +59,6 @@ impl Hold {
 
     pub(super) fn cancellation(&self) -> Option<Cancelled> {
         self.cancelled.get().copied()
-    }
-
-    /// Changes each time the message has been hidden anew: the moment to extend what else runs out.
-    pub fn beats(&self) -> watch::Receiver<u64> {
-        self.beats.subscribe()
     }
 
     /// The handler says which execution this is, so that a panic is counted as that one.
@@ -110,6 +102,17 @@ struct Entry {
     hidden_until: Instant,
     /// Told when the message is lost or goes back.
     hold: Arc<Hold>,
+    /// Locked while a heartbeat is on its way.
+    beating: Arc<Lock<()>>,
+}
+
+/// A message that is hidden anew.
+struct Due {
+    key: u64,
+    receipt: ReceiptHandle,
+    hold: Arc<Hold>,
+    /// Until it is answered, or given up.
+    _on_its_way: OwnedMutexGuard<()>,
 }
 
 /// Every message that is being worked on or settled.
@@ -134,6 +137,7 @@ pub(super) struct InFlight {
     /// Its line in the ledger.
     key: u64,
     hold: Arc<Hold>,
+    beating: Arc<Lock<()>>,
     /// Back to the pool when the message is settled, and not before.
     _permit: OwnedSemaphorePermit,
 }
@@ -148,8 +152,15 @@ impl InFlight {
         &self.hold
     }
 
-    /// Strikes the line out: how long the message stays hidden is decided otherwise from here on.
-    pub(super) fn stop_beating(&self) {
+    /// Strikes the line out, and lets a heartbeat that is on its way arrive: how long the message stays hidden is decided
+    /// otherwise from here on, and one that arrived after that would hide it for longer.
+    pub(super) async fn stop_beating(&self) {
+        self.strike_out();
+        // No longer than the beat itself waits.
+        let _ = tokio::time::timeout(self.ledger.tick(), self.beating.lock()).await;
+    }
+
+    fn strike_out(&self) {
         let in_flight = {
             let mut entries = self.ledger.entries();
             entries.remove(&self.key);
@@ -161,7 +172,7 @@ impl InFlight {
 
 impl Drop for InFlight {
     fn drop(&mut self) {
-        self.stop_beating();
+        self.strike_out();
     }
 }
 
@@ -186,13 +197,15 @@ impl Ledger {
         let hold = Arc::new(Hold::new(span));
         let receipt = delivery.receipt.clone();
         let hidden_until = delivery.received_at + self.visibility;
+        let beating = Arc::<Lock<()>>::default();
         let in_flight = {
+            let (hold, beating) = (Arc::clone(&hold), Arc::clone(&beating));
             let mut entries = self.entries();
-            entries.insert(key, Entry { receipt, hidden_until, hold: Arc::clone(&hold) });
+            entries.insert(key, Entry { receipt, hidden_until, hold, beating });
             entries.len()
         };
         self.health.set_in_flight(in_flight);
-        InFlight { delivery, ledger: Arc::clone(self), key, hold, _permit: permit }
+        InFlight { delivery, ledger: Arc::clone(self), key, hold, beating, _permit: permit }
     }
 
     /// Tells every handler that its message goes back.
@@ -220,16 +233,19 @@ impl Ledger {
 
     async fn extend_due<Q: Queue>(&self, queue: &Q) {
         let now = Instant::now();
-        let due: Vec<(u64, ReceiptHandle, Arc<Hold>)> = self
+        let due: Vec<Due> = self
             .entries()
             .iter()
             .filter(|(_, entry)| entry.hidden_until <= now + self.visibility / 2)
-            .map(|(key, entry)| (*key, entry.receipt.clone(), Arc::clone(&entry.hold)))
+            .filter_map(|(key, entry)| {
+                let on_its_way = Arc::clone(&entry.beating).try_lock_owned().ok()?;
+                let (receipt, hold) = (entry.receipt.clone(), Arc::clone(&entry.hold));
+                Some(Due { key: *key, receipt, hold, _on_its_way: on_its_way })
+            })
             .collect();
         join_all(due.chunks(BATCH).map(|batch| async move {
-            let requests: Vec<_> =
-                batch.iter().map(|(_, receipt, _)| (receipt.clone(), self.visibility)).collect();
-            let beaten = batch.iter().map(|(_, _, hold)| hold.span());
+            let requests: Vec<_> = batch.iter().map(|due| (due.receipt.clone(), self.visibility)).collect();
+            let beaten = batch.iter().map(|due| due.hold.span());
             let span = spans::extend(queue.names().queue, batch.len(), beaten);
             let hiding = queue.hide(&requests).instrument(span.clone());
             // One that hangs must not hold up the next, or everything becomes visible meanwhile.
@@ -238,8 +254,8 @@ impl Ledger {
             });
             queue::record_failure(&span, &answers);
             let mut entries = self.entries();
-            for ((key, ..), answer) in batch.iter().zip(answers) {
-                if let Some(entry) = entries.get_mut(key) {
+            for (due, answer) in batch.iter().zip(answers) {
+                if let Some(entry) = entries.get_mut(&due.key) {
                     entry.beaten(answer, now + self.visibility);
                 }
             }
@@ -252,10 +268,7 @@ impl Entry {
     /// A beat that failed for now is tried again on the next tick, while the message is still hidden.
     fn beaten(&mut self, answer: Result<(), SettleError>, hidden_until: Instant) {
         match answer {
-            Ok(()) => {
-                self.hidden_until = hidden_until;
-                self.hold.beats.send_modify(|beats| *beats += 1);
-            }
+            Ok(()) => self.hidden_until = hidden_until,
             Err(SettleError::Failed(failure)) if Instant::now() < self.hidden_until => {
                 tracing::warn!(%failure, "heartbeat failed, trying again");
             }

@@ -36,6 +36,9 @@ impl Settler {
     }
 
     pub(super) async fn settle(&self, message: InFlight, disposition: Disposition) {
+        if let Disposition::Retry { .. } = disposition {
+            message.stop_beating().await;
+        }
         // The other end goes away only after every sender has: this cannot fail before the process ends.
         let _ = self.0.send((message, disposition)).await;
     }
@@ -77,8 +80,6 @@ pub(super) async fn run<Q: Queue>(queue: Arc<Q>, mut answers: mpsc::Receiver<(In
             answer = answers.recv() => match answer {
                 Some((message, Disposition::Delete)) => deletes.messages.push((message, Duration::ZERO)),
                 Some((message, Disposition::Retry { after })) => {
-                    // A beat that is under way at the same time would hide it for longer.
-                    message.stop_beating();
                     hides.messages.push((message, after));
                 }
                 Some((message, Disposition::DeadLetter { reason, detail })) => {

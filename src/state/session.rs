@@ -4,8 +4,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use time::OffsetDateTime;
-use tokio::sync::watch;
-use tokio::time::Instant;
+use tokio::time::{Instant, MissedTickBehavior};
 
 use super::{Claim, Claimed, Counts, Ending, Key, Step, Steps, Store, StoreError};
 use crate::clock;
@@ -29,7 +28,7 @@ pub struct Session<'s, S> {
     /// The count that decides whether this is the last execution; a guess without a claim.
     attempts: u32,
     first_claimed_at: OffsetDateTime,
-    /// What is asked for at the claim and at each heartbeat.
+    /// What is asked for at the claim and at each extension.
     lease: Duration,
     /// Until when the claim is certainly ours, by our own monotonic clock and from before it was asked for: the clock of
     /// the worker that would take over is another.
@@ -131,8 +130,7 @@ impl<'s, S: Store> Session<'s, S> {
     /// # Errors
     /// When the lease may have run out, and somebody else may have taken over.
     pub fn still_ours(&self) -> Result<(), Lost> {
-        let until = *self.ours_until.lock().unwrap_or_else(PoisonError::into_inner);
-        if Instant::now() < until { Ok(()) } else { Err(Lost) }
+        if Instant::now() < self.ours_until() { Ok(()) } else { Err(Lost) }
     }
 
     /// Writes down what has been done. A store that is not available stops nothing: what is done is done, and the trail
@@ -162,22 +160,41 @@ impl<'s, S: Store> Session<'s, S> {
         }
     }
 
-    /// Extends the lease at each of `beats`. Ends when the claim is lost, and otherwise not while there may be beats.
-    pub async fn keep(&self, mut beats: watch::Receiver<u64>) {
-        while beats.changed().await.is_ok() {
+    /// Extends the lease when half of it is left, and again at each tick if that fails: six times as often as it would run
+    /// out. Ends when the claim is lost.
+    pub async fn keep(&self) {
+        let tick = self.lease / 6;
+        let mut ticks = tokio::time::interval(tick);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            ticks.tick().await;
             let asked_at = Instant::now();
+            if self.ours_until() > asked_at + self.lease / 2 {
+                continue;
+            }
             let extended = match &self.claim {
-                Some(claim) => self.store.extend(claim, self.lease).await,
-                None => Ok(()),
+                // One that hangs must not hold up the next.
+                Some(claim) => tokio::time::timeout(tick, self.store.extend(claim, self.lease)).await,
+                None => Ok(Ok(())),
             };
             match extended {
-                Ok(()) => {
+                Ok(Ok(())) => {
                     *self.ours_until.lock().unwrap_or_else(PoisonError::into_inner) = asked_at + self.lease;
                 }
-                Err(StoreError::Lost) => return,
-                Err(error) => tracing::warn!(%error, "the lease could not be extended"),
+                Ok(Err(StoreError::Lost)) => return,
+                Ok(Err(error)) => {
+                    tracing::warn!(%error, key = %self.key, "the lease could not be extended, trying again");
+                }
+                Err(_elapsed) => {
+                    let error = "no answer before the next try";
+                    tracing::warn!(error, key = %self.key, "the lease could not be extended, trying again");
+                }
             }
         }
+    }
+
+    fn ours_until(&self) -> Instant {
+        *self.ours_until.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Writes down that the work has ended for good. Without a claim there is nothing to end.

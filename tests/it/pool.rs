@@ -15,6 +15,8 @@ use trailkeeper::respond::Rehearsal;
 use trailkeeper::retry::{Failure, RetryPolicy};
 
 const WAIT: Duration = Duration::from_secs(20);
+/// How late a change of visibility may be made.
+const SLOW: Duration = Duration::from_secs(1);
 
 /// A queue that gives what it holds at once, and otherwise waits.
 #[derive(Default)]
@@ -30,6 +32,8 @@ struct MemoryQueue {
     panicking: AtomicUsize,
     /// The next changes of visibility that are never answered.
     hanging: AtomicUsize,
+    /// The next changes of visibility that are made late.
+    slow: AtomicUsize,
 }
 
 impl MemoryQueue {
@@ -88,6 +92,10 @@ impl Queue for MemoryQueue {
             self.hanging.fetch_sub(1, Ordering::SeqCst);
             std::future::pending::<()>().await;
         }
+        if self.slow.load(Ordering::SeqCst) > 0 {
+            self.slow.fetch_sub(1, Ordering::SeqCst);
+            tokio::time::sleep(SLOW).await;
+        }
         self.hidden.lock().expect("whole").extend(entries.iter().map(|(_, hidden)| *hidden));
         vec![Ok(()); entries.len()]
     }
@@ -109,6 +117,8 @@ impl MemoryQueue {
 struct Work {
     takes: Duration,
     panics: bool,
+    /// Gives the message back for this long.
+    gives_back: Option<Duration>,
     retry: RetryPolicy,
     at_once: AtomicUsize,
     most_at_once: AtomicUsize,
@@ -119,6 +129,7 @@ impl Work {
         Arc::new(Self {
             takes,
             panics: false,
+            gives_back: None,
             retry: RETRY,
             at_once: AtomicUsize::new(0),
             most_at_once: AtomicUsize::new(0),
@@ -133,7 +144,11 @@ impl Handler for Work {
         tokio::time::sleep(self.takes).await;
         assert!(!self.panics, "as the test asked for");
         self.at_once.fetch_sub(1, Ordering::SeqCst);
-        Handled { disposition: Disposition::Delete, outcome: "ignored", failure: None }
+        let disposition = match self.gives_back {
+            Some(after) => Disposition::Retry { after },
+            None => Disposition::Delete,
+        };
+        Handled { disposition, outcome: "ignored", failure: None }
     }
 
     /// As the program's own handlers decide.
@@ -308,4 +323,18 @@ async fn long_work_is_kept_hidden_before_a_third_is_left() {
     assert_eq!(queue.deleted.load(Ordering::SeqCst), 1);
     let beats = queue.hidden.lock().expect("whole").len();
     assert!((8..=13).contains(&beats), "{beats} beats in ten minutes at a visibility of two");
+}
+
+/// A heartbeat that is on its way when the message is given back arrives first, and does not hide it for longer.
+#[tokio::test(start_paused = true)]
+async fn a_late_heartbeat_hides_nothing_that_was_given_back() {
+    let queue = MemoryQueue::with(1);
+    queue.slow.store(1, Ordering::SeqCst);
+    let config = PoolConfig { visibility: Duration::from_secs(12), ..CONFIG };
+    // The first beat begins after eight seconds and takes one.
+    let after = Duration::from_secs(2);
+    let work = Arc::into_inner(Work::taking(Duration::from_millis(8_500))).expect("one");
+    let work = Work { gives_back: Some(after), ..work };
+    run(&queue, Arc::new(work), config, Duration::from_secs(15)).await;
+    assert_eq!(*queue.hidden.lock().expect("whole"), [config.visibility, after]);
 }

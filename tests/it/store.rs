@@ -2,11 +2,13 @@
 //! not there.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use serde_json::{Value, json};
 use time::OffsetDateTime;
+use tokio::time::Instant;
 
 use trailkeeper::args::Args;
 use trailkeeper::clock;
@@ -604,5 +606,63 @@ async fn the_event_of_a_killed_worker_is_finished_by_another() {
         assert_eq!(aws.depth("poison"), 0);
         next.terminate().await;
         assert_eq!(next.ended().await.status, Some(0));
+    }
+}
+
+/// A store whose extensions fail, or hang, so many times.
+struct Failing {
+    store: MemoryStore,
+    fails: AtomicUsize,
+    hangs: bool,
+    extensions: Mutex<Vec<Instant>>,
+}
+
+impl Store for Failing {
+    async fn claim(&self, key: &Key, lease: Duration, reopen: Option<&str>) -> Result<Claimed, StoreError> {
+        self.store.claim(key, lease, reopen).await
+    }
+
+    async fn extend(&self, claim: &Claim, lease: Duration) -> Result<(), StoreError> {
+        self.extensions.lock().expect("whole").push(Instant::now());
+        if self.fails.load(Ordering::SeqCst) > 0 {
+            self.fails.fetch_sub(1, Ordering::SeqCst);
+            if self.hangs {
+                std::future::pending::<()>().await;
+            }
+            return Err(StoreError::Unavailable("as the test asked for".to_owned()));
+        }
+        self.store.extend(claim, lease).await
+    }
+
+    async fn record(&self, claim: &Claim, steps: &[Step]) -> Result<(), StoreError> {
+        self.store.record(claim, steps).await
+    }
+
+    async fn release(&self, claim: &Claim, counts: Counts) -> Result<(), StoreError> {
+        self.store.release(claim, counts).await
+    }
+
+    async fn complete(&self, claim: &Claim, ending: Ending) -> Result<(), StoreError> {
+        self.store.complete(claim, ending).await
+    }
+}
+
+/// At each tick while the lease lasts: two failures in a row do not lose it, nor do two requests that hang.
+#[tokio::test(start_paused = true)]
+async fn an_extension_that_fails_is_tried_again_while_the_lease_lasts() {
+    for hangs in [false, true] {
+        let (store, fails) = (MemoryStore::new(REMEMBER), AtomicUsize::new(2));
+        let store = Failing { store, fails, hangs, extensions: Mutex::default() };
+        let started_at = Instant::now();
+        let Opened::Yours(session) = Session::open(&store, key("e-1"), LEASE, None, 1).await else {
+            panic!("it is new")
+        };
+        let kept = tokio::time::timeout(LEASE * 3 - Duration::from_secs(1), session.keep()).await;
+        assert!(kept.is_err(), "the claim is lost");
+        assert!(session.still_ours().is_ok(), "hangs: {hangs}");
+        let extensions = store.extensions.lock().expect("whole").clone();
+        let asked: Vec<_> = extensions.iter().map(|at| (*at - started_at).as_secs()).take(3).collect();
+        let tick = LEASE.as_secs() / 6;
+        assert_eq!(asked, [3, 4, 5].map(|ticks| ticks * tick), "hangs: {hangs}");
     }
 }

@@ -8,6 +8,7 @@ use aws_sdk_sqs::types::{
     BatchResultErrorEntry, ChangeMessageVisibilityBatchRequestEntry, DeleteMessageBatchRequestEntry, Message,
     MessageSystemAttributeName,
 };
+use futures_util::future::join_all;
 use time::OffsetDateTime;
 use tokio::time::Instant;
 
@@ -59,6 +60,14 @@ impl Mailbox {
     }
 
     pub async fn delete(&self, receipts: &[ReceiptHandle]) -> Vec<Result<(), SettleError>> {
+        let whole = self.delete_batch(receipts).await;
+        or_each_alone(whole, receipts.chunks(1).map(|receipt| self.delete_batch(receipt))).await
+    }
+
+    async fn delete_batch(
+        &self,
+        receipts: &[ReceiptHandle],
+    ) -> Result<Vec<Result<(), SettleError>>, SettleError> {
         let entries = receipts.iter().enumerate().filter_map(|(position, receipt)| {
             DeleteMessageBatchRequestEntry::builder()
                 .id(position.to_string())
@@ -67,14 +76,21 @@ impl Mailbox {
                 .ok()
         });
         let request = self.settling.delete_message_batch().queue_url(&self.url);
-        let answer = request.set_entries(Some(entries.collect())).send().await;
-        match answer {
-            Ok(answer) => by_position(SqsOperation::Delete, receipts.len(), answer.failed()),
-            Err(error) => all_failed(SqsOperation::Delete, receipts.len(), &error),
+        match request.set_entries(Some(entries.collect())).send().await {
+            Ok(answer) => Ok(by_position(SqsOperation::Delete, receipts.len(), answer.failed())),
+            Err(error) => Err(refused(SqsOperation::Delete, &error)),
         }
     }
 
     pub async fn hide(&self, entries: &[(ReceiptHandle, Duration)]) -> Vec<Result<(), SettleError>> {
+        let whole = self.hide_batch(entries).await;
+        or_each_alone(whole, entries.chunks(1).map(|entry| self.hide_batch(entry))).await
+    }
+
+    async fn hide_batch(
+        &self,
+        entries: &[(ReceiptHandle, Duration)],
+    ) -> Result<Vec<Result<(), SettleError>>, SettleError> {
         let count = entries.len();
         let entries = entries.iter().enumerate().filter_map(|(position, (receipt, hidden))| {
             ChangeMessageVisibilityBatchRequestEntry::builder()
@@ -85,11 +101,26 @@ impl Mailbox {
                 .ok()
         });
         let request = self.settling.change_message_visibility_batch().queue_url(&self.url);
-        let answer = request.set_entries(Some(entries.collect())).send().await;
-        match answer {
-            Ok(answer) => by_position(SqsOperation::Hide, count, answer.failed()),
-            Err(error) => all_failed(SqsOperation::Hide, count, &error),
+        match request.set_entries(Some(entries.collect())).send().await {
+            Ok(answer) => Ok(by_position(SqsOperation::Hide, count, answer.failed())),
+            Err(error) => Err(refused(SqsOperation::Hide, &error)),
         }
+    }
+}
+
+/// The answers to a batch. Some servers refuse it as a whole if one handle in it is stale: then each entry is asked for
+/// alone, so that one keeps none of the others from being done.
+async fn or_each_alone<F: Future<Output = Result<Vec<Result<(), SettleError>>, SettleError>>>(
+    whole: Result<Vec<Result<(), SettleError>>, SettleError>,
+    alone: impl ExactSizeIterator<Item = F>,
+) -> Vec<Result<(), SettleError>> {
+    match whole {
+        Ok(answers) => answers,
+        Err(SettleError::Gone) if alone.len() > 1 => {
+            let answers = join_all(alone).await.into_iter();
+            answers.map(|answer| answer.and_then(|mut one| one.pop().unwrap_or(Ok(())))).collect()
+        }
+        Err(error) => vec![Err(error); alone.len()],
     }
 }
 
@@ -144,23 +175,20 @@ fn by_position(
     results
 }
 
-fn all_failed<E>(operation: SqsOperation, count: usize, error: &SdkError<E>) -> Vec<Result<(), SettleError>>
+/// Why a batch was refused as a whole.
+fn refused<E>(operation: SqsOperation, error: &SdkError<E>) -> SettleError
 where
     E: ProvideErrorMetadata + std::error::Error + 'static,
 {
     telemetry::sqs_request(operation, SqsResult::Error);
-    // A batch of one stale handle is refused as a whole by some servers.
-    let stale = matches!(error.code(), Some("ReceiptHandleIsInvalid" | "InvalidParameterValue"));
-    let error = if stale && count == 1 {
-        SettleError::Gone
-    } else {
-        let action = match operation {
-            SqsOperation::Delete => "DeleteMessage",
-            _ => "ChangeMessageVisibility",
-        };
-        failure(error, "settling a batch of messages", action).into()
+    if matches!(error.code(), Some("ReceiptHandleIsInvalid" | "InvalidParameterValue")) {
+        return SettleError::Gone;
+    }
+    let action = match operation {
+        SqsOperation::Delete => "DeleteMessage",
+        _ => "ChangeMessageVisibility",
     };
-    vec![Err(error); count]
+    failure(error, "settling a batch of messages", action).into()
 }
 
 #[cfg(test)]
