@@ -17,6 +17,11 @@ use crate::text::harmless;
 
 /// On top of another worker's lease, before its event is looked at again.
 const HELD_MARGIN: Duration = Duration::from_secs(1);
+/// Between the receives of a message whose event another worker holds: most work takes seconds, and a message that is hidden
+/// for longer makes the queue look busy. By the sixth receive it is hidden for a whole lease, so that SQS, which counts
+/// receives, does not give it up.
+const HELD_RETRY: RetryPolicy =
+    RetryPolicy { max_attempts: u32::MAX, base: Duration::from_secs(2), max: Duration::from_mins(10) };
 /// How long a message of a kind that this version does not know is left to a later one: two versions run side by side
 /// for as long as a deploy takes.
 const UNKNOWN_KIND_PATIENCE: Duration = Duration::from_mins(15);
@@ -31,7 +36,7 @@ pub struct Responder<S> {
     pub mode: Mode,
     pub store: S,
     pub hands: Hands,
-    /// How long a claim lasts between two heartbeats: the visibility timeout.
+    /// How long a claim lasts unless it is extended: the visibility timeout.
     pub lease: Duration,
 }
 
@@ -54,7 +59,9 @@ impl<S: Store> Responder<S> {
         let session = match Session::open(&self.store, key, self.lease, redriven, guess).await {
             Opened::Yours(session) => session,
             Opened::Held(ends_in) => {
-                let until_then = Verdict::Deferred(ends_in + HELD_MARGIN, Outcome::Released);
+                // Each time at least half of it: these waits have a purpose.
+                let wait = HELD_RETRY.wait(delivery.receive_count, 0.5 + fastrand::f64() / 2.0);
+                let until_then = Verdict::Deferred(wait.min(ends_in + HELD_MARGIN), Outcome::Released);
                 return (self.decide(until_then, 0), 0);
             }
             Opened::Ended { ending: Ending::Done, attempts } => {
@@ -74,7 +81,7 @@ impl<S: Store> Responder<S> {
         let verdict = tokio::select! {
             biased;
             () = hold.cancelled() => Verdict::RELEASED,
-            () = session.keep(hold.beats()) => Verdict::RELEASED,
+            () = session.keep() => Verdict::RELEASED,
             verdict = work.run() => verdict.unwrap_or_else(|lost| {
                 tracing::warn!(error = %lost, event_id = %event.id, "another worker took over: this one stops");
                 Verdict::RELEASED

@@ -381,7 +381,7 @@ fn ending_in(item: &Item) -> Option<Ending> {
 fn held_in(item: &Item, lease: Duration) -> Claimed {
     let left = number_in(item, "lease_until").map(|until| until - millis(clock::now()));
     let left = left.map(|left| Duration::from_millis(u64::try_from(left).unwrap_or_default()));
-    Claimed::Held { ends_in: left.unwrap_or(lease) + CLOCK_MARGIN }
+    Claimed::Held { ends_in: left.unwrap_or(lease) }
 }
 
 fn text(text: impl Into<String>) -> AttributeValue {

@@ -208,6 +208,28 @@ async fn a_duplicate_that_comes_while_the_event_is_worked_on_waits_for_its_end()
     scene.worker.stop().await;
 }
 
+/// A message that is hidden for long makes the queue look busy.
+#[tokio::test]
+async fn a_duplicate_of_an_event_at_work_is_hidden_for_seconds_first() {
+    let scene = Scene::start_with(|args| args.set("TRAILKEEPER_VISIBILITY_TIMEOUT_SECONDS", "120")).await;
+    scene.aws.stopped_trail("audit", REGION).await;
+    scene.aws.fault("StartLogging", 1, Fault::Delay(std::time::Duration::from_secs(8)));
+    scene.aws.send(stop("e-1", "audit").to_string()).await;
+    scene.aws.send(stop("e-1", "audit").to_string()).await;
+    scene.settled().await;
+    let hides = scene.aws.calls("ChangeMessageVisibilityBatch");
+    let hidden: Vec<_> = hides
+        .iter()
+        .flat_map(|call| call.body["Entries"].as_array().cloned().unwrap_or_default())
+        .filter_map(|entry| entry["VisibilityTimeout"].as_i64())
+        .collect();
+    let bounds = [1..=2, 2..=4, 4..=8, 8..=16];
+    assert!((2..=4).contains(&hidden.len()), "{hidden:?}");
+    assert!(hidden.iter().zip(bounds).all(|(hidden, bound)| bound.contains(hidden)), "{hidden:?}");
+    assert_eq!((scene.aws.calls("StartLogging").len(), scene.slack.posts().await.len()), (1, 2));
+    scene.worker.stop().await;
+}
+
 #[tokio::test]
 async fn a_refused_restart_is_told_loudly_and_becomes_a_dead_letter() {
     for code in
