@@ -65,6 +65,15 @@ pub enum Ending {
     },
 }
 
+/// The message by which a worker asks for a key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Asking<'a> {
+    /// The queue's id for it.
+    pub message: &'a str,
+    /// It comes from the dead-letter queue.
+    pub redriven: bool,
+}
+
 /// What a worker that asks for a key is told.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[expect(clippy::large_enum_variant, reason = "one for each message, taken apart at once")]
@@ -105,13 +114,12 @@ pub enum Counts {
 /// newest claim and that claim is neither released nor ended.
 pub trait Store: Send + Sync + 'static {
     /// Claims a key: it is new, or released, or its last owner's lease has run out. Counts the execution. One that ended
-    /// as dead is claimed anew, once for each message that was taken from the dead letters: `reopen` is the id of that
-    /// message.
+    /// as dead is claimed anew, once for each message that was taken from the dead letters.
     fn claim(
         &self,
         key: &Key,
         lease: Duration,
-        reopen: Option<&str>,
+        asking: Asking<'_>,
     ) -> impl Future<Output = Result<Claimed, StoreError>> + Send;
 
     /// Moves the end of the lease to `lease` from now.

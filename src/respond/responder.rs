@@ -12,7 +12,7 @@ use crate::event::{self, About, Event, Malformed};
 use crate::outcome::{Outcome, Reason};
 use crate::policy::{Action, Judgement, Mode, judge};
 use crate::retry::RetryPolicy;
-use crate::state::{Counts, Ending, Key, Opened, Session, Store, StoreError};
+use crate::state::{Asking, Counts, Ending, Key, Opened, Session, Store, StoreError};
 use crate::text::harmless;
 
 /// On top of another worker's lease, before its event is looked at again.
@@ -52,11 +52,11 @@ impl<S: Store> Responder<S> {
         if judgement.action == Action::Ignore {
             return (self.decide(Verdict::Done(Outcome::Ignored), 0), 0);
         }
-        let redriven = delivery.label.as_ref().map(|_| delivery.message_id.as_str());
+        let asking = Asking { message: &delivery.message_id, redriven: delivery.label.is_some() };
         // Should nobody be able to count: receives space the attempts, and never make one the last.
         let guess = delivery.receive_count.min(self.hands.retry.max_attempts.saturating_sub(1)).max(1);
         let key = Key::Event(event.id.clone());
-        let session = match Session::open(&self.store, key, self.lease, redriven, guess).await {
+        let session = match Session::open(&self.store, key, self.lease, asking, guess).await {
             Opened::Yours(session) => session,
             Opened::Held(ends_in) => {
                 // Each time at least half of it: these waits have a purpose.

@@ -11,7 +11,9 @@
 //! | `token` | S | drawn for each claim, so that a claim knows its own write again |
 //! | `fence` | N | rises with each claim |
 //! | `attempts` | N | executions |
-//! | `lease_until` | N | when the claim ends, in milliseconds since 1970 |
+//! | `lease_until` | N | when the claim ends unless it is extended, in milliseconds since 1970, by the owner's clock |
+//! | `lease_ms` | N | how long that is from when it was claimed or extended, whatever the clock |
+//! | `message` | S | the message that it was claimed by |
 //! | `first_claimed_at` | N | likewise |
 //! | `steps` | M | what is done: by step, as JSON |
 //! | `reason`, `detail` | S | of a dead event |
@@ -22,6 +24,7 @@
 //! nothing else. Only dead work that is taken up anew begins without steps.
 
 use std::collections::HashMap;
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use aws_config::SdkConfig;
@@ -32,8 +35,9 @@ use aws_sdk_dynamodb::operation::update_item::builders::UpdateItemFluentBuilder;
 use aws_sdk_dynamodb::operation::update_item::{UpdateItemError, UpdateItemOutput};
 use aws_sdk_dynamodb::types::{AttributeValue, ReturnValue, ReturnValuesOnConditionCheckFailure};
 use time::OffsetDateTime;
+use tokio::time::Instant;
 
-use super::{Claim, Claimed, Counts, Ending, Key, Step, Steps, Store, StoreError};
+use super::{Asking, Claim, Claimed, Counts, Ending, Key, Step, Steps, Store, StoreError};
 use crate::aws;
 use crate::clock;
 use crate::retry::{Failure, RetryPolicy};
@@ -46,6 +50,17 @@ const TRIES: RetryPolicy =
     RetryPolicy { max_attempts: 4, base: Duration::from_millis(100), max: Duration::from_secs(1) };
 /// How far the clocks of two workers may differ: a lease is taken over only when it has been over this long.
 const CLOCK_MARGIN: Duration = Duration::from_secs(2);
+/// How long a lease of 0.1.0 is, which does not say: its default.
+const LEASE_OF_0_1_0: Duration = Duration::from_mins(2);
+/// The longest lease that is believed: SQS hides no message for longer.
+const MAX_LEASE: Duration = Duration::from_hours(12);
+/// Claims of others that are watched at once, some 100 bytes each. Beyond that the watch begins anew, and takes longer.
+const MAX_WATCHED: usize = 4_096;
+
+/// What every claim of an event sets that has not ended.
+const CLAIM: &str = "SET #status = :held, #owner = :owner, #token = :token, lease_until = :until, lease_ms = :lease, \
+                     message = :asking, expires_at = :expires, first_claimed_at = if_not_exists(first_claimed_at, :now), \
+                     steps = if_not_exists(steps, :none) ADD fence :one, attempts :one";
 
 /// Holds for the owner of a claim, until it is released, ended or taken over.
 const IS_OURS: &str = "#status = :held AND #owner = :owner AND fence = :fence";
@@ -59,6 +74,16 @@ pub struct DynamoStore {
     table: String,
     owner: String,
     remember: Duration,
+    /// Claims of others, as they were when they last moved, and when that was first seen. Clocks may be wrong; that a claim
+    /// does not move for as long as its lease lasts shows that its owner is gone.
+    watched: Mutex<HashMap<Key, (Moment, Instant)>>,
+}
+
+/// What changes in an item each time its claim is made or extended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Moment {
+    fence: i64,
+    lease_until: i64,
 }
 
 /// How a write ended, if the table answered.
@@ -78,7 +103,7 @@ impl DynamoStore {
             .interceptor(aws::Traced)
             .retry_config(RetryConfig::disabled())
             .timeout_config(aws::timeouts(ANSWER_TIMEOUT));
-        Self { client: Client::from_conf(config.build()), table, owner, remember }
+        Self { client: Client::from_conf(config.build()), table, owner, remember, watched: Mutex::default() }
     }
 
     /// Tries the table with a write that cannot happen: its refusal shows that table, key and permission are
@@ -170,6 +195,7 @@ impl DynamoStore {
         request: UpdateItemFluentBuilder,
         lease: Duration,
         token: &str,
+        message: &str,
     ) -> UpdateItemFluentBuilder {
         let now = clock::now();
         request
@@ -177,6 +203,8 @@ impl DynamoStore {
             .expression_attribute_values(":held", text("held"))
             .expression_attribute_values(":owner", text(&self.owner))
             .expression_attribute_values(":until", number(millis(now + lease)))
+            .expression_attribute_values(":lease", number(milliseconds(lease)))
+            .expression_attribute_values(":asking", text(message))
             .expression_attribute_values(":now", number(millis(now)))
             .expression_attribute_names("#token", "token")
             .expression_attribute_values(":token", text(token))
@@ -186,22 +214,94 @@ impl DynamoStore {
             .return_values(ReturnValue::AllNew)
     }
 
-    /// Claims an event that is new, released, or abandoned.
-    async fn claim_open(&self, key: &Key, lease: Duration, token: &str) -> Result<Written, StoreError> {
+    /// Claims an event that is new, released, or abandoned: the message that it was claimed by has come back, and its lease is
+    /// over. Of a claim of 0.1.0, which names no message, that the lease is over must do.
+    async fn claim_open(
+        &self,
+        key: &Key,
+        lease: Duration,
+        token: &str,
+        message: &str,
+    ) -> Result<Written, StoreError> {
         let over = millis(clock::now() - CLOCK_MARGIN);
         let request = self
-            .claiming(self.update(key), lease, token)
-            .update_expression(
-                "SET #status = :held, #owner = :owner, #token = :token, lease_until = :until, expires_at = :expires, \
-                 first_claimed_at = if_not_exists(first_claimed_at, :now), steps = if_not_exists(steps, :none) \
-                 ADD fence :one, attempts :one",
-            )
+            .claiming(self.update(key), lease, token, message)
+            .update_expression(CLAIM)
             .condition_expression(
-                "attribute_not_exists(pk) OR #status = :free OR (#status = :held AND lease_until < :over)",
+                "attribute_not_exists(pk) OR #status = :free OR (#status = :held AND lease_until < :over \
+                 AND (attribute_not_exists(message) OR message = :asking))",
             )
             .expression_attribute_values(":free", text("free"))
             .expression_attribute_values(":over", number(over));
         self.write(&request).await
+    }
+
+    /// Claims an event whose claim has not moved for as long as its lease lasts, if it still has not.
+    async fn claim_watched(
+        &self,
+        key: &Key,
+        lease: Duration,
+        token: &str,
+        message: &str,
+        unmoved: Moment,
+    ) -> Result<Written, StoreError> {
+        let request = self
+            .claiming(self.update(key), lease, token, message)
+            .update_expression(CLAIM)
+            .condition_expression("#status = :held AND fence = :fence AND lease_until = :unmoved")
+            .expression_attribute_values(":fence", number(unmoved.fence))
+            .expression_attribute_values(":unmoved", number(unmoved.lease_until));
+        self.write(&request).await
+    }
+
+    /// For how long the claim has been seen as it is.
+    fn watch(&self, key: &Key, moment: Moment) -> Duration {
+        let mut watched = self.watched.lock().unwrap_or_else(PoisonError::into_inner);
+        if watched.len() >= MAX_WATCHED && !watched.contains_key(key) {
+            watched.clear();
+        }
+        let now = Instant::now();
+        let (seen, since) = watched.entry(key.clone()).or_insert((moment, now));
+        if *seen != moment {
+            (*seen, *since) = (moment, now);
+        }
+        now - *since
+    }
+
+    fn stop_watching(&self, key: &Key) {
+        self.watched.lock().unwrap_or_else(PoisonError::into_inner).remove(key);
+    }
+
+    /// Asks for an event that somebody else holds, as `item` says.
+    async fn claim_held(
+        &self,
+        key: &Key,
+        lease: Duration,
+        token: &str,
+        message: &str,
+        item: &Item,
+    ) -> Result<Claimed, StoreError> {
+        let whole = |name| number_in(item, name).unwrap_or_default();
+        let moment = Moment { fence: whole("fence"), lease_until: whole("lease_until") };
+        let length = number_in(item, "lease_ms").and_then(|millis| u64::try_from(millis).ok());
+        let length = length.map_or(LEASE_OF_0_1_0, Duration::from_millis).min(MAX_LEASE);
+        let unseen = length.checked_sub(self.watch(key, moment)).filter(|unseen| !unseen.is_zero());
+        let Some(unseen) = unseen else {
+            self.stop_watching(key);
+            return Ok(match self.claim_watched(key, lease, token, message, moment).await? {
+                Written::Done(item) => Claimed::Yours(claim_in(key, &item)),
+                Written::Refused { item, .. } if text_in(&item, "token") == Some(token) => {
+                    Claimed::Yours(claim_in(key, &item))
+                }
+                // It has moved, or somebody was faster.
+                Written::Refused { .. } => Claimed::Held { ends_in: length },
+            });
+        };
+        // If this is the message that it was claimed by, the owner's clock may be right, and the lease over sooner.
+        let by_clock = moment.lease_until - millis(clock::now());
+        let by_clock = Duration::from_millis(u64::try_from(by_clock).unwrap_or_default());
+        let is_its_own = text_in(item, "message").is_none_or(|its| its == message);
+        Ok(Claimed::Held { ends_in: if is_its_own { by_clock.min(unseen) } else { unseen } })
     }
 
     /// Claims an ended event anew, if it is still as we saw it.
@@ -211,12 +311,14 @@ impl DynamoStore {
         lease: Duration,
         token: &str,
         seen: &Item,
-        reopen: Option<&str>,
+        asking: Asking<'_>,
     ) -> Result<Written, StoreError> {
+        let reopen = asking.redriven.then_some(asking.message);
         let request = self
-            .claiming(self.update(key), lease, token)
+            .claiming(self.update(key), lease, token, asking.message)
             .update_expression(
-                "SET #status = :held, #owner = :owner, #token = :token, lease_until = :until, expires_at = :expires, \
+                "SET #status = :held, #owner = :owner, #token = :token, lease_until = :until, lease_ms = :lease, \
+                 message = :asking, expires_at = :expires, \
                  first_claimed_at = :now, steps = :none, attempts = :one \
                  REMOVE reason, detail ADD fence :one, reopened_by :message",
             )
@@ -230,29 +332,35 @@ impl DynamoStore {
 }
 
 impl Store for DynamoStore {
-    async fn claim(&self, key: &Key, lease: Duration, reopen: Option<&str>) -> Result<Claimed, StoreError> {
+    async fn claim(&self, key: &Key, lease: Duration, asking: Asking<'_>) -> Result<Claimed, StoreError> {
         let token = format!("{:016x}", fastrand::u64(..));
         let is_ours = |item: &Item| text_in(item, "token") == Some(&token);
-        let refused = match self.claim_open(key, lease, &token).await? {
-            Written::Done(item) => return Ok(Claimed::Yours(claim_in(key, &item))),
+        let refused = match self.claim_open(key, lease, &token, asking.message).await? {
+            Written::Done(item) => {
+                self.stop_watching(key);
+                return Ok(Claimed::Yours(claim_in(key, &item)));
+            }
             // An earlier try got it, and its answer was lost.
             Written::Refused { item, .. } if is_ours(&item) => {
                 return Ok(Claimed::Yours(claim_in(key, &item)));
             }
             Written::Refused { item, .. } => item,
         };
-        let Some(ending) = ending_in(&refused) else { return Ok(held_in(&refused, lease)) };
+        let Some(ending) = ending_in(&refused) else {
+            return self.claim_held(key, lease, &token, asking.message, &refused).await;
+        };
+        self.stop_watching(key);
         // The table's TTL deletes late, up to two days: an item that is over is as good as gone.
         let over = number_in(&refused, "expires_at").is_some_and(|at| at <= seconds(clock::now()));
         let before = refused.get("reopened_by").and_then(|before| before.as_ss().ok());
-        let put_back = reopen
-            .is_some_and(|message| !before.is_some_and(|before| before.iter().any(|one| one == message)));
+        let put_back =
+            asking.redriven && !before.is_some_and(|before| before.iter().any(|one| one == asking.message));
         if over || (put_back && matches!(ending, Ending::Dead { .. })) {
-            return Ok(match self.claim_anew(key, lease, &token, &refused, reopen).await? {
+            return Ok(match self.claim_anew(key, lease, &token, &refused, asking).await? {
                 Written::Done(item) => Claimed::Yours(claim_in(key, &item)),
                 Written::Refused { item, .. } if is_ours(&item) => Claimed::Yours(claim_in(key, &item)),
                 // Somebody was faster, and holds it now.
-                Written::Refused { item, .. } => held_in(&item, lease),
+                Written::Refused { .. } => Claimed::Held { ends_in: lease },
             });
         }
         let attempts = number_in(&refused, "attempts").and_then(|count| u32::try_from(count).ok());
@@ -262,8 +370,9 @@ impl Store for DynamoStore {
     async fn extend(&self, claim: &Claim, lease: Duration) -> Result<(), StoreError> {
         let request = self
             .update_as(claim)
-            .update_expression("SET lease_until = :until")
+            .update_expression("SET lease_until = :until, lease_ms = :lease")
             .condition_expression(format!("{IS_OURS} AND lease_until <= :until"))
+            .expression_attribute_values(":lease", number(milliseconds(lease)))
             .expression_attribute_values(":until", number(millis(clock::now() + lease)));
         self.write_as(claim, &request, "held").await
     }
@@ -377,13 +486,6 @@ fn ending_in(item: &Item) -> Option<Ending> {
     }
 }
 
-/// Until when somebody else holds the item; a whole lease where it does not say.
-fn held_in(item: &Item, lease: Duration) -> Claimed {
-    let left = number_in(item, "lease_until").map(|until| until - millis(clock::now()));
-    let left = left.map(|left| Duration::from_millis(u64::try_from(left).unwrap_or_default()));
-    Claimed::Held { ends_in: left.unwrap_or(lease) }
-}
-
 fn text(text: impl Into<String>) -> AttributeValue {
     AttributeValue::S(text.into())
 }
@@ -398,6 +500,10 @@ fn text_in<'a>(item: &'a Item, name: &str) -> Option<&'a str> {
 
 fn number_in(item: &Item, name: &str) -> Option<i64> {
     item.get(name)?.as_n().ok()?.parse().ok()
+}
+
+fn milliseconds(duration: Duration) -> i64 {
+    i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)
 }
 
 fn millis(time: OffsetDateTime) -> i64 {

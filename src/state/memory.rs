@@ -7,7 +7,7 @@ use std::time::Duration;
 use time::OffsetDateTime;
 use tokio::time::Instant;
 
-use super::{Claim, Claimed, Counts, Ending, Key, Step, Steps, Store, StoreError};
+use super::{Asking, Claim, Claimed, Counts, Ending, Key, Step, Steps, Store, StoreError};
 use crate::clock;
 
 /// Events remembered at most, some 250 bytes each: beyond that those that have ended are forgotten, the oldest first.
@@ -118,7 +118,8 @@ impl Inner {
 }
 
 impl Store for MemoryStore {
-    async fn claim(&self, key: &Key, lease: Duration, reopen: Option<&str>) -> Result<Claimed, StoreError> {
+    async fn claim(&self, key: &Key, lease: Duration, asking: Asking<'_>) -> Result<Claimed, StoreError> {
+        let reopen = asking.redriven.then_some(asking.message);
         let now = Instant::now();
         let mut inner = self.inner();
         inner.forget_old(now);
@@ -190,6 +191,7 @@ mod tests {
     use super::*;
     use crate::event::EventId;
 
+    const FIRST: Asking<'static> = Asking { message: "m-0", redriven: false };
     const LEASE: Duration = Duration::from_mins(2);
 
     fn key(text: &str) -> Key {
@@ -197,7 +199,7 @@ mod tests {
     }
 
     async fn claim(store: &MemoryStore, event: &str) -> Claim {
-        match store.claim(&key(event), LEASE, None).await {
+        match store.claim(&key(event), LEASE, FIRST).await {
             Ok(Claimed::Yours(claim)) => claim,
             other => panic!("{other:?}"),
         }
@@ -207,11 +209,11 @@ mod tests {
     async fn an_event_is_held_until_its_lease_ends() {
         let store = MemoryStore::new(Duration::from_hours(1));
         let first = claim(&store, "e").await;
-        assert_eq!(store.claim(&key("e"), LEASE, None).await, Ok(Claimed::Held { ends_in: LEASE }));
+        assert_eq!(store.claim(&key("e"), LEASE, FIRST).await, Ok(Claimed::Held { ends_in: LEASE }));
         tokio::time::advance(Duration::from_secs(100)).await;
         store.extend(&first, LEASE).await.expect("ours");
         tokio::time::advance(Duration::from_secs(119)).await;
-        assert!(matches!(store.claim(&key("e"), LEASE, None).await, Ok(Claimed::Held { .. })));
+        assert!(matches!(store.claim(&key("e"), LEASE, FIRST).await, Ok(Claimed::Held { .. })));
         tokio::time::advance(Duration::from_secs(1)).await;
         let second = claim(&store, "e").await;
         assert_eq!((second.attempts, second.fence), (2, first.fence + 1));
@@ -229,7 +231,7 @@ mod tests {
         store.complete(&done, Ending::Done).await.expect("ours");
         let ended = Claimed::Ended { ending: Ending::Done, attempts: 1 };
         assert_eq!(
-            store.claim(&key("e"), LEASE, Some("m-1")).await,
+            store.claim(&key("e"), LEASE, Asking { message: "m-1", redriven: true }).await,
             Ok(ended),
             "done is done, redriven or not"
         );
@@ -245,7 +247,7 @@ mod tests {
             store.complete(&claim, Ending::Done).await.expect("ours");
         }
         assert!(store.inner().records.len() <= MAX_REMEMBERED + 1);
-        assert!(matches!(store.claim(&key("16483"), LEASE, None).await, Ok(Claimed::Ended { .. })));
+        assert!(matches!(store.claim(&key("16483"), LEASE, FIRST).await, Ok(Claimed::Ended { .. })));
     }
 
     /// SQS gave its message up, or somebody purged the queue.

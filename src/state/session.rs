@@ -6,7 +6,7 @@ use std::time::Duration;
 use time::OffsetDateTime;
 use tokio::time::{Instant, MissedTickBehavior};
 
-use super::{Claim, Claimed, Counts, Ending, Key, Step, Steps, Store, StoreError};
+use super::{Asking, Claim, Claimed, Counts, Ending, Key, Step, Steps, Store, StoreError};
 use crate::clock;
 
 /// The work is somebody else's now: stop, and start no further effect.
@@ -64,11 +64,11 @@ impl<'s, S: Store> Session<'s, S> {
         store: &'s S,
         key: Key,
         lease: Duration,
-        redriven: Option<&str>,
+        asking: Asking<'_>,
         guess: u32,
     ) -> Opened<'s, S> {
         let asked_at = Instant::now();
-        let claim = match store.claim(&key, lease, redriven).await {
+        let claim = match store.claim(&key, lease, asking).await {
             Ok(Claimed::Yours(claim)) => Some(claim),
             Ok(Claimed::Held { ends_in }) => return Opened::Held(ends_in),
             Ok(Claimed::Ended { ending, attempts }) => return Opened::Ended { ending, attempts },

@@ -31,9 +31,11 @@ use trailkeeper::clock;
 use trailkeeper::cloudtrail::accounts::Accounts;
 use trailkeeper::cloudtrail::trails::Trails;
 use trailkeeper::consumer::{self, Health, Shutdown};
+use trailkeeper::event::EventId;
 use trailkeeper::outcome::Reason;
 use trailkeeper::policy::Mode;
 use trailkeeper::respond::{Hands, Responder};
+use trailkeeper::state::{Asking, Claimed, Key, Store};
 
 use self::book::Sent;
 use self::cloud::{FINAL, Nature, Trail};
@@ -305,6 +307,9 @@ async fn live(world: &World, worker: &Worker, closing: &CancellationToken) -> Op
         if world.is_calm() || world.storm_is_over() {
             continue;
         }
+        if world.wrong_clocks && matches!(fate, Fate::StandsStill) {
+            continue;
+        }
         if !matches!(fate, Fate::StandsStill) {
             return Some(fate);
         }
@@ -415,4 +420,75 @@ async fn the_simulated_queue_keeps_the_promises_of_a_queue() {
     let buried = async || world.book().bodies.iter().map(|(_, body)| body.clone()).collect();
     queue_promises::promises_of_batches(&one, send).await;
     queue_promises::promises(&one, send, buried).await;
+}
+
+/// Takes the event as soon as the store lets it, asking as a worker does, and says how long that took.
+async fn takes_over(store: &Watched, lease: Duration, asking: Asking<'_>) -> Duration {
+    let started_at = Instant::now();
+    loop {
+        match store.claim(&claimed_event(), lease, asking).await.expect("good weather") {
+            Claimed::Yours(_) => return started_at.elapsed(),
+            Claimed::Held { ends_in } => {
+                assert!(ends_in <= LONGEST_LEASE, "{ends_in:?} is longer than any lease");
+                tokio::time::sleep(ends_in.min(Duration::from_secs(10)) + Duration::from_secs(1)).await;
+            }
+            ended @ Claimed::Ended { .. } => panic!("{ended:?}"),
+        }
+    }
+}
+
+fn claimed_event() -> Key {
+    Key::Event(EventId::parse("e-1").expect("an id"))
+}
+
+fn by(message: &str) -> Asking<'_> {
+    Asking { message, redriven: false }
+}
+
+const LONGEST_LEASE: Duration = Duration::from_mins(2);
+/// Clocks that are behind, right and ahead: by minutes, and by a day.
+const OFFSETS: [i64; 5] = [-86_400, -600, 0, 600, 86_400];
+
+/// Whatever clock has written the lease of a worker that is gone, and whatever clock reads it: it is taken over once it has been
+/// watched for as long as it lasts, by the same message and by another. A reader may have leases of another length.
+#[tokio::test(start_paused = true)]
+async fn a_lease_by_a_wrong_clock_blocks_an_event_no_longer_than_it_lasts() {
+    for (written, read) in OFFSETS.into_iter().flat_map(|one| OFFSETS.map(|other| (one, other))) {
+        for (asking, lease) in
+            [("m-1", LONGEST_LEASE), ("m-2", LONGEST_LEASE), ("m-2", Duration::from_secs(15))]
+        {
+            let (_world, mut one, mut other) = two_workers().await;
+            (one.skew_ms, other.skew_ms) = (written * 1_000, read * 1_000);
+            let claimed = Watched::new(&one).claim(&claimed_event(), LONGEST_LEASE, by("m-1")).await;
+            assert!(matches!(claimed, Ok(Claimed::Yours(_))));
+            let took = takes_over(&Watched::new(&other), lease, by(asking)).await;
+            let offsets = format!("written {written} s, read {read} s, by {asking}");
+            assert!(took <= LONGEST_LEASE + Duration::from_secs(15), "{offsets}: {took:?}");
+            // Its own message came back: SQS says that its owner is gone.
+            let at_once = asking == "m-1" && read > written;
+            assert_eq!(took < LONGEST_LEASE / 2, at_once, "{offsets}: {took:?}");
+        }
+    }
+}
+
+/// A claim that moves is alive, whatever its owner's clock says, and no copy of its event takes it.
+#[tokio::test(start_paused = true)]
+async fn a_claim_that_moves_is_not_taken_whatever_the_clocks_say() {
+    for (written, read) in OFFSETS.into_iter().flat_map(|one| OFFSETS.map(|other| (one, other))) {
+        let (_world, mut one, mut other) = two_workers().await;
+        (one.skew_ms, other.skew_ms) = (written * 1_000, read * 1_000);
+        let (owner, reader) = (Watched::new(&one), Watched::new(&other));
+        let claimed = owner.claim(&claimed_event(), LONGEST_LEASE, by("m-1")).await;
+        let Ok(Claimed::Yours(claim)) = claimed else { panic!("{claimed:?}") };
+        let working = async {
+            for _ in 0..10 {
+                tokio::time::sleep(LONGEST_LEASE / 2).await;
+                owner.extend(&claim, LONGEST_LEASE).await.expect("nobody has taken it");
+            }
+        };
+        tokio::select! {
+            took = takes_over(&reader, LONGEST_LEASE, by("m-2")) => panic!("written {written} s, read {read} s: taken after {took:?}"),
+            () = working => {}
+        }
+    }
 }

@@ -15,8 +15,8 @@ use trailkeeper::clock;
 use trailkeeper::event::EventId;
 use trailkeeper::incident::{DeliveryErrors, Found, Restoration, Restored, Sighting};
 use trailkeeper::state::{
-    Claim, Claimed, Counts, DynamoStore, Ending, Key, MemoryStore, Notice, Opened, Session, Step, Steps,
-    Store, StoreError,
+    Asking, Claim, Claimed, Counts, DynamoStore, Ending, Key, MemoryStore, Notice, Opened, Session, Step,
+    Steps, Store, StoreError,
 };
 
 use crate::support::aws::{Aws, Fault, REGION, Stray};
@@ -30,12 +30,20 @@ const LEASE: Duration = Duration::from_mins(2);
 const REMEMBER: Duration = Duration::from_hours(1);
 const TABLE: (&str, &str) = ("TRAILKEEPER_STATE_TABLE", "claims");
 
+fn by(message: &str) -> Asking<'_> {
+    Asking { message, redriven: false }
+}
+
+fn redriven(message: &str) -> Asking<'_> {
+    Asking { message, redriven: true }
+}
+
 fn key(event: &str) -> Key {
     Key::Event(EventId::parse(event).expect("an id"))
 }
 
 async fn claim(store: &impl Store, event: &str) -> Claim {
-    match store.claim(&key(event), LEASE, None).await {
+    match store.claim(&key(event), LEASE, by("m-0")).await {
         Ok(Claimed::Yours(claim)) => claim,
         other => panic!("{event}: {other:?}"),
     }
@@ -53,9 +61,10 @@ pub(super) async fn promises(one: &impl Store, other: &impl Store) {
     // One holds it, the other does not.
     let first = claim(one, "e-1").await;
     assert_eq!((first.attempts, &first.steps), (1, &Steps::default()));
-    for store in
-        [one.claim(&key("e-1"), LEASE, None).await, other.claim(&key("e-1"), LEASE, Some("m-1")).await]
-    {
+    for store in [
+        one.claim(&key("e-1"), LEASE, by("m-0")).await,
+        other.claim(&key("e-1"), LEASE, redriven("m-1")).await,
+    ] {
         let Ok(Claimed::Held { ends_in }) = store else { panic!("{store:?}") };
         assert!(ends_in > LEASE / 2 && ends_in < LEASE * 2, "{ends_in:?}");
     }
@@ -102,7 +111,7 @@ pub(super) async fn promises(one: &impl Store, other: &impl Store) {
     every_write_is_refused(one, &third).await;
     let ended = Claimed::Ended { ending: Ending::Done, attempts: 2 };
     assert_eq!(
-        other.claim(&key("e-1"), LEASE, Some("m-1")).await,
+        other.claim(&key("e-1"), LEASE, redriven("m-1")).await,
         Ok(ended),
         "done is done, redriven or not"
     );
@@ -113,8 +122,8 @@ pub(super) async fn promises(one: &impl Store, other: &impl Store) {
     let ending = Ending::Dead { reason: "restore-refused".to_owned(), detail: "denied".to_owned() };
     one.complete(&doomed, ending.clone()).await.expect("ours");
     let ended = Claimed::Ended { ending, attempts: 1 };
-    assert_eq!(other.claim(&key("e-2"), LEASE, None).await, Ok(ended));
-    let Ok(Claimed::Yours(again)) = other.claim(&key("e-2"), LEASE, Some("m-1")).await else {
+    assert_eq!(other.claim(&key("e-2"), LEASE, by("m-0")).await, Ok(ended));
+    let Ok(Claimed::Yours(again)) = other.claim(&key("e-2"), LEASE, redriven("m-1")).await else {
         panic!("not reopened")
     };
     assert_eq!((again.attempts, &again.steps), (1, &Steps::default()));
@@ -124,18 +133,19 @@ pub(super) async fn promises(one: &impl Store, other: &impl Store) {
     let ending = Ending::Dead { reason: "notify-refused".to_owned(), detail: "no_service".to_owned() };
     other.complete(&again, ending.clone()).await.expect("ours");
     let ended = Claimed::Ended { ending, attempts: 1 };
-    assert_eq!(one.claim(&key("e-2"), LEASE, Some("m-1")).await, Ok(ended));
-    let Ok(Claimed::Yours(third)) = one.claim(&key("e-2"), LEASE, Some("m-2")).await else {
+    assert_eq!(one.claim(&key("e-2"), LEASE, redriven("m-1")).await, Ok(ended));
+    let Ok(Claimed::Yours(third)) = one.claim(&key("e-2"), LEASE, redriven("m-2")).await else {
         panic!("not reopened by another message")
     };
     assert_eq!(third.attempts, 1);
 
     // A lease that runs out is taken over, and its owner can write no more.
-    let Ok(Claimed::Yours(lapsed)) = one.claim(&key("e-3"), Duration::from_millis(100), None).await else {
+    let Ok(Claimed::Yours(lapsed)) = one.claim(&key("e-3"), Duration::from_millis(100), by("m-0")).await
+    else {
         panic!("not ours")
     };
     let taken =
-        eventually("the lease to run out", async || match other.claim(&key("e-3"), LEASE, None).await {
+        eventually("the lease to run out", async || match other.claim(&key("e-3"), LEASE, by("m-0")).await {
             Ok(Claimed::Yours(claim)) => Some(claim),
             Ok(Claimed::Held { ends_in }) => {
                 tokio::time::sleep(ends_in.min(Duration::from_millis(100))).await;
@@ -184,7 +194,7 @@ async fn dynamodb_keeps_the_promises_of_a_store() {
 async fn a_step_that_could_not_be_written_is_written_with_the_next() {
     let aws = with_table().await;
     let store = store_of(&aws, "one");
-    let Opened::Yours(session) = Session::open(&store, key("e-1"), LEASE, None, 1).await else {
+    let Opened::Yours(session) = Session::open(&store, key("e-1"), LEASE, by("m-0"), 1).await else {
         panic!("not ours")
     };
     aws.break_down("UpdateItem", Fault::Refuse(500, "InternalServerError"));
@@ -225,7 +235,8 @@ async fn items(aws: &Aws) -> BTreeMap<String, Value> {
 
 fn without_what_differs(mut item: Value) -> (String, Value) {
     let fields = item.as_object_mut().expect("an item");
-    for differs in ["token", "first_claimed_at", "lease_until", "expires_at"] {
+    // The last two are this version's.
+    for differs in ["token", "first_claimed_at", "lease_until", "expires_at", "lease_ms", "message"] {
         fields.remove(differs);
     }
     (item["pk"]["S"].as_str().expect("a key").to_owned(), item)
@@ -262,10 +273,10 @@ async fn what_the_version_before_wrote_is_read() {
         matches!(restored.outcome, Restoration::AlreadyLogging { since: Some(_), perhaps_ours: true }),
         "{restored:?}"
     );
-    let done = store.claim(&key("e-done"), LEASE, None).await;
+    let done = store.claim(&key("e-done"), LEASE, by("m-0")).await;
     assert_eq!(done, Ok(Claimed::Ended { ending: Ending::Done, attempts: 1 }));
     let (reason, detail) = ("restore-refused".to_owned(), "StartLogging: AccessDeniedException".to_owned());
-    let dead = store.claim(&key("e-dead"), LEASE, None).await;
+    let dead = store.claim(&key("e-dead"), LEASE, by("m-0")).await;
     assert_eq!(dead, Ok(Claimed::Ended { ending: Ending::Dead { reason, detail }, attempts: 1 }));
 }
 
@@ -338,7 +349,7 @@ async fn of_many_that_claim_at_once_one_gets_it() {
         let claims = (0..8).map(|owner| {
             let store = store_of(&aws, &format!("w{owner}"));
             let event = key(&event);
-            tokio::spawn(async move { store.claim(&event, LEASE, None).await })
+            tokio::spawn(async move { store.claim(&event, LEASE, by("m-0")).await })
         });
         let mut won = 0;
         for claim in claims.collect::<Vec<_>>() {
@@ -364,7 +375,7 @@ async fn throttling_is_waited_out_and_an_outage_is_told() {
     aws.fault("UpdateItem", 2, Fault::Refuse(400, "ProvisionedThroughputExceededException"));
     assert_eq!(claim(&store, "e-1").await.attempts, 1);
     aws.break_down("UpdateItem", Fault::Refuse(500, "InternalServerError"));
-    let outage = store.claim(&key("e-2"), LEASE, None).await;
+    let outage = store.claim(&key("e-2"), LEASE, by("m-0")).await;
     assert_eq!(outage, Err(StoreError::Unavailable("InternalServerError".to_owned())));
 }
 
@@ -388,7 +399,7 @@ async fn a_write_that_arrives_late_takes_nothing_back() {
     store.extend(&ours, 3 * LEASE).await.expect("ours");
     record.arrive().await;
     extension.arrive().await;
-    let Ok(Claimed::Held { ends_in }) = store.claim(&key("e-1"), LEASE, None).await else {
+    let Ok(Claimed::Held { ends_in }) = store.claim(&key("e-1"), LEASE, by("m-0")).await else {
         panic!("not held")
     };
     assert!(ends_in > 2 * LEASE, "{ends_in:?}");
@@ -419,7 +430,7 @@ async fn a_write_whose_answer_is_lost_is_known_again() {
     let ending = Ending::Dead { reason: "restore-refused".to_owned(), detail: "denied".to_owned() };
     store.complete(&second, ending).await.expect("ours");
     lose();
-    let Ok(Claimed::Yours(third)) = store.claim(&key("e-1"), LEASE, Some("m-1")).await else {
+    let Ok(Claimed::Yours(third)) = store.claim(&key("e-1"), LEASE, redriven("m-1")).await else {
         panic!("not reopened")
     };
     lose();
@@ -618,8 +629,8 @@ struct Failing {
 }
 
 impl Store for Failing {
-    async fn claim(&self, key: &Key, lease: Duration, reopen: Option<&str>) -> Result<Claimed, StoreError> {
-        self.store.claim(key, lease, reopen).await
+    async fn claim(&self, key: &Key, lease: Duration, asking: Asking<'_>) -> Result<Claimed, StoreError> {
+        self.store.claim(key, lease, asking).await
     }
 
     async fn extend(&self, claim: &Claim, lease: Duration) -> Result<(), StoreError> {
@@ -654,7 +665,7 @@ async fn an_extension_that_fails_is_tried_again_while_the_lease_lasts() {
         let (store, fails) = (MemoryStore::new(REMEMBER), AtomicUsize::new(2));
         let store = Failing { store, fails, hangs, extensions: Mutex::default() };
         let started_at = Instant::now();
-        let Opened::Yours(session) = Session::open(&store, key("e-1"), LEASE, None, 1).await else {
+        let Opened::Yours(session) = Session::open(&store, key("e-1"), LEASE, by("m-0"), 1).await else {
             panic!("it is new")
         };
         let kept = tokio::time::timeout(LEASE * 5 / 2, session.keep()).await;

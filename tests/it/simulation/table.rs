@@ -10,7 +10,9 @@ use tokio::sync::oneshot;
 use tokio::time::Instant;
 use trailkeeper::clock;
 use trailkeeper::outcome::Reason;
-use trailkeeper::state::{Claim, Claimed, Counts, DynamoStore, Ending, Key, Step, Steps, Store, StoreError};
+use trailkeeper::state::{
+    Asking, Claim, Claimed, Counts, DynamoStore, Ending, Key, Step, Steps, Store, StoreError,
+};
 
 use super::cloud::response;
 use super::world::{Process, Side};
@@ -183,8 +185,8 @@ impl Watched {
 }
 
 impl Store for Watched {
-    async fn claim(&self, key: &Key, lease: Duration, reopen: Option<&str>) -> Result<Claimed, StoreError> {
-        let claimed = self.store.claim(key, lease, reopen).await;
+    async fn claim(&self, key: &Key, lease: Duration, asking: Asking<'_>) -> Result<Claimed, StoreError> {
+        let claimed = self.store.claim(key, lease, asking).await;
         if claimed.is_err() {
             self.process.world.book().unclaimed(self.process.name, key);
         }

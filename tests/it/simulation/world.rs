@@ -86,6 +86,9 @@ pub(super) struct World {
     started_at: Instant,
     outages: Vec<(Side, Duration, Duration)>,
     pub(super) rates: Rates,
+    /// Clocks are off by minutes or a day. The queue then gives no message to two workers, and nobody stands still with one:
+    /// a worker whose clock is wrong can tell only by that whose turn it is.
+    pub(super) wrong_clocks: bool,
     pub(super) pool: PoolConfig,
     pub(super) retry: RetryPolicy,
     /// The longest that a worker is left alone.
@@ -99,8 +102,21 @@ pub(super) struct World {
 impl World {
     pub(super) fn new(seed: u64) -> Arc<Self> {
         let mut chance = fastrand::Rng::with_seed(seed);
-        let rates = Rates::draw(&mut chance);
-        let outages = (0..chance.usize(..3)).map(|_| outage(&mut chance)).collect();
+        let mut rates = Rates::draw(&mut chance);
+        let mut outages: Vec<_> = (0..chance.usize(..3)).map(|_| outage(&mut chance)).collect();
+        let wrong_clocks = chance.u8(..8) == 0;
+        if wrong_clocks {
+            rates = Rates {
+                stall: 0.0,
+                receive_fails: 0.0,
+                late_answer: 0.0,
+                request_fails: 0.0,
+                entry_fails: 0.0,
+                delivered_twice: 0.0,
+                ..rates
+            };
+            outages.retain(|(side, ..)| *side != Side::Queue);
+        }
         let visibility = Duration::from_secs([15, 30, 60, 120][chance.usize(..4)]);
         let pool = PoolConfig {
             concurrency: NonZeroUsize::new(chance.usize(1..=6)).expect("not zero"),
@@ -115,13 +131,14 @@ impl World {
         };
         let quiet = Duration::from_secs([30, 100, 240][chance.usize(..3)]);
         let started_at = Instant::now();
-        let book = Book::new(started_at, retry.max_attempts);
+        let book = Book::new(started_at, retry.max_attempts, wrong_clocks);
         Arc::new(Self {
             chance: Mutex::new(chance),
             calm: AtomicBool::new(false),
             started_at,
             outages,
             rates,
+            wrong_clocks,
             pool,
             retry,
             quiet,
@@ -212,7 +229,11 @@ impl std::fmt::Debug for Process {
 impl Process {
     pub(super) fn new(world: &Arc<World>, name: usize) -> Self {
         let state = Arc::new((Mutex::new(State::Running), Notify::new()));
-        let skew_ms = world.chance().u64(..=2 * MAX_SKEW_MS).cast_signed() - MAX_SKEW_MS.cast_signed();
+        let mut skew_ms = world.chance().u64(..=2 * MAX_SKEW_MS).cast_signed() - MAX_SKEW_MS.cast_signed();
+        if world.wrong_clocks {
+            let off = [0, 10 * 60, -10 * 60, 86_400, -86_400];
+            skew_ms += off[world.chance().usize(..off.len())] * 1_000;
+        }
         Self { world: Arc::clone(world), name, skew_ms, state }
     }
 
