@@ -215,10 +215,16 @@ fn bury(delivery: &Delivery, reason: Reason, detail: String) -> Handled {
     Handled { failure, ..dead(reason.as_str(), detail) }
 }
 
+/// A panic is a failure for now, also at the last attempt: the execution after that one finds the attempts used up, and gives up
+/// loudly. One that panics while it gives up ends among the dead letters.
 fn panicked(attempts: u32, retry: &RetryPolicy) -> Handled {
-    let verdict = Verdict::Failed("the worker panicked".to_owned());
+    let detail = "the worker panicked".to_owned();
     let failure = Some(HandlingFailure { kind: "panicked", detail: String::new() });
-    Handled { failure, ..decide(verdict, attempts, retry, fastrand::f64()) }
+    if attempts > retry.max_attempts {
+        return Handled { failure, ..dead(Reason::AttemptsExhausted.as_str(), detail) };
+    }
+    let again = Verdict::Deferred(retry.wait(attempts, fastrand::f64()), Outcome::Retried);
+    Handled { failure, ..decide(again, attempts, retry, 0.0) }
 }
 
 /// One line for each decision; `would` is what would be done if this were no dry run.

@@ -47,7 +47,7 @@ impl<S: Store> Work<'_, S> {
         let kills = self.session.attempts() > self.hands.retry.max_attempts;
         let detail = || "no attempt came to an end: the worker crashed or was lost each time".to_owned();
         match &self.judgement.action {
-            Action::Restart(_) | Action::Refuse(_) if kills => {
+            Action::Restart(_) | Action::Look(_) | Action::Refuse(_) if kills => {
                 self.give_up(Sighting::NotLookedAt, detail()).await
             }
             // All there was to do was to notify.

@@ -380,6 +380,34 @@ async fn giving_up_says_off_only_of_what_was_seen_off() {
     scene.worker.stop().await;
 }
 
+/// Each attempt ended with a panic, or with its worker: the execution after the last one gives up loudly.
+#[tokio::test]
+async fn attempts_that_never_came_to_an_end_are_given_up_loudly() {
+    for mode in ["restore", "notify"] {
+        let (aws, slack) = (Aws::start().await, Slack::start().await);
+        aws.create_table("state").await;
+        let expires = clock::now().unix_timestamp() + 86_400;
+        let item = json!({
+            "pk": { "S": "event#e-1" }, "status": { "S": "free" }, "fence": { "N": "3" }, "attempts": { "N": "3" },
+            "first_claimed_at": { "N": "1795666446503" }, "expires_at": { "N": expires.to_string() },
+            "steps": { "M": {} },
+        });
+        aws.dynamodb("PutItem", &json!({ "TableName": "state", "Item": item })).await;
+        let mut args = args(&aws, &slack);
+        args.set("TRAILKEEPER_STATE_TABLE", "state");
+        args.set("TRAILKEEPER_MAX_ATTEMPTS", "3");
+        args.set("TRAILKEEPER_MODE", mode);
+        let worker = Worker::start_with(&aws, &args);
+        let scene = Scene { aws, slack, worker };
+        let trail = Trail::on("audit").stopped(ago(60));
+        let (_, told) = told_of(&scene, [trail], stop_at(ago(60), "audit")).await;
+        assert!(told.text.contains("giving up after 3 attempts. No attempt came to an end"), "{}", told.text);
+        says_not_off(&told);
+        assert_eq!(told.dead.expect("a dead letter").0, "attempts-exhausted");
+        scene.worker.stop().await;
+    }
+}
+
 /// Logging since before the stop: CloudTrail has not seen the stop yet.
 #[tokio::test]
 async fn an_answer_that_is_older_than_the_stop_is_not_believed() {
