@@ -10,6 +10,7 @@ use crate::aws;
 use crate::cloudtrail::accounts::Accounts;
 use crate::cloudtrail::trails::Trails;
 use crate::config::{Config, Fault, Respond};
+use crate::consumer::redrive::RedrivePolicy;
 use crate::consumer::sqs::{SqsClients, SqsQueue};
 use crate::consumer::{self, Handler, Health, Shutdown};
 use crate::http;
@@ -152,15 +153,41 @@ pub async fn sdk_config() -> Result<SdkConfig, StartError> {
 async fn queue(config: &Config, sdk: &SdkConfig) -> Result<SqsQueue, StartError> {
     let clients = SqsClients::new(sdk, config.queue.wait);
     let url = config.queue.url.clone();
-    let named = &config.queue.dead_letter_url;
-    let found = patiently(START_RETRY.waits(), || clients.dead_letter_url(&url, named.clone())).await;
-    let found = found.map_err(|failure| StartError::Failed(format!("{url}: {failure}")))?;
-    let dead_letter_url = found.ok_or_else(|| {
-        StartError::Misconfigured(vec![Fault::new(format!(
-            "{} is not set, and the queue has no redrive policy that names a dead-letter queue: \
-             set one of the two, or poison would have nowhere to go",
-            args::DLQ_URL.name
-        ))])
-    })?;
+    let max_attempts = config.retry.max_attempts;
+    let dead_letter_url = if let Some(named) = config.queue.dead_letter_url.clone() {
+        // Nothing waits for it, and where it cannot be read nothing is known.
+        let (clients, url) = (clients.clone(), url.clone());
+        tokio::spawn(async move {
+            if let Ok(Some(policy)) = clients.redrive_policy(&url).await {
+                warn_of_few_receives(&policy, max_attempts);
+            }
+        });
+        named
+    } else {
+        let policy = patiently(START_RETRY.waits(), || clients.redrive_policy(&url)).await;
+        let policy = policy.map_err(|failure| StartError::Failed(format!("{url}: {failure}")))?;
+        if let Some(policy) = &policy {
+            warn_of_few_receives(policy, max_attempts);
+        }
+        policy.and_then(|policy| policy.dead_letter_url(&url)).ok_or_else(|| {
+            StartError::Misconfigured(vec![Fault::new(format!(
+                "{} is not set, and the queue has no redrive policy that names a dead-letter queue: \
+                 set one of the two, or poison would have nowhere to go",
+                args::DLQ_URL.name
+            ))])
+        })?
+    };
     Ok(clients.queue(url, dead_letter_url, config.pool.visibility))
+}
+
+/// SQS gives up a message that is received too often, and says nothing of why: below the attempts, before the worker does.
+fn warn_of_few_receives(policy: &RedrivePolicy, max_attempts: u32) {
+    let max_receive_count = policy.max_receive_count;
+    if max_receive_count < max_attempts {
+        tracing::warn!(
+            max_receive_count,
+            max_attempts,
+            "the queue's maxReceiveCount is below the attempts: SQS gives up stopped trails before the worker does"
+        );
+    }
 }

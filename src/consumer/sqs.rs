@@ -77,9 +77,13 @@ impl SqsClients {
         if named.is_some() {
             return Ok(named);
         }
+        Ok(self.redrive_policy(url).await?.and_then(|policy| policy.dead_letter_url(url)))
+    }
+
+    /// The redrive policy of the queue at `url`, if it has one that can be read.
+    pub async fn redrive_policy(&self, url: &str) -> Result<Option<RedrivePolicy>, Failure> {
         let attributes = self.attributes(url).await?;
-        let policy = attributes.get("RedrivePolicy").and_then(|policy| RedrivePolicy::parse(policy));
-        Ok(policy.and_then(|policy| policy.dead_letter_url(url)))
+        Ok(attributes.get("RedrivePolicy").and_then(|policy| RedrivePolicy::parse(policy)))
     }
 
     /// A queue and its dead-letter queue; each receive hides a message for `visibility`.

@@ -8,7 +8,7 @@ use trailkeeper::config::{Config, Respond};
 use trailkeeper::tell::slack::Slack as Channel;
 use wiremock::ResponseTemplate;
 
-use crate::support::aws::{Aws, Fault, REGION};
+use crate::support::aws::{ACCOUNT, Aws, Fault, REGION};
 use crate::support::events::stop;
 use crate::support::eventually;
 use crate::support::process::{Process, configured, ended, trailkeeper};
@@ -191,6 +191,36 @@ async fn the_main_job_by_the_real_program_with_logs_metrics_and_a_clean_end() {
     assert_eq!(restored["account"], "123456789012");
     assert_eq!(restored["attempt"], 1);
     assert!(restored["ms"].is_number());
+}
+
+/// SQS would give up first, without a word: that is said at start, wherever the dead-letter queue is named.
+#[tokio::test]
+async fn a_queue_that_gives_up_before_the_worker_is_told_and_does_not_keep_it_from_starting() {
+    for named in [false, true] {
+        for (max_attempts, is_told) in [("3", false), ("4", true)] {
+            let (aws, slack) = (Aws::start().await, Slack::start().await);
+            let poison = format!("arn:aws:sqs:{REGION}:{ACCOUNT}:poison");
+            let hasty = json!({ "deadLetterTargetArn": poison, "maxReceiveCount": 3 }).to_string();
+            aws.set_queue("events", &[("RedrivePolicy", &hasty)]).await;
+            let dead_letters = named.then(|| aws.queue_url("poison"));
+            let process = Process::start(
+                &aws,
+                &slack,
+                &[
+                    ("TRAILKEEPER_MAX_ATTEMPTS", max_attempts),
+                    ("TRAILKEEPER_DLQ_URL", dead_letters.as_deref().unwrap_or_default()),
+                ],
+            );
+            eventually("a poll", async || aws.calls("ReceiveMessage").pop()).await;
+            process.terminate().await;
+            let log = process.ended().await.stderr;
+            assert_eq!(
+                log.contains("maxReceiveCount is below the attempts"),
+                is_told,
+                "{named} {max_attempts}: {log}"
+            );
+        }
+    }
 }
 
 /// Whoever is paged for retries reads in the log what failed.
