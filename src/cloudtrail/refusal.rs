@@ -2,6 +2,8 @@
 //!
 //! Codes: <https://docs.aws.amazon.com/awscloudtrail/latest/APIReference/API_StartLogging.html#API_StartLogging_Errors>
 
+use crate::event::AccountId;
+
 /// What an error of CloudTrail means.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Meaning {
@@ -40,16 +42,18 @@ impl Refusal {
         Self { meaning, detail }
     }
 
-    /// `of_another_account`: the call was about a trail of another account than the caller's.
-    pub(super) fn of(answer: Answer, of_another_account: bool) -> Self {
+    /// `another`: the account of the trail that the call was about, if it may be another than the caller's.
+    pub(super) fn of(answer: Answer, another: Option<&AccountId>) -> Self {
         let Answer { call, code, message, told } = answer;
-        let (meaning, why) = match code.unwrap_or_default() {
-            "TrailNotFoundException" if of_another_account => (
+        let (meaning, why) = match (code.unwrap_or_default(), another) {
+            ("TrailNotFoundException", Some(account)) => (
                 Meaning::NotSeenFromHere,
-                "asked from another account, which says nothing about the trail; look at it in its own account".to_owned(),
+                format!(
+                    "asked from another account, which says nothing about the trail; look at it in account {account}"
+                ),
             ),
-            "AccessDenied" | "AccessDeniedException" => (Meaning::Denied, denied(call, message)),
-            code => match REFUSALS.iter().find(|(codes, ..)| codes.contains(&code)) {
+            ("AccessDenied" | "AccessDeniedException", _) => (Meaning::Denied, denied(call, message)),
+            (code, _) => match REFUSALS.iter().find(|(codes, ..)| codes.contains(&code)) {
                 Some((_, meaning, why)) => (*meaning, (*why).to_owned()),
                 // A code that is not known is taken as passing: the attempts are bounded, and giving up on a trail that
                 // could be restarted is worse than a few calls too many.
@@ -160,7 +164,8 @@ mod tests {
 
     fn of(code: &str, message: &str, of_another_account: bool) -> Refusal {
         let answer = Answer { call: "StartLogging", code: Some(code), message, told: code.to_owned() };
-        Refusal::of(answer, of_another_account)
+        let another = AccountId::parse("999999999999").filter(|_| of_another_account);
+        Refusal::of(answer, another.as_ref())
     }
 
     #[test]
@@ -197,7 +202,9 @@ mod tests {
     #[test]
     fn not_found_from_another_account_says_nothing_about_the_trail() {
         assert_eq!(of("TrailNotFoundException", "", false).meaning, Meaning::Gone);
-        assert_eq!(of("TrailNotFoundException", "", true).meaning, Meaning::NotSeenFromHere);
+        let elsewhere = of("TrailNotFoundException", "", true);
+        assert_eq!(elsewhere.meaning, Meaning::NotSeenFromHere);
+        assert!(elsewhere.detail.ends_with("look at it in account 999999999999"), "{elsewhere}");
         let unknown = Refusal::new(Meaning::Passing, "StartLogging: NewException".to_owned());
         assert_eq!(of("NewException", "", true), unknown);
     }

@@ -48,7 +48,7 @@ impl Trails {
     /// Every trail that is seen in `region`, those that live elsewhere included, and where each lives.
     pub async fn all(&self, region: &Region) -> Result<Vec<(TrailArn, Option<Region>)>, Refusal> {
         let request = self.accounts.client(region).describe_trails().include_shadow_trails(true);
-        let answer = request.send().await.map_err(|error| refusal(&error, "DescribeTrails", false))?;
+        let answer = request.send().await.map_err(|error| refusal(&error, "DescribeTrails", None))?;
         let read = |trail: &Trail| {
             let home = trail.home_region().and_then(Region::parse);
             TrailArn::parse(trail.trail_arn()?).map(|arn| (arn, home))
@@ -104,7 +104,7 @@ impl Trails {
     where
         E: ProvideErrorMetadata + std::error::Error + 'static,
     {
-        refusal(error, call, self.own_account() != Some(trail.account()))
+        refusal(error, call, Some(trail.account()).filter(|account| self.own_account() != Some(account)))
     }
 
     /// Whether the trail might be started, found out without starting it: `StartLogging` is asked for in `elsewhere`,
@@ -133,10 +133,10 @@ pub fn another_region(home: &Region) -> Option<Region> {
     Region::parse(if home.as_str() == first { second } else { first })
 }
 
-fn refusal<E>(error: &SdkError<E>, call: &'static str, of_another_account: bool) -> Refusal
+fn refusal<E>(error: &SdkError<E>, call: &'static str, another: Option<&AccountId>) -> Refusal
 where
     E: ProvideErrorMetadata + std::error::Error + 'static,
 {
     let (code, message) = (error.code(), error.message().unwrap_or_default());
-    Refusal::of(Answer { call, code, message, told: aws::describe(error) }, of_another_account)
+    Refusal::of(Answer { call, code, message, told: aws::describe(error) }, another)
 }

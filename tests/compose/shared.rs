@@ -136,7 +136,10 @@ async fn poison_is_kept_with_its_reason() {
     assert_eq!(attribute(refused, "event_id"), "of-another-account");
     assert!(attribute(refused, "detail").contains("999999999999"));
     let told = stack.slack.told_of("of-another-account").await;
-    assert!(matches!(told.as_slice(), [text] if text.contains("LOGGING IS STILL OFF")), "{told:?}");
+    assert!(
+        matches!(told.as_slice(), [text] if text.contains("could not look whether logging is on, and has not restarted it")),
+        "{told:?}"
+    );
     assert_eq!(stack.slack.messages().await.len(), 1, "nobody is told of what nobody can read");
 }
 
