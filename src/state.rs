@@ -131,6 +131,11 @@ pub trait Store: Send + Sync + 'static {
     /// Gives the key back, for any worker to claim.
     fn release(&self, claim: &Claim, counts: Counts) -> impl Future<Output = Result<(), StoreError>> + Send;
 
-    /// Ends the work for good.
-    fn complete(&self, claim: &Claim, ending: Ending) -> impl Future<Output = Result<(), StoreError>> + Send;
+    /// Ends the work for good, and writes down the last steps with it.
+    fn complete(
+        &self,
+        claim: &Claim,
+        ending: Ending,
+        steps: &[Step],
+    ) -> impl Future<Output = Result<(), StoreError>> + Send;
 }

@@ -258,7 +258,8 @@ impl<S: Store> Work<'_, S> {
         let view = self.view(seen);
         Ok(match self.hands.channel.show(&view).await {
             Ok(()) => {
-                self.session.record(Step::Notified(notice(&view))).await?;
+                // The work has ended: that is written down with its end.
+                self.session.remember(Step::Notified(notice(&view)));
                 Verdict::Done(outcome)
             }
             Err(ShowError::NotOurTurn { after }) => Verdict::Deferred(after, Outcome::Retried),

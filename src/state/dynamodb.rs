@@ -1,7 +1,7 @@
 //! Claims in a DynamoDB table that all workers share.
 //!
 //! One item for each key, and one conditional `UpdateItem` for each write, so that no two workers can both
-//! be told yes. An event that goes well takes four: claim, restored, notified, completed.
+//! be told yes. An event that goes well takes three: claimed, restored, and notified and completed in one.
 //!
 //! | attribute | type | meaning |
 //! |---|---|---|
@@ -378,16 +378,7 @@ impl Store for DynamoStore {
     }
 
     async fn record(&self, claim: &Claim, steps: &[Step]) -> Result<(), StoreError> {
-        let mut request = self.update_as(claim);
-        let mut sets = Vec::new();
-        // Each by itself: a late arrival takes none back, and those of another version stay.
-        for step in steps {
-            let name = step.name();
-            sets.push(format!("steps.#{name} = :{name}"));
-            request = request
-                .expression_attribute_values(format!(":{name}"), text(step.value().to_string()))
-                .expression_attribute_names(format!("#{name}"), name);
-        }
+        let (mut request, sets) = with_steps(self.update_as(claim), steps);
         if !sets.is_empty() {
             request = request.update_expression(format!("SET {}", sets.join(", ")));
         }
@@ -407,25 +398,39 @@ impl Store for DynamoStore {
         self.write_as(claim, &request, "free").await
     }
 
-    async fn complete(&self, claim: &Claim, ending: Ending) -> Result<(), StoreError> {
-        let expires = number(seconds(clock::now() + self.remember));
-        let request = self.update_as(claim).expression_attribute_values(":expires", expires);
+    async fn complete(&self, claim: &Claim, ending: Ending, steps: &[Step]) -> Result<(), StoreError> {
+        let (request, mut sets) = with_steps(self.update_as(claim), steps);
+        sets.extend(["#status = :ended", "expires_at = :expires"].map(str::to_owned));
         let status = if ending == Ending::Done { "done" } else { "dead" };
-        let request = match ending {
-            Ending::Done => request
-                .update_expression("SET #status = :ended, expires_at = :expires REMOVE #owner, lease_until")
-                .expression_attribute_values(":ended", text(status)),
-            Ending::Dead { reason, detail } => request
-                .update_expression(
-                    "SET #status = :ended, expires_at = :expires, reason = :reason, detail = :detail \
-                     REMOVE #owner, lease_until",
-                )
-                .expression_attribute_values(":ended", text(status))
+        let mut request = request
+            .expression_attribute_values(":ended", text(status))
+            .expression_attribute_values(":expires", number(seconds(clock::now() + self.remember)));
+        if let Ending::Dead { reason, detail } = ending {
+            sets.extend(["reason = :reason", "detail = :detail"].map(str::to_owned));
+            request = request
                 .expression_attribute_values(":reason", text(reason))
-                .expression_attribute_values(":detail", text(detail)),
-        };
-        self.write_as(claim, &request, status).await
+                .expression_attribute_values(":detail", text(detail));
+        }
+        let expression = format!("SET {} REMOVE #owner, lease_until", sets.join(", "));
+        self.write_as(claim, &request.update_expression(expression), status).await
     }
+}
+
+/// A write of these steps, and what it sets. Each is by itself: a late arrival takes none back, and those of another version
+/// stay.
+fn with_steps(
+    mut request: UpdateItemFluentBuilder,
+    steps: &[Step],
+) -> (UpdateItemFluentBuilder, Vec<String>) {
+    let mut sets = Vec::new();
+    for step in steps {
+        let name = step.name();
+        sets.push(format!("steps.#{name} = :{name}"));
+        request = request
+            .expression_attribute_values(format!(":{name}"), text(step.value().to_string()))
+            .expression_attribute_names(format!("#{name}"), name);
+    }
+    (request, sets)
 }
 
 /// Whether the same write may work when it is tried again.

@@ -178,7 +178,7 @@ impl Store for MemoryStore {
         })
     }
 
-    async fn complete(&self, claim: &Claim, ending: Ending) -> Result<(), StoreError> {
+    async fn complete(&self, claim: &Claim, ending: Ending, _steps: &[Step]) -> Result<(), StoreError> {
         self.write(claim, |record| {
             record.steps = None;
             record.status = Status::Ended(ending);
@@ -221,14 +221,14 @@ mod tests {
         assert_eq!(store.extend(&first, LEASE).await, Err(StoreError::Lost));
         assert_eq!(store.record(&first, &[Step::Started]).await, Err(StoreError::Lost));
         assert_eq!(store.release(&first, Counts::Yes).await, Err(StoreError::Lost));
-        assert_eq!(store.complete(&first, Ending::Done).await, Err(StoreError::Lost));
+        assert_eq!(store.complete(&first, Ending::Done, &[]).await, Err(StoreError::Lost));
     }
 
     #[tokio::test(start_paused = true)]
     async fn an_ended_event_is_remembered_for_its_time_and_no_longer() {
         let store = MemoryStore::new(Duration::from_hours(1));
         let done = claim(&store, "e").await;
-        store.complete(&done, Ending::Done).await.expect("ours");
+        store.complete(&done, Ending::Done, &[]).await.expect("ours");
         let ended = Claimed::Ended { ending: Ending::Done, attempts: 1 };
         assert_eq!(
             store.claim(&key("e"), LEASE, Asking { message: "m-1", redriven: true }).await,
@@ -244,7 +244,7 @@ mod tests {
         let store = MemoryStore::new(Duration::from_hours(1));
         for number in 0..MAX_REMEMBERED + 100 {
             let claim = claim(&store, &number.to_string()).await;
-            store.complete(&claim, Ending::Done).await.expect("ours");
+            store.complete(&claim, Ending::Done, &[]).await.expect("ours");
         }
         assert!(store.inner().records.len() <= MAX_REMEMBERED + 1);
         assert!(matches!(store.claim(&key("16483"), LEASE, FIRST).await, Ok(Claimed::Ended { .. })));
@@ -263,7 +263,7 @@ mod tests {
         tokio::time::advance(Duration::from_mins(2)).await;
         for number in 1_000..2_000 {
             let claim = claim(&store, &number.to_string()).await;
-            store.complete(&claim, Ending::Done).await.expect("ours");
+            store.complete(&claim, Ending::Done, &[]).await.expect("ours");
         }
         assert_eq!(store.inner().records.len(), 1_001);
     }

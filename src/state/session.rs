@@ -139,12 +139,8 @@ impl<'s, S: Store> Session<'s, S> {
     /// # Errors
     /// When somebody else has taken over.
     pub async fn record(&self, step: Step) -> Result<(), Lost> {
-        let unwritten = {
-            let mut progress = self.progress();
-            progress.steps.add(step.clone());
-            progress.unwritten.push(step);
-            progress.unwritten.clone()
-        };
+        self.remember(step);
+        let unwritten = self.progress().unwritten.clone();
         let Some(claim) = &self.claim else { return Ok(()) };
         match self.store.record(claim, &unwritten).await {
             Ok(()) => {
@@ -158,6 +154,13 @@ impl<'s, S: Store> Session<'s, S> {
                 Ok(())
             }
         }
+    }
+
+    /// Keeps in mind what has been done, for the write that ends the work: nothing else is left to be done.
+    pub fn remember(&self, step: Step) {
+        let mut progress = self.progress();
+        progress.steps.add(step.clone());
+        progress.unwritten.push(step);
     }
 
     /// Extends the lease when half of it is left, and again at each tick if that fails: six times as often as it would run
@@ -203,7 +206,10 @@ impl<'s, S: Store> Session<'s, S> {
     /// As [`Store::complete`].
     pub async fn complete(&self, ending: Ending) -> Result<(), StoreError> {
         match &self.claim {
-            Some(claim) => self.store.complete(claim, ending).await,
+            Some(claim) => {
+                let unwritten = self.progress().unwritten.clone();
+                self.store.complete(claim, ending, &unwritten).await
+            }
             None => Ok(()),
         }
     }

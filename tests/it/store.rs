@@ -53,7 +53,7 @@ async fn every_write_is_refused(store: &impl Store, claim: &Claim) {
     assert_eq!(store.extend(claim, LEASE).await, Err(StoreError::Lost));
     assert_eq!(store.record(claim, &[Step::Started]).await, Err(StoreError::Lost));
     assert_eq!(store.release(claim, Counts::Yes).await, Err(StoreError::Lost));
-    assert_eq!(store.complete(claim, Ending::Done).await, Err(StoreError::Lost));
+    assert_eq!(store.complete(claim, Ending::Done, &[]).await, Err(StoreError::Lost));
 }
 
 /// Stands for two workers: `one` and `other` share what they know.
@@ -107,7 +107,7 @@ pub(super) async fn promises(one: &impl Store, other: &impl Store) {
     other.release(&second, Counts::No).await.expect("ours");
     let third = claim(one, "e-1").await;
     assert_eq!(third.attempts, 2);
-    one.complete(&third, Ending::Done).await.expect("ours");
+    one.complete(&third, Ending::Done, &[]).await.expect("ours");
     every_write_is_refused(one, &third).await;
     let ended = Claimed::Ended { ending: Ending::Done, attempts: 2 };
     assert_eq!(
@@ -120,7 +120,7 @@ pub(super) async fn promises(one: &impl Store, other: &impl Store) {
     let doomed = claim(one, "e-2").await;
     one.record(&doomed, &[Step::Notified(told)]).await.expect("ours");
     let ending = Ending::Dead { reason: "restore-refused".to_owned(), detail: "denied".to_owned() };
-    one.complete(&doomed, ending.clone()).await.expect("ours");
+    one.complete(&doomed, ending.clone(), &[]).await.expect("ours");
     let ended = Claimed::Ended { ending, attempts: 1 };
     assert_eq!(other.claim(&key("e-2"), LEASE, by("m-0")).await, Ok(ended));
     let Ok(Claimed::Yours(again)) = other.claim(&key("e-2"), LEASE, redriven("m-1")).await else {
@@ -131,7 +131,7 @@ pub(super) async fn promises(one: &impl Store, other: &impl Store) {
     every_write_is_refused(one, &doomed).await;
     // Once for each message: the same one, received again, repeats nothing.
     let ending = Ending::Dead { reason: "notify-refused".to_owned(), detail: "no_service".to_owned() };
-    other.complete(&again, ending.clone()).await.expect("ours");
+    other.complete(&again, ending.clone(), &[]).await.expect("ours");
     let ended = Claimed::Ended { ending, attempts: 1 };
     assert_eq!(one.claim(&key("e-2"), LEASE, redriven("m-1")).await, Ok(ended));
     let Ok(Claimed::Yours(third)) = one.claim(&key("e-2"), LEASE, redriven("m-2")).await else {
@@ -303,12 +303,12 @@ async fn what_is_written_is_as_the_version_before_wrote_it() {
             "e-free" | "e-already" => store.release(&ours, Counts::Yes).await.expect("ours"),
             "e-done" => {
                 store.record(&ours, &notified).await.expect("ours");
-                store.complete(&ours, Ending::Done).await.expect("ours");
+                store.complete(&ours, Ending::Done, &[]).await.expect("ours");
             }
             "e-dead" => {
                 store.record(&ours, &notified).await.expect("ours");
                 let ending = Ending::Dead { reason: "restore-refused".to_owned(), detail };
-                store.complete(&ours, ending).await.expect("ours");
+                store.complete(&ours, ending, &[]).await.expect("ours");
             }
             _ => {}
         }
@@ -335,7 +335,7 @@ async fn what_is_not_known_is_kept_and_takes_nothing_with_it() {
     store.extend(&ours, LEASE).await.expect("ours");
     store.release(&ours, Counts::Yes).await.expect("ours");
     let ours = claim(&store, "e-free").await;
-    store.complete(&ours, Ending::Done).await.expect("ours");
+    store.complete(&ours, Ending::Done, &[]).await.expect("ours");
     let item = &items(&aws).await["event#e-free"];
     assert_eq!((&item["later"], &item["steps"]["M"]["shown"]), (&later, &later));
     assert_eq!(item["steps"]["M"]["restored"]["S"], "{\"outcome\":\"put_back\"}");
@@ -364,7 +364,7 @@ async fn an_ended_event_is_forgotten_when_its_time_is_over_though_the_table_stil
     let aws = with_table().await;
     let store = DynamoStore::new(&aws.sdk_config(), "claims".to_owned(), "one".to_owned(), Duration::ZERO);
     let done = claim(&store, "e-1").await;
-    store.complete(&done, Ending::Done).await.expect("ours");
+    store.complete(&done, Ending::Done, &[]).await.expect("ours");
     assert_eq!(claim(&store, "e-1").await.attempts, 1);
 }
 
@@ -428,24 +428,24 @@ async fn a_write_whose_answer_is_lost_is_known_again() {
     let second = claim(&store, "e-1").await;
     lose();
     let ending = Ending::Dead { reason: "restore-refused".to_owned(), detail: "denied".to_owned() };
-    store.complete(&second, ending).await.expect("ours");
+    store.complete(&second, ending, &[]).await.expect("ours");
     lose();
     let Ok(Claimed::Yours(third)) = store.claim(&key("e-1"), LEASE, redriven("m-1")).await else {
         panic!("not reopened")
     };
     lose();
-    store.complete(&third, Ending::Done).await.expect("ours");
+    store.complete(&third, Ending::Done, &[]).await.expect("ours");
     every_write_is_refused(&store, &third).await;
 }
 
 #[tokio::test]
-async fn an_event_that_goes_well_takes_four_writes() {
+async fn an_event_that_goes_well_takes_three_writes() {
     let (aws, slack, args) = stopped().await;
     let worker = Worker::start_with(&aws, &args);
     eventually("the probe", async || aws.calls("UpdateItem").pop()).await;
     let scene = Scene { aws, slack, worker };
     scene.handle(stop("e-1", "audit")).await;
-    assert_eq!(scene.aws.calls("UpdateItem").len(), 1 + 4, "the probe and four");
+    assert_eq!(scene.aws.calls("UpdateItem").len(), 1 + 3, "the probe and three");
     assert!(!scene.slack.texts().await[0].contains("twice"));
     scene.worker.stop().await;
 }
@@ -653,8 +653,8 @@ impl Store for Failing {
         self.store.release(claim, counts).await
     }
 
-    async fn complete(&self, claim: &Claim, ending: Ending) -> Result<(), StoreError> {
-        self.store.complete(claim, ending).await
+    async fn complete(&self, claim: &Claim, ending: Ending, steps: &[Step]) -> Result<(), StoreError> {
+        self.store.complete(claim, ending, steps).await
     }
 }
 

@@ -143,7 +143,6 @@ async fn a_restored_event_is_a_trace_linked_to_its_receive_and_its_delete() {
             "DynamoDB.UpdateItem",
             "POST",
             "DynamoDB.UpdateItem",
-            "DynamoDB.UpdateItem",
         ]
     );
     for effect in &effects {

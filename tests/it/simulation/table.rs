@@ -206,8 +206,9 @@ impl Store for Watched {
         self.of(claim).release(claim, counts).await
     }
 
-    async fn complete(&self, claim: &Claim, ending: Ending) -> Result<(), StoreError> {
-        let completed = self.of(claim).complete(claim, ending).await;
+    async fn complete(&self, claim: &Claim, ending: Ending, steps: &[Step]) -> Result<(), StoreError> {
+        self.process.world.book().recording(self.process.name, claim, steps);
+        let completed = self.of(claim).complete(claim, ending, steps).await;
         if let Err(StoreError::Unavailable(_)) = completed {
             self.process.world.book().end_unwritten(self.process.name, claim);
         }

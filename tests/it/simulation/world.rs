@@ -86,8 +86,8 @@ pub(super) struct World {
     started_at: Instant,
     outages: Vec<(Side, Duration, Duration)>,
     pub(super) rates: Rates,
-    /// Clocks are off by minutes or a day. The queue then gives no message to two workers, and nobody stands still with one:
-    /// a worker whose clock is wrong can tell only by that whose turn it is.
+    /// Clocks are off by minutes or a day. The queue then gives no message to two workers, nobody stands still with one, and no
+    /// claim arrives after its worker has given it up: a worker whose clock is wrong can tell only by that whose turn it is.
     pub(super) wrong_clocks: bool,
     pub(super) pool: PoolConfig,
     pub(super) retry: RetryPolicy,
@@ -108,6 +108,8 @@ impl World {
         if wrong_clocks {
             rates = Rates {
                 stall: 0.0,
+                slow: 0.0,
+                unheard: 0.0,
                 receive_fails: 0.0,
                 late_answer: 0.0,
                 request_fails: 0.0,
