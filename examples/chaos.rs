@@ -50,7 +50,17 @@ fn plan() -> Option<Plan> {
     let logs = args.next().map(PathBuf::from);
     let sending = Duration::from_secs(1) * u32::try_from(events).ok()? / EVENTS_PER_SECOND;
     let (trouble, patience) = (sending + PATIENCE, sending + PATIENCE);
-    Some(Plan { events, workers, seed, sending, trouble, patience, program: program(), logs })
+    Some(Plan {
+        events,
+        workers,
+        seed,
+        sending,
+        trouble,
+        patience,
+        program: program(),
+        visibility: None,
+        logs,
+    })
 }
 
 fn number<T: FromStr + Default + PartialEq>(arg: Option<String>, default: T) -> Option<T> {

@@ -17,6 +17,8 @@ async fn nothing_is_lost_though_workers_are_killed_and_calls_fail() {
         // Far above what it takes: nothing fails because the machine is slow.
         patience: Duration::from_mins(3),
         program: PathBuf::from(env!("CARGO_BIN_EXE_trailkeeper")),
+        // So that the work of the dead is soon taken up.
+        visibility: Some(Duration::from_secs(6)),
         logs: std::env::var_os("CHAOS_LOGS").map(PathBuf::from),
     };
     let tally = run(&plan).await;

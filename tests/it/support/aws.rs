@@ -21,6 +21,7 @@ use axum::extract::State;
 use axum::http::{HeaderMap, HeaderValue, Response, StatusCode};
 use serde_json::{Value, json};
 use tokio::sync::Notify;
+use tokio::time::Instant;
 use trailkeeper::clock;
 use winterbaume_core::{MockAws, MockRequest, MockResponse, MockService};
 
@@ -38,6 +39,8 @@ pub struct Call {
     pub region: String,
     /// The program's name in the user agent: the worker's is `trailkeeper`.
     pub by: Option<String>,
+    /// The access key that signed it.
+    pub key: String,
     pub body: Value,
 }
 
@@ -83,6 +86,8 @@ pub trait Watch: Send + Sync {
     fn fault(&self, call: &Call) -> Option<Fault>;
     /// The call came through to its service, which gave it this status; the caller may never hear of it.
     fn carried_out(&self, call: &Call, status: u16);
+    /// Its answer leaves this long after it came.
+    fn answered(&self, _call: &Call, _after: Duration) {}
 }
 
 struct Rule {
@@ -431,9 +436,12 @@ pub fn attribute<'a>(message: &'a Message, name: &str) -> Option<&'a str> {
 }
 
 async fn answer(State(inner): State<Arc<Inner>>, headers: HeaderMap, body: Bytes) -> Response<Body> {
+    let came_at = Instant::now();
     let header = |name: &str| headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default();
     // Credential=KEY/20261122/eu-west-1/sqs/aws4_request
-    let mut scope = header("authorization").split('/').skip(2);
+    let mut scope = header("authorization").split('/');
+    let key = scope.next().unwrap_or_default().rsplit('=').next().unwrap_or_default().to_owned();
+    let mut scope = scope.skip(1);
     let region = scope.next().unwrap_or(REGION).to_owned();
     let prefix = scope.next().unwrap_or_default();
     let mut agent = header("x-amz-user-agent").split(' ');
@@ -450,6 +458,7 @@ async fn answer(State(inner): State<Arc<Inner>>, headers: HeaderMap, body: Bytes
         operation: operation.to_owned(),
         region: region.clone(),
         by,
+        key,
         body: serde_json::from_slice(&body).unwrap_or_default(),
     };
     inner.calls.lock().unwrap_or_else(PoisonError::into_inner).push(call.clone());
@@ -518,6 +527,9 @@ async fn answer(State(inner): State<Arc<Inner>>, headers: HeaderMap, body: Bytes
         Some(Fault::Late(delay)) => tokio::time::sleep(delay).await,
         Some(Fault::Lose) => return lost(),
         _ => {}
+    }
+    if let Some(watch) = inner.watch.get() {
+        watch.answered(&call, came_at.elapsed());
     }
     if failed.is_empty() {
         return passed_on(answered);

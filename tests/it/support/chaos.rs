@@ -40,6 +40,12 @@ const DUPLICATES_PERCENT: usize = 20;
 const POISON_PERCENT: usize = 2;
 /// The longest between a duplicate and its event, for those that are to meet it while it is worked on.
 const CLOSE: Duration = Duration::from_millis(300);
+/// An answer of the state table that comes later is no answer to a worker, which has given up on it.
+const TABLE_TIMEOUT: Duration = Duration::from_secs(2);
+/// The longest that a worker tries to claim before it goes on without: four tries and the waits between them.
+const CLAIMING: Duration = Duration::from_secs(10);
+/// What may be told again because the table answered nothing, in so many events.
+const UNCLAIMED_OF: (usize, usize) = (5, 1_500);
 /// Between two looks at how far the workers are.
 const TICK: Duration = Duration::from_millis(100);
 /// Ticks from kill to kill, and from SIGTERM to SIGTERM.
@@ -48,6 +54,8 @@ const TERM_EVERY: u64 = 33;
 /// What the workers are given to drain, and how long we wait for their end beyond it.
 const GRACE: Duration = Duration::from_secs(10);
 const PAST_GRACE: Duration = Duration::from_secs(30);
+/// The access key of each worker is this and its number.
+const ACCESS_KEY: &str = "AKIAEXAMPLE";
 /// The state table.
 const TABLE: &str = "claims";
 
@@ -66,6 +74,8 @@ pub struct Plan {
     pub patience: Duration,
     /// The `trailkeeper` program.
     pub program: PathBuf,
+    /// The workers' visibility timeout; the default if there is none. What a killed worker held waits that long.
+    pub visibility: Option<Duration>,
     /// A folder for the logs of the workers, if they are wanted.
     pub logs: Option<PathBuf>,
 }
@@ -93,6 +103,8 @@ pub struct Tally {
     pub after_kill: usize,
     pub longest_to_kill: Duration,
     pub after_lost_answer: usize,
+    /// Told, or told before, by a worker that the table answered nothing.
+    pub without_table: usize,
     /// Neither, or the record had been written: nothing that at-least-once excuses.
     pub unexcused: usize,
     /// Accepted calls of `StartLogging` beyond the first of an event.
@@ -130,18 +142,21 @@ impl Tally {
             self.crashes,
             self.bad_exits,
         ];
+        let (most, of) = UNCLAIMED_OF;
         faults.iter().all(|count| *count == 0)
+            && self.without_table * of <= most * self.events.max(of)
             && self.restored == self.events
             && self.dead_letters == self.poison
     }
 
     /// What the table has no column for.
     pub fn notes(&self) -> String {
-        let Self { calls, interim, after_kill, after_lost_answer, unexcused, .. } = self;
+        let Self { calls, interim, after_kill, after_lost_answer, without_table, unexcused, .. } = self;
         let mut notes = format!(
             "seed {}: {calls} calls of workers; {interim} messages say that a restart takes longer; repeated \
              messages: {after_kill} after a kill between post and record (at most {:.1} s after the post), \
-             {after_lost_answer} after an answer of Slack's that was lost, {unexcused} after neither; {} dead \
+             {after_lost_answer} after an answer of Slack's that was lost, {without_table} while the state table \
+             answered nothing, {unexcused} after none of these; {} dead \
              letters copied again, {} others; {} left in the queue; {} workers crashed, {} did not drain well",
             self.seed,
             self.longest_to_kill.as_secs_f64(),
@@ -364,6 +379,8 @@ struct Story {
     starts: usize,
     /// When it was first written down that people were told.
     recorded_at: Option<Instant>,
+    /// Requests to the table about it: of which worker, when, and whether that was an answer in time.
+    asked: Vec<(usize, Instant, bool)>,
     posts: Vec<Post>,
 }
 
@@ -376,6 +393,8 @@ struct Post {
     interim: bool,
     /// Whoever posted it was never told so.
     answer_lost: bool,
+    /// It says that the table did not answer.
+    may_repeat: bool,
 }
 
 /// Why there is a second message about one outcome.
@@ -384,6 +403,8 @@ enum Excuse {
     /// This long after the post.
     Killed(Duration),
     AnswerLost,
+    /// The state table answered nothing to the worker that posted it, or to the one before.
+    WithoutTable,
     None(&'static str),
 }
 
@@ -431,6 +452,17 @@ impl Witness {
         })
     }
 
+    /// A request to the table, and an answer to one.
+    fn saw_table(&self, call: &Call, answered: bool) {
+        let event = call.body["Key"]["pk"]["S"].as_str().and_then(event_in);
+        let worker = call.key.strip_prefix(ACCESS_KEY).and_then(|number| number.parse().ok());
+        if let (Some(event), Some(worker)) = (event, worker)
+            && let Some(story) = self.notes().stories.get_mut(event)
+        {
+            story.asked.push((worker, Instant::now(), answered));
+        }
+    }
+
     fn saw_post(&self, event: usize, post: Post) {
         if let Some(story) = self.notes().stories.get_mut(event) {
             story.posts.push(post);
@@ -445,6 +477,7 @@ impl Watch for Witness {
         if call.operation == "SendMessage" && queue.ends_with("/events") {
             return None;
         }
+        self.saw_table(call, false);
         Some(match self.draw()? {
             Trouble::Error if call.operation.ends_with("Batch") => Fault::FailEntries(&[0], "InternalError"),
             Trouble::Error => Fault::Refuse(500, "InternalFailure"),
@@ -453,6 +486,10 @@ impl Watch for Witness {
             Trouble::Late(delay) => Fault::Late(delay),
             Trouble::AnswerLost => Fault::Lose,
         })
+    }
+
+    fn answered(&self, call: &Call, after: Duration) {
+        self.saw_table(call, after < TABLE_TIMEOUT);
     }
 
     fn carried_out(&self, call: &Call, status: u16) {
@@ -501,7 +538,8 @@ async fn posted(
     let Some(event) = event_in(&text) else { return plain(StatusCode::BAD_REQUEST, "invalid_payload") };
     let interim = text.contains("the restart is being retried");
     let answer_lost = matches!(trouble, Some(Trouble::AnswerLost));
-    witness.saw_post(event, Post { at: Instant::now(), worker, interim, answer_lost });
+    let may_repeat = text.contains("this message may come twice");
+    witness.saw_post(event, Post { at: Instant::now(), worker, interim, answer_lost, may_repeat });
     match trouble {
         Some(Trouble::Late(delay)) => sleep(delay).await,
         Some(Trouble::AnswerLost) => return aws::lost(),
@@ -532,6 +570,12 @@ impl Notes {
                         tally.longest_to_kill = tally.longest_to_kill.max(after);
                     }
                     Excuse::AnswerLost => tally.after_lost_answer += 1,
+                    Excuse::WithoutTable => {
+                        tally.without_table += 1;
+                        tally
+                            .remarks
+                            .push(format!("event {event} was told again without the table: {story}"));
+                    }
                     Excuse::None(why) => {
                         tally.unexcused += 1;
                         tally.remarks.push(format!("event {event} was told again: {why}: {story}"));
@@ -555,7 +599,21 @@ impl Story {
         excuses
     }
 
+    /// Whether this worker asked the table about the event then, and was answered nothing.
+    fn table_was_silent(&self, worker: usize, from: Instant, until: Instant) -> bool {
+        let of = |asked: &&(usize, Instant, bool)| asked.0 == worker && (from..until).contains(&asked.1);
+        let mut asked = self.asked.iter().filter(of).peekable();
+        asked.peek().is_some() && asked.all(|(.., answered)| !answered)
+    }
+
     fn excuse(&self, before: &Post, again: &Post, kills: &[(usize, Instant)]) -> Excuse {
+        let unclaimed = |post: &Post| {
+            let asked_from = post.at.checked_sub(CLAIMING).unwrap_or(post.at);
+            post.may_repeat && self.table_was_silent(post.worker, asked_from, post.at)
+        };
+        if unclaimed(again) {
+            return Excuse::WithoutTable;
+        }
         if !again.interim && self.recorded_at.is_some_and(|recorded_at| recorded_at < again.at) {
             return Excuse::None("it had been written down that people were told");
         }
@@ -567,7 +625,10 @@ impl Story {
         if let Some((_, at)) = killed {
             return Excuse::Killed(at.saturating_duration_since(before.at));
         }
-        Excuse::None("nobody was killed and no answer was lost in between")
+        if unclaimed(before) || self.table_was_silent(before.worker, before.at, again.at) {
+            return Excuse::WithoutTable;
+        }
+        Excuse::None("nobody was killed, no answer was lost, and the table answered")
     }
 }
 
@@ -622,8 +683,7 @@ impl<'a> Fleet<'a> {
         fleet
     }
 
-    /// Starts a worker with nothing of this process's environment. Its leases are short, so that the work of
-    /// the dead is soon taken up, and its attempts so many that chance does not use them up.
+    /// Starts a worker with nothing of this process's environment. Its attempts are so many that chance does not use them up.
     fn new_worker(&mut self) -> Worker {
         let number = self.started;
         self.started += 1;
@@ -635,14 +695,13 @@ impl<'a> Fleet<'a> {
             .env("AWS_EC2_METADATA_DISABLED", "true")
             .env("AWS_REGION", REGION)
             .env("AWS_ENDPOINT_URL", aws.endpoint())
-            .env("AWS_ACCESS_KEY_ID", "AKIAEXAMPLE")
+            .env("AWS_ACCESS_KEY_ID", format!("{ACCESS_KEY}{number}"))
             .env("AWS_SECRET_ACCESS_KEY", "example")
             .env("TRAILKEEPER_QUEUE_URL", aws.queue_url("events"))
             .env("TRAILKEEPER_SLACK_WEBHOOK_URL", format!("{}/{number}", self.stage.webhooks))
             .env("TRAILKEEPER_STATE_TABLE", TABLE)
             .env("TRAILKEEPER_HTTP_ADDR", "127.0.0.1:0")
             .env("TRAILKEEPER_WAIT_SECONDS", "1")
-            .env("TRAILKEEPER_VISIBILITY_TIMEOUT_SECONDS", "6")
             .env("TRAILKEEPER_RETRY_BASE_SECONDS", "1")
             .env("TRAILKEEPER_RETRY_MAX_SECONDS", "1")
             .env("TRAILKEEPER_MAX_ATTEMPTS", "50")
@@ -651,6 +710,9 @@ impl<'a> Fleet<'a> {
             .stdout(Stdio::null())
             .stderr(self.log(number))
             .kill_on_drop(true);
+        if let Some(visibility) = self.plan.visibility {
+            command.env("TRAILKEEPER_VISIBILITY_TIMEOUT_SECONDS", visibility.as_secs().to_string());
+        }
         Worker { number, child: command.spawn().expect("the program starts") }
     }
 
