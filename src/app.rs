@@ -11,14 +11,14 @@ use crate::cloudtrail::accounts::Accounts;
 use crate::cloudtrail::trails::Trails;
 use crate::config::{Config, Fault, Respond};
 use crate::consumer::redrive::RedrivePolicy;
-use crate::consumer::sqs::{SqsClients, SqsQueue};
+use crate::consumer::sqs::{RECEIVE_MARGIN, SqsClients, SqsQueue};
 use crate::consumer::{self, Handler, Health, Shutdown};
 use crate::http;
 use crate::policy::Mode;
 use crate::protection;
-use crate::respond::{Hands, Rehearsal, Responder};
+use crate::respond::{HELD_MARGIN, Hands, Rehearsal, Responder};
 use crate::retry::{RetryPolicy, patiently};
-use crate::state::{DynamoStore, MemoryStore};
+use crate::state::{self, Answers, Claims, DynamoStore, MemoryStore, Store};
 use crate::telemetry::Metrics;
 use crate::tell::slack::Slack;
 
@@ -31,6 +31,27 @@ const START_RETRY: RetryPolicy =
 
 /// A state table that does not answer is not waited for: the worker starts without.
 const PROBE_RETRIES: usize = 2;
+
+/// After the drain, for what is owed to the state table: below the platform's kill.
+const LAST_WRITES: Duration = Duration::from_secs(5);
+
+/// What a worker held that dies is another's after this long at most.
+const TAKEN_OVER_WITHIN: Duration = Duration::from_secs(45);
+
+/// The default visibility timeout is long enough to keep what is being worked on, whatever is as late as it may be, and short enough
+/// to take over in time what is not.
+const _: () = {
+    let visibility = args::VISIBILITY_TIMEOUT_SECONDS.kind.default * 1_000;
+    let tick = visibility / 6;
+    // A message may have been hidden as soon as it was asked for, and its first beat is a tick after it came.
+    let received = args::WAIT_SECONDS.kind.default as u128 * 1_000 + RECEIVE_MARGIN.as_millis();
+    assert!(received + (tick as u128) < visibility as u128);
+    // A lease is extended when half of it is left, or a tick later, and that may take the table until its last try.
+    assert!((visibility / 2 + tick) as u128 + state::LONGEST_WRITE.as_millis() < visibility as u128);
+    // From the last beat of a worker that died. The clocks of two workers differ by as much as the margin for that.
+    let lease = visibility as u128 + 2 * state::CLOCK_MARGIN.as_millis();
+    assert!(lease + HELD_MARGIN.as_millis() <= TAKEN_OVER_WITHIN.as_millis());
+};
 
 /// Why a worker did not start.
 #[derive(Debug, thiserror::Error)]
@@ -59,8 +80,10 @@ pub async fn run(
         Respond::Rehearse => {
             let queue = queue(&config, &sdk).await?;
             // A rehearsal writes nothing, and finds out whether it could.
-            state_table(&config, &sdk).await?;
-            return work(&config, queue, Rehearsal { retry: config.retry }, metrics, shutdown).await;
+            if let Some(store) = state_table(&config, &sdk) {
+                let _ = claims(&config, store).await?;
+            }
+            return work(&config, queue, Rehearsal { retry: config.retry }, None, metrics, shutdown).await;
         }
     };
     let channel = Slack::new(webhook)
@@ -68,15 +91,36 @@ pub async fn run(
     let (queue, accounts) =
         tokio::try_join!(queue(&config, &sdk), async { Ok(Accounts::discover(&sdk).await) })?;
     let hands = Hands { trails: Trails::new(accounts), channel: Box::new(channel), retry: config.retry };
-    let lease = config.pool.visibility;
-    if let Some(store) = state_table(&config, &sdk).await? {
-        return work(&config, queue, Responder { mode, store, hands, lease }, metrics, shutdown).await;
+    if let Some(store) = state_table(&config, &sdk) {
+        let claims = claims(&config, store).await?;
+        return respond(&config, queue, mode, hands, claims, metrics, shutdown).await;
     }
     tracing::warn!(
         "the state is in memory: run one worker only, since another worker would handle a duplicate again"
     );
-    let store = MemoryStore::new(config.state.remember);
-    work(&config, queue, Responder { mode, store, hands, lease }, metrics, shutdown).await
+    let claims = claims(&config, MemoryStore::new(config.state.remember)).await?;
+    respond(&config, queue, mode, hands, claims, metrics, shutdown).await
+}
+
+/// Works on events, and keeps what is done written down beside.
+async fn respond<S: Store>(
+    config: &Config,
+    queue: SqsQueue,
+    mode: Mode,
+    hands: Hands,
+    claims: Arc<Claims<S>>,
+    metrics: Metrics,
+    shutdown: Shutdown,
+) -> Result<(), StartError> {
+    let responder = Responder { mode, claims: Arc::clone(&claims), hands, lease: config.pool.visibility };
+    let answers = Some(claims.answers());
+    let ended = tokio::select! {
+        ended = work(config, queue, responder, answers, metrics, shutdown) => ended,
+        () = claims.keep() => Ok(()),
+    };
+    // What is owed now is lost with the process.
+    let _ = tokio::time::timeout(LAST_WRITES, claims.catch_up()).await;
+    ended
 }
 
 /// Consumes until told to shut down.
@@ -84,11 +128,12 @@ async fn work(
     config: &Config,
     queue: SqsQueue,
     handler: impl Handler,
+    state: Option<Arc<Answers>>,
     metrics: Metrics,
     shutdown: Shutdown,
 ) -> Result<(), StartError> {
     let health = Arc::new(Health::new(config.queue.wait));
-    let serving = http::serve(config.http, Arc::clone(&health), metrics.clone())
+    let serving = http::serve(config.http, Arc::clone(&health), state, metrics.clone())
         .await
         .map_err(|error| StartError::Failed(format!("listening on {}: {error}", config.http)))?;
     let upkeep = tokio::spawn({
@@ -121,19 +166,24 @@ fn worker_name() -> String {
     format!("{:032x}", fastrand::u128(..))
 }
 
-/// The state table that is named, if one is. One that is wrong is better found out now. One that does not answer is no
-/// reason not to start: events are then worked on without it.
-async fn state_table(config: &Config, sdk: &SdkConfig) -> Result<Option<DynamoStore>, StartError> {
-    let Some(table) = config.state.table.clone() else { return Ok(None) };
-    let store = DynamoStore::new(sdk, table, worker_name(), config.state.remember);
-    match patiently(START_RETRY.waits().take(PROBE_RETRIES), || store.probe()).await {
-        Ok(()) => Ok(Some(store)),
+/// The state table that is named, if one is.
+fn state_table(config: &Config, sdk: &SdkConfig) -> Option<DynamoStore> {
+    let table = config.state.table.clone()?;
+    Some(DynamoStore::new(sdk, table, worker_name(), config.state.remember))
+}
+
+/// Claims in a store. One that is wrong is better found out now. One that does not answer is no reason not to start: events are
+/// then worked on without it.
+async fn claims<S: Store>(config: &Config, store: S) -> Result<Arc<Claims<S>>, StartError> {
+    let claims = Arc::new(Claims::new(store, MemoryStore::new(config.state.remember)));
+    match patiently(START_RETRY.waits().take(PROBE_RETRIES), || claims.probe()).await {
+        Ok(()) => {}
         Err(failure) if failure.is_transient() => {
             tracing::warn!(%failure, "starting without the state table, which did not answer: events may be handled twice");
-            Ok(Some(store))
         }
-        Err(failure) => Err(StartError::Misconfigured(vec![Fault::new(failure.to_string())])),
+        Err(failure) => return Err(StartError::Misconfigured(vec![Fault::new(failure.to_string())])),
     }
+    Ok(claims)
 }
 
 /// AWS as it is configured around the process: environment, profile, or task.

@@ -129,9 +129,9 @@ pub const VISIBILITY_TIMEOUT_SECONDS: Variable<Number> = Variable {
     name: "TRAILKEEPER_VISIBILITY_TIMEOUT_SECONDS",
     meaning: "Set on every receive and extended while work goes on",
     unit: "SECONDS",
-    kind: Number { range: 1..=43_200, default: 120 },
-    because: "room for six heartbeats, so a slow machine or table loses no message; what a dead worker held waits this \
-              long",
+    kind: Number { range: 1..=43_200, default: 40 },
+    because: "a message in the hands of a worker that died comes back after it; long enough for a receive that is late, \
+              six heartbeats, and a table that answers at the fourth try",
 };
 pub const MAX_ATTEMPTS: Variable<Number> = Variable {
     name: "TRAILKEEPER_MAX_ATTEMPTS",

@@ -18,6 +18,7 @@ use tokio::sync::Semaphore;
 use tokio::task::JoinHandle;
 
 use crate::consumer::Health;
+use crate::state::Answers;
 use crate::telemetry::Metrics;
 
 /// Connections at once: a few scrapers and health checks. Others wait to be accepted.
@@ -31,6 +32,14 @@ const ACCEPT_REST: Duration = Duration::from_millis(100);
 /// For the health check's question, below the platform's own timeout.
 const ASK_TIMEOUT: Duration = Duration::from_secs(3);
 
+/// What is asked for.
+struct Shown {
+    health: Arc<Health>,
+    /// Whether the state table answers; none in a dry run.
+    state: Option<Arc<Answers>>,
+    metrics: Metrics,
+}
+
 /// Starts serving; ends when the handle is aborted.
 ///
 /// # Errors
@@ -38,13 +47,14 @@ const ASK_TIMEOUT: Duration = Duration::from_secs(3);
 pub async fn serve(
     address: SocketAddr,
     health: Arc<Health>,
+    state: Option<Arc<Answers>>,
     metrics: Metrics,
 ) -> std::io::Result<JoinHandle<()>> {
     let listener = TcpListener::bind(address).await?;
-    Ok(tokio::spawn(accept(listener, health, metrics)))
+    Ok(tokio::spawn(accept(listener, Arc::new(Shown { health, state, metrics }))))
 }
 
-async fn accept(listener: TcpListener, health: Arc<Health>, metrics: Metrics) {
+async fn accept(listener: TcpListener, shown: Arc<Shown>) {
     let connections = Arc::new(Semaphore::new(MAX_CONNECTIONS));
     loop {
         let Ok(permit) = Arc::clone(&connections).acquire_owned().await else { return };
@@ -52,10 +62,10 @@ async fn accept(listener: TcpListener, health: Arc<Health>, metrics: Metrics) {
             tokio::time::sleep(ACCEPT_REST).await;
             continue;
         };
-        let (health, metrics) = (Arc::clone(&health), metrics.clone());
+        let shown = Arc::clone(&shown);
         tokio::spawn(async move {
             let service = service_fn(|request| {
-                let answer = answer(&request, &health, &metrics);
+                let answer = answer(&request, &shown);
                 async { Ok::<_, Infallible>(answer) }
             });
             let served = http1::Builder::new()
@@ -72,7 +82,8 @@ async fn accept(listener: TcpListener, health: Arc<Health>, metrics: Metrics) {
     }
 }
 
-fn answer(request: &Request<Incoming>, health: &Health, metrics: &Metrics) -> Response<Full<Bytes>> {
+fn answer(request: &Request<Incoming>, shown: &Shown) -> Response<Full<Bytes>> {
+    let Shown { health, state, metrics } = shown;
     if request.method() != Method::GET && request.method() != Method::HEAD {
         return json_response(StatusCode::METHOD_NOT_ALLOWED, &json!({ "error": "only GET is answered" }));
     }
@@ -84,10 +95,15 @@ fn answer(request: &Request<Incoming>, health: &Health, metrics: &Metrics) -> Re
         "/readyz" => {
             let polled = health.since_answer().is_some();
             let draining = health.is_draining();
-            let checks = json!({
+            let mut checks = json!({
                 "first_poll": { "ok": polled },
                 "not_draining": { "ok": !draining },
             });
+            // A worker without it restarts what is off all the same.
+            if let Some(state) = state {
+                let (ok, silence) = (state.is_available(), state.silence().as_secs());
+                checks["state"] = json!({ "ok": ok, "seconds_since_answer": silence });
+            }
             checked(polled && !draining, &checks)
         }
         "/metrics" => match metrics.render() {

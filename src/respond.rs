@@ -4,5 +4,6 @@ mod responder;
 mod verdict;
 mod work;
 
+pub(crate) use responder::HELD_MARGIN;
 pub use responder::{Rehearsal, Responder};
 pub use work::Hands;

@@ -2,8 +2,10 @@
 //!
 //! A claim is leased: its owner extends the lease while it works, and when the owner is gone the lease runs out and the
 //! next worker takes over. Each claim of a key has a higher fence than the one before, and every write names its claim:
-//! a worker that comes back late can no longer write. Whoever works has a [`Session`], and never a claim alone.
+//! a worker that comes back late can no longer write. Whoever works has a [`Session`], and never a claim alone. A session
+//! comes from [`Claims`]: the store that workers share, and this worker's memory for while that does not answer.
 
+mod claims;
 mod dynamodb;
 mod memory;
 mod session;
@@ -16,10 +18,13 @@ use std::time::Duration;
 use time::OffsetDateTime;
 
 use crate::event::EventId;
+use crate::retry::Failure;
 
+pub use claims::{Answers, Claims};
 pub use dynamodb::DynamoStore;
+pub(crate) use dynamodb::{CLOCK_MARGIN, LONGEST_WRITE};
 pub use memory::MemoryStore;
-pub use session::{Lost, Opened, Session};
+pub use session::{Lost, Opened, Outage, Session};
 pub use steps::{Notice, Step, Steps};
 pub use table::{Table, Unseen};
 
@@ -98,8 +103,11 @@ pub enum StoreError {
     #[error("the claim is lost: another worker has the event now")]
     Lost,
     /// The store did not answer, so it is not known whether the write happened.
-    #[error("the state store is not available: {0}")]
-    Unavailable(String),
+    #[error("the state table does not answer: {0}")]
+    Silent(String),
+    /// The store is gone, or this worker may not write to it: no wait helps.
+    #[error("the state table refuses: {0}")]
+    Refused(String),
 }
 
 /// Whether an execution that is given back counts against the limit.
@@ -128,8 +136,13 @@ pub trait Store: Send + Sync + 'static {
     /// Writes steps down, beside those that are. A step that was written once stays.
     fn record(&self, claim: &Claim, steps: &[Step]) -> impl Future<Output = Result<(), StoreError>> + Send;
 
-    /// Gives the key back, for any worker to claim.
-    fn release(&self, claim: &Claim, counts: Counts) -> impl Future<Output = Result<(), StoreError>> + Send;
+    /// Gives the key back, for any worker to claim, and writes down steps with it.
+    fn release(
+        &self,
+        claim: &Claim,
+        counts: Counts,
+        steps: &[Step],
+    ) -> impl Future<Output = Result<(), StoreError>> + Send;
 
     /// Ends the work for good, and writes down the last steps with it.
     fn complete(
@@ -138,4 +151,7 @@ pub trait Store: Send + Sync + 'static {
         ending: Ending,
         steps: &[Step],
     ) -> impl Future<Output = Result<(), StoreError>> + Send;
+
+    /// Whether the store answers, and may be written to. Changes nothing.
+    fn probe(&self) -> impl Future<Output = Result<(), Failure>> + Send;
 }

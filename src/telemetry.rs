@@ -27,6 +27,7 @@ const SQS_REQUESTS: &str = "trailkeeper_sqs_requests_total";
 const SLACK_POSTS: &str = "trailkeeper_slack_posts_total";
 const RESTORE: &str = "trailkeeper_restore_total";
 const LEASES_LOST: &str = "trailkeeper_leases_lost_total";
+const STATE_AVAILABLE: &str = "trailkeeper_state_available";
 const QUEUE_DELAY: &str = "trailkeeper_queue_delay_seconds";
 const PROCESSING: &str = "trailkeeper_processing_seconds";
 const TIME_TO_RESTORE: &str = "trailkeeper_time_to_restore_seconds";
@@ -179,6 +180,10 @@ pub(crate) fn lease_lost() {
     counter!(LEASES_LOST).increment(1);
 }
 
+pub(crate) fn state_available(is_available: bool) {
+    gauge!(STATE_AVAILABLE).set(f64::from(is_available));
+}
+
 pub(crate) fn queue_delay(delay: Duration) {
     histogram!(QUEUE_DELAY).record(delay);
 }
@@ -300,6 +305,11 @@ fn describe() {
         LEASES_LOST,
         Unit::Count,
         "Messages that another worker received while this one worked on them."
+    );
+    describe_gauge!(
+        STATE_AVAILABLE,
+        Unit::Count,
+        "1 while the state table does what it is asked for, 0 while it does not."
     );
     describe_histogram!(QUEUE_DELAY, Unit::Seconds, "From sent to first received.");
     describe_histogram!(PROCESSING, Unit::Seconds, "From received to decided.");

@@ -196,7 +196,7 @@ impl Ledger {
         let key = self.next_key.fetch_add(1, Ordering::Relaxed);
         let hold = Arc::new(Hold::new(span));
         let receipt = delivery.receipt.clone();
-        let hidden_until = delivery.received_at + self.visibility;
+        let hidden_until = delivery.asked_at + self.visibility;
         let beating = Arc::<Lock<()>>::default();
         let in_flight = {
             let (hold, beating) = (Arc::clone(&hold), Arc::clone(&beating));

@@ -40,8 +40,8 @@ pub struct Delivery {
     pub label: Option<Label>,
     /// What its sender says it is, where the sender is a worker like this one; nothing on messages from elsewhere.
     pub kind: Option<String>,
-    /// When the receive that brought it was answered. It is hidden from a moment just before.
-    pub received_at: Instant,
+    /// When it was asked for. It is hidden from a moment between then and the answer.
+    pub asked_at: Instant,
 }
 
 /// Bodies are not for logs.

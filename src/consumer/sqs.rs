@@ -26,7 +26,7 @@ pub use outbox::{Letter, Outbox, Unsent, batches};
 
 /// On top of the long poll, for the answer to arrive. The SDK has no read timeout of its own, and a receive
 /// that hangs would otherwise hang for ever.
-const RECEIVE_MARGIN: Duration = Duration::from_secs(10);
+pub(crate) const RECEIVE_MARGIN: Duration = Duration::from_secs(10);
 
 /// An SQS queue and its dead-letter queue.
 #[derive(Debug, Clone)]

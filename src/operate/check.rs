@@ -18,7 +18,7 @@ use crate::consumer::sqs::SqsClients;
 use crate::event::{AccountId, Region, TrailArn};
 use crate::policy::Mode;
 use crate::retry::{Failure, RetryPolicy, patiently};
-use crate::state::{DynamoStore, Table, Unseen};
+use crate::state::{DynamoStore, Store, Table, Unseen};
 use crate::tell::ShowError;
 use crate::tell::slack::{Slack, Webhook};
 use crate::text::harmless;

@@ -1,5 +1,6 @@
 //! One message: read, judged, claimed, worked on, and its end written down.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::time::Instant;
@@ -12,11 +13,11 @@ use crate::event::{self, About, Event, Malformed};
 use crate::outcome::{Outcome, Reason};
 use crate::policy::{Action, Judgement, Mode, judge};
 use crate::retry::RetryPolicy;
-use crate::state::{Asking, Counts, Ending, Key, Opened, Session, Store, StoreError};
+use crate::state::{Asking, Claims, Counts, Ending, Key, Opened, Session, Store, StoreError};
 use crate::text::harmless;
 
 /// On top of another worker's lease, before its event is looked at again.
-const HELD_MARGIN: Duration = Duration::from_secs(1);
+pub(crate) const HELD_MARGIN: Duration = Duration::from_secs(1);
 /// Between the receives of a message whose event another worker holds: most work takes seconds, and a message that is hidden
 /// for longer makes the queue look busy. By the sixth receive it is hidden for a whole lease, so that SQS, which counts
 /// receives, does not give it up.
@@ -34,7 +35,7 @@ const MAX_KIND_CHARS: usize = 64;
 /// Works on events.
 pub struct Responder<S> {
     pub mode: Mode,
-    pub store: S,
+    pub claims: Arc<Claims<S>>,
     pub hands: Hands,
     /// How long a claim lasts unless it is extended: the visibility timeout.
     pub lease: Duration,
@@ -56,7 +57,7 @@ impl<S: Store> Responder<S> {
         // Should nobody be able to count: receives space the attempts, and never make one the last.
         let guess = delivery.receive_count.min(self.hands.retry.max_attempts.saturating_sub(1)).max(1);
         let key = Key::Event(event.id.clone());
-        let session = match Session::open(&self.store, key, self.lease, asking, guess).await {
+        let session = match Session::open(&self.claims, key, self.lease, asking, guess).await {
             Opened::Yours(session) => session,
             Opened::Held(ends_in) => {
                 // Each time at least half of it: these waits have a purpose.
@@ -76,7 +77,7 @@ impl<S: Store> Responder<S> {
         };
         let attempts = session.attempts();
         hold.began(attempts);
-        let work = Work { hands: &self.hands, event, judgement, session: &session };
+        let work = Work { hands: &self.hands, event, judgement, delivery, session: &session };
         // While the claim is kept alive, and until the message is lost or goes back.
         let verdict = tokio::select! {
             biased;
@@ -115,9 +116,8 @@ impl<S: Store> Responder<S> {
         };
         match written {
             Ok(()) => handled,
-            // Everything was done; what was not written is that it was. A duplicate finds the steps, or at
-            // worst does it again.
-            Err(error @ StoreError::Unavailable(_)) => {
+            // Everything was done; that it was is written down later.
+            Err(error @ (StoreError::Silent(_) | StoreError::Refused(_))) => {
                 tracing::warn!(%error, event_id = %event.id, "the end of the work could not be written down");
                 handled
             }

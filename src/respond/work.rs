@@ -8,6 +8,7 @@ use super::verdict::Verdict;
 use crate::clock;
 use crate::cloudtrail::trails::Trails;
 use crate::cloudtrail::{Around, Earlier, Order, Refusal, RestartError};
+use crate::consumer::Delivery;
 use crate::event::{AccountId, Event, Kind, Region, TrailArn};
 use crate::incident::{Found, Restoration, Restored, Sighting};
 use crate::outcome::{Outcome, Reason};
@@ -20,6 +21,15 @@ use crate::tell::{Channel, ShowError, View};
 /// How long people wait to hear of a stopped trail while its restart is under way. Most restarts take less
 /// than a second; after this they are notified that it takes longer, and once more how it ended.
 const PATIENCE: Duration = Duration::from_secs(5);
+
+/// How long a report that is in no hurry waits for a state table that does not answer: most outages are over by then, and people
+/// should not wait longer to hear who it was.
+const TABLE_PATIENCE: Duration = Duration::from_mins(3);
+/// Between two looks at whether it answers.
+const TABLE_RETRY: RetryPolicy =
+    RetryPolicy { max_attempts: u32::MAX, base: Duration::from_secs(2), max: TABLE_PATIENCE };
+/// Receives after which it is not waited for any more, since SQS counts them and gives up after some.
+const MAX_RECEIVES: u32 = 12;
 
 /// What there is to say of it then.
 const SLOW: &str = "CloudTrail is slow to answer";
@@ -37,6 +47,8 @@ pub(super) struct Work<'w, S> {
     pub(super) hands: &'w Hands,
     pub(super) event: &'w Event,
     pub(super) judgement: &'w Judgement,
+    /// The message that brought the event.
+    pub(super) delivery: &'w Delivery,
     pub(super) session: &'w Session<'w, S>,
 }
 
@@ -71,17 +83,21 @@ impl<S: Store> Work<'_, S> {
     async fn restart(&self, trail: &TrailArn) -> Result<Verdict, Lost> {
         let order = self.order();
         let recorded = self.session.steps().restored.filter(|restored| !is_older(restored, &order));
+        let is_new = recorded.is_none();
         let restored = match recorded {
             Some(restored) => restored,
             None => match self.see_to(&order, self.hands.trails.restart(trail, &order)).await? {
-                Ok(restored) => {
-                    self.session.record(Step::Restored(restored.clone())).await?;
-                    self.count(&restored);
-                    restored
-                }
+                Ok(restored) => restored,
                 Err(failed) => return Ok(failed),
             },
         };
+        if let Some(waiting) = self.wait_for_the_table(&order, [&restored]) {
+            return Ok(waiting);
+        }
+        if is_new {
+            self.session.record(Step::Restored(restored.clone())).await?;
+            self.count(&restored);
+        }
         self.report(&restored).await
     }
 
@@ -96,18 +112,13 @@ impl<S: Store> Work<'_, S> {
         if let Some(refused) = steps.restored {
             return self.report(&refused).await;
         }
+        let is_new = steps.found.is_none();
         let found = if let Some(found) = steps.found {
             found
         } else {
             let restarting = self.hands.trails.restart_stopped(account, region, stop, &order);
             match self.see_to(&order, restarting).await? {
-                Ok(Ok(Around { found, failed: None })) => {
-                    self.session.record(Step::Found(found.clone())).await?;
-                    for found in &found {
-                        self.count(&found.restored);
-                    }
-                    found
-                }
+                Ok(Ok(Around { found, failed: None })) => found,
                 Ok(Ok(Around { found, failed: Some(refusal) })) => {
                     if self.hands.retry.is_last(self.session.attempts()) {
                         let seen = Seen::Region { account, region, stop, found: &found };
@@ -123,6 +134,15 @@ impl<S: Store> Work<'_, S> {
                 Err(failed) => return Ok(failed),
             }
         };
+        if let Some(waiting) = self.wait_for_the_table(&order, found.iter().map(|found| &found.restored)) {
+            return Ok(waiting);
+        }
+        if is_new {
+            self.session.record(Step::Found(found.clone())).await?;
+            for found in &found {
+                self.count(&found.restored);
+            }
+        }
         let seen = Seen::Region { account, region, stop, found: &found };
         let notified = self.notify(seen, outcome_of_all(&found)).await?;
         Ok(match found.iter().find_map(|found| left(&found.restored)) {
@@ -153,11 +173,18 @@ impl<S: Store> Work<'_, S> {
         match which {
             Which::Trail(trail) => {
                 let restored = patiently(trails.look(trail)).await.unwrap_or_else(not_seen);
+                if let Some(waiting) = self.wait_for_the_table(&self.order(), [&restored]) {
+                    return Ok(waiting);
+                }
                 self.notify(Seen::Ended(&restored), Outcome::Notified).await
             }
             Which::StoppedAt { account, region, time } => {
                 match patiently(trails.look_around(account, region)).await {
                     Ok(Around { found, .. }) => {
+                        let all = found.iter().map(|found| &found.restored);
+                        if let Some(waiting) = self.wait_for_the_table(&self.order(), all) {
+                            return Ok(waiting);
+                        }
                         let stop = (*time).min(clock::now());
                         let seen = Seen::Region { account, region, stop, found: &found };
                         self.notify(seen, Outcome::Notified).await
@@ -168,9 +195,36 @@ impl<S: Store> Work<'_, S> {
         }
     }
 
+    /// Where every trail was seen on since the stop, there is no hurry, and somebody may have reported it: while the state table does
+    /// not answer, the message goes back for a while. That is no attempt.
+    fn wait_for_the_table<'r>(
+        &self,
+        order: &Order<impl Fn() -> bool + Sync>,
+        seen: impl IntoIterator<Item = &'r Restored>,
+    ) -> Option<Verdict> {
+        let silence = self.session.silence()?;
+        // Since the message was sent, or since the table was last heard.
+        let waited = self.delivery.sent_at.map_or(silence, |sent_at| clock::since(sent_at).min(silence));
+        let left =
+            TABLE_PATIENCE.checked_sub(waited).filter(|_| self.delivery.receive_count <= MAX_RECEIVES)?;
+        let is_on = |restored: &Restored| match restored.outcome {
+            Restoration::AlreadyLogging { since, .. } => !order.is_older(since),
+            _ => false,
+        };
+        if !seen.into_iter().all(is_on) {
+            return None;
+        }
+        tracing::info!(event_id = %self.event.id, "logging is on: the report waits for the state table");
+        // Each time at least half of it: these waits have a purpose.
+        let wait = TABLE_RETRY.wait(self.delivery.receive_count, 0.5 + fastrand::f64() / 2.0);
+        Some(Verdict::Deferred(wait.min(left + Duration::from_secs(1)), Outcome::Retried))
+    }
+
     /// This execution of the work on the stop.
     fn order(&self) -> Order<impl Fn() -> bool + Sync> {
-        let earlier = match (self.session.steps().started, self.session.is_first()) {
+        // A message that was received before may have been worked on without a claim.
+        let is_first = self.session.is_first() && self.delivery.receive_count <= 1;
+        let earlier = match (self.session.steps().started, is_first) {
             (true, _) => Earlier::Started,
             (false, true) => Earlier::Nothing,
             (false, false) => Earlier::Perhaps,

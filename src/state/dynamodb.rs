@@ -48,8 +48,11 @@ const ANSWER_TIMEOUT: Duration = Duration::from_secs(2);
 /// did happen without our hearing of it is refused or repeated to the same end.
 const TRIES: RetryPolicy =
     RetryPolicy { max_attempts: 4, base: Duration::from_millis(100), max: Duration::from_secs(1) };
+/// The longest that a write takes: each try, and a wait, twice it and twice that between them.
+pub(crate) const LONGEST_WRITE: Duration =
+    ANSWER_TIMEOUT.saturating_mul(TRIES.max_attempts).saturating_add(TRIES.base.saturating_mul(7));
 /// How far the clocks of two workers may differ: a lease is taken over only when it has been over this long.
-const CLOCK_MARGIN: Duration = Duration::from_secs(2);
+pub(crate) const CLOCK_MARGIN: Duration = Duration::from_secs(2);
 /// How long a lease of 0.1.0 is, which does not say: its default.
 const LEASE_OF_0_1_0: Duration = Duration::from_mins(2);
 /// The longest lease that is believed: SQS hides no message for longer.
@@ -104,39 +107,6 @@ impl DynamoStore {
             .retry_config(RetryConfig::disabled())
             .timeout_config(aws::timeouts(ANSWER_TIMEOUT));
         Self { client: Client::from_conf(config.build()), table, owner, remember, watched: Mutex::default() }
-    }
-
-    /// Tries the table with a write that cannot happen: its refusal shows that table, key and permission are
-    /// right, and nothing is changed.
-    ///
-    /// # Errors
-    /// When one of them is not; transient when the table did not say.
-    pub async fn probe(&self) -> Result<(), Failure> {
-        let request = self
-            .client
-            .update_item()
-            .table_name(&self.table)
-            .key("pk", text("probe"))
-            .update_expression("SET #status = :never")
-            .condition_expression("attribute_exists(pk) AND attribute_not_exists(pk)")
-            .expression_attribute_names("#status", "status")
-            .expression_attribute_values(":never", text("never"));
-        let Err(error) = request.send().await else { return Ok(()) };
-        let table = &self.table;
-        let told = aws::describe(&error);
-        match error.code() {
-            Some("ConditionalCheckFailedException") => Ok(()),
-            Some("ResourceNotFoundException") => Err(Failure::permanent(format!(
-                "TRAILKEEPER_STATE_TABLE: there is no table {table} in this account and region"
-            ))),
-            Some("ValidationException") => Err(Failure::permanent(format!(
-                "TRAILKEEPER_STATE_TABLE: the key of the table {table} is not a partition key `pk` of type string alone"
-            ))),
-            Some("AccessDeniedException") => Err(Failure::permanent(format!(
-                "TRAILKEEPER_STATE_TABLE: {told}; allow dynamodb:UpdateItem on the table {table} to the worker's role"
-            ))),
-            _ => Err(Failure::transient(format!("TRAILKEEPER_STATE_TABLE: {table}: {told}"))),
-        }
     }
 
     fn update(&self, key: &Key) -> UpdateItemFluentBuilder {
@@ -385,14 +355,16 @@ impl Store for DynamoStore {
         self.write_as(claim, &request, "held").await
     }
 
-    async fn release(&self, claim: &Claim, counts: Counts) -> Result<(), StoreError> {
+    async fn release(&self, claim: &Claim, counts: Counts, steps: &[Step]) -> Result<(), StoreError> {
         let uncounted = match counts {
             Counts::Yes => 0,
             Counts::No => -1,
         };
-        let request = self
-            .update_as(claim)
-            .update_expression("SET #status = :free REMOVE #owner, lease_until ADD attempts :counted")
+        let (request, mut sets) = with_steps(self.update_as(claim), steps);
+        sets.push("#status = :free".to_owned());
+        let expression = format!("SET {} REMOVE #owner, lease_until ADD attempts :counted", sets.join(", "));
+        let request = request
+            .update_expression(expression)
             .expression_attribute_values(":free", text("free"))
             .expression_attribute_values(":counted", number(uncounted));
         self.write_as(claim, &request, "free").await
@@ -414,6 +386,36 @@ impl Store for DynamoStore {
         let expression = format!("SET {} REMOVE #owner, lease_until", sets.join(", "));
         self.write_as(claim, &request.update_expression(expression), status).await
     }
+
+    /// Tries the table with a write that cannot happen: its refusal shows that table, key and permission are
+    /// right. Transient when the table did not say.
+    async fn probe(&self) -> Result<(), Failure> {
+        let request = self
+            .client
+            .update_item()
+            .table_name(&self.table)
+            .key("pk", text("probe"))
+            .update_expression("SET #status = :never")
+            .condition_expression("attribute_exists(pk) AND attribute_not_exists(pk)")
+            .expression_attribute_names("#status", "status")
+            .expression_attribute_values(":never", text("never"));
+        let Err(error) = request.send().await else { return Ok(()) };
+        let table = &self.table;
+        let told = aws::describe(&error);
+        match error.code() {
+            Some("ConditionalCheckFailedException") => Ok(()),
+            Some("ResourceNotFoundException") => Err(Failure::permanent(format!(
+                "TRAILKEEPER_STATE_TABLE: there is no table {table} in this account and region"
+            ))),
+            Some("ValidationException") => Err(Failure::permanent(format!(
+                "TRAILKEEPER_STATE_TABLE: the key of the table {table} is not a partition key `pk` of type string alone"
+            ))),
+            Some("AccessDeniedException") => Err(Failure::permanent(format!(
+                "TRAILKEEPER_STATE_TABLE: {told}; allow dynamodb:UpdateItem on the table {table} to the worker's role"
+            ))),
+            _ => Err(Failure::transient(format!("TRAILKEEPER_STATE_TABLE: {table}: {told}"))),
+        }
+    }
 }
 
 /// A write of these steps, and what it sets. Each is by itself: a late arrival takes none back, and those of another version
@@ -433,17 +435,15 @@ fn with_steps(
     (request, sets)
 }
 
+/// Whether the table has said what no wait changes.
+fn is_refused(error: &SdkError<UpdateItemError>) -> bool {
+    let refusals = ["ResourceNotFoundException", "ValidationException", "AccessDeniedException"];
+    error.code().is_some_and(|code| refusals.contains(&code))
+}
+
 /// Whether the same write may work when it is tried again.
 fn may_pass(error: &SdkError<UpdateItemError>) -> bool {
-    !matches!(
-        error.code(),
-        Some(
-            "ConditionalCheckFailedException"
-                | "ResourceNotFoundException"
-                | "ValidationException"
-                | "AccessDeniedException"
-        )
-    )
+    !is_refused(error) && error.code() != Some("ConditionalCheckFailedException")
 }
 
 fn written(
@@ -456,7 +456,8 @@ fn written(
             Some(UpdateItemError::ConditionalCheckFailedException(refusal)) => {
                 Ok(Written::Refused { item: refusal.item().cloned().unwrap_or_default(), again })
             }
-            _ => Err(StoreError::Unavailable(aws::describe(&error))),
+            _ if is_refused(&error) => Err(StoreError::Refused(aws::describe(&error))),
+            _ => Err(StoreError::Silent(aws::describe(&error))),
         },
     }
 }

@@ -9,10 +9,13 @@ use tokio::time::Instant;
 
 use super::{Asking, Claim, Claimed, Counts, Ending, Key, Step, Steps, Store, StoreError};
 use crate::clock;
+use crate::retry::Failure;
 
 /// Events remembered at most, some 250 bytes each: beyond that those that have ended are forgotten, the oldest first.
 /// StopLogging is rare; it is duplicates and storms that this holds against.
 const MAX_REMEMBERED: usize = 16_384;
+/// Beyond this, so are those that were given back and have not come again: SQS gives up so many that wait.
+const MAX_RECORDS: usize = 32_768;
 /// Records looked at by each claim. A claim makes one at most, so two looks take away more than that.
 const LOOKS: usize = 2;
 
@@ -37,6 +40,8 @@ struct Record {
     first_claimed_at: OffsetDateTime,
     /// Gone once the event has ended: nobody goes on with it, and there may be thousands.
     steps: Option<Box<Steps>>,
+    /// In which life of the event in the shared store, by when that was first claimed; none if that is not known.
+    life: Option<OffsetDateTime>,
     status: Status,
     /// An event that never ends, since its message was given up elsewhere, is forgotten too.
     forget_at: Instant,
@@ -58,18 +63,40 @@ impl Record {
             attempts: 0,
             first_claimed_at: clock::now(),
             steps: None,
+            life: None,
             status: Status::Free,
             forget_at,
             reopened_by: Vec::new(),
         }
     }
 
-    /// Whether it is worth nothing any more; `full` if there are too many.
-    fn is_over(&self, now: Instant, full: bool) -> bool {
-        match &self.status {
-            Status::Held { until } if *until > now => false,
-            Status::Held { .. } | Status::Free => self.forget_at <= now,
-            Status::Ended(_) => self.forget_at <= now || full,
+    /// Whether it is worth nothing any more, beside so many records.
+    fn is_over(&self, now: Instant, records: usize) -> bool {
+        let most = match &self.status {
+            Status::Held { until } if *until > now => return false,
+            Status::Held { .. } | Status::Free => MAX_RECORDS,
+            Status::Ended(_) => MAX_REMEMBERED,
+        };
+        self.forget_at <= now || records > most
+    }
+
+    /// Claimed until then.
+    fn held(&mut self, key: &Key, until: Instant) -> Claim {
+        self.fence += 1;
+        self.attempts += 1;
+        self.status = Status::Held { until };
+        Claim {
+            key: key.clone(),
+            fence: self.fence,
+            attempts: self.attempts,
+            first_claimed_at: self.first_claimed_at,
+            steps: self.steps.as_deref().cloned().unwrap_or_default(),
+        }
+    }
+
+    fn add(&mut self, steps: &[Step]) {
+        for step in steps {
+            self.steps.get_or_insert_default().add(step.clone());
         }
     }
 
@@ -106,9 +133,9 @@ impl MemoryStore {
 impl Inner {
     fn forget_old(&mut self, now: Instant) {
         for _look in 0..LOOKS {
-            let full = self.records.len() > MAX_REMEMBERED;
+            let count = self.records.len();
             let Some(key) = self.order.pop_front() else { return };
-            if self.records.get(&key).is_some_and(|record| !record.is_over(now, full)) {
+            if self.records.get(&key).is_some_and(|record| !record.is_over(now, count)) {
                 self.order.push_back(key);
             } else {
                 self.records.remove(&key);
@@ -117,8 +144,9 @@ impl Inner {
     }
 }
 
-impl Store for MemoryStore {
-    async fn claim(&self, key: &Key, lease: Duration, asking: Asking<'_>) -> Result<Claimed, StoreError> {
+/// As [`Store`]'s, at once: what is in memory is not waited for.
+impl MemoryStore {
+    pub(super) fn claim_now(&self, key: &Key, lease: Duration, asking: Asking<'_>) -> Claimed {
         let reopen = asking.redriven.then_some(asking.message);
         let now = Instant::now();
         let mut inner = self.inner();
@@ -130,47 +158,68 @@ impl Store for MemoryStore {
             Record::new(forget_at)
         });
         // Its time is over, and nobody has looked at it since.
-        if record.is_over(now, false) {
+        if record.is_over(now, 0) {
             *record = Record::new(forget_at);
         }
         match &record.status {
-            Status::Held { until } if *until > now => return Ok(Claimed::Held { ends_in: *until - now }),
+            Status::Held { until } if *until > now => return Claimed::Held { ends_in: *until - now },
             Status::Ended(Ending::Dead { .. }) if record.reopens(reopen) => {
                 record.reopened_by.extend(reopen.map(str::to_owned));
                 record.attempts = 0;
                 record.first_claimed_at = clock::now();
             }
             Status::Ended(ending) => {
-                return Ok(Claimed::Ended { ending: ending.clone(), attempts: record.attempts });
+                return Claimed::Ended { ending: ending.clone(), attempts: record.attempts };
             }
             Status::Held { .. } | Status::Free => {}
         }
-        record.fence += 1;
-        record.attempts += 1;
-        record.status = Status::Held { until: now + lease };
         record.forget_at = forget_at;
-        Ok(Claimed::Yours(Claim {
-            key: key.clone(),
-            fence: record.fence,
-            attempts: record.attempts,
-            first_claimed_at: record.first_claimed_at,
-            steps: record.steps.as_deref().cloned().unwrap_or_default(),
-        }))
+        Claimed::Yours(record.held(key, now + lease))
     }
 
-    async fn extend(&self, claim: &Claim, lease: Duration) -> Result<(), StoreError> {
+    /// What was done here in the life of an event that the shared store says was first claimed at this time. An event that was
+    /// dead and is taken up anew has another, in which nothing is done.
+    pub(super) fn steps_since(&self, claim: &Claim, first_claimed_at: OffsetDateTime) -> Steps {
+        let in_this_life = |record: &mut Record| {
+            if record.life.replace(first_claimed_at).is_some_and(|before| before != first_claimed_at) {
+                record.steps = None;
+            }
+            record.steps.as_deref().cloned().unwrap_or_default()
+        };
+        let mut steps = Steps::default();
+        let _ = self.write(claim, |record| steps = in_this_life(record));
+        steps
+    }
+
+    /// Claims what has ended here, since somebody else has taken it up anew.
+    pub(super) fn claim_anew(&self, key: &Key, lease: Duration) -> Claim {
+        let now = Instant::now();
+        let mut inner = self.inner();
+        let Inner { records, order } = &mut *inner;
+        let record = records.entry(key.clone()).or_insert_with(|| {
+            order.push_back(key.clone());
+            Record::new(now)
+        });
+        *record = Record { fence: record.fence, ..Record::new(now + self.remember) };
+        record.held(key, now + lease)
+    }
+
+    pub(super) fn extend_now(&self, claim: &Claim, lease: Duration) -> Result<(), StoreError> {
         self.write(claim, |record| record.status = Status::Held { until: Instant::now() + lease })
     }
 
-    async fn record(&self, claim: &Claim, steps: &[Step]) -> Result<(), StoreError> {
-        self.write(claim, |record| {
-            let done = record.steps.get_or_insert_default();
-            steps.iter().cloned().for_each(|step| done.add(step));
-        })
+    pub(super) fn record_now(&self, claim: &Claim, steps: &[Step]) -> Result<(), StoreError> {
+        self.write(claim, |record| record.add(steps))
     }
 
-    async fn release(&self, claim: &Claim, counts: Counts) -> Result<(), StoreError> {
+    pub(super) fn release_now(
+        &self,
+        claim: &Claim,
+        counts: Counts,
+        steps: &[Step],
+    ) -> Result<(), StoreError> {
         self.write(claim, |record| {
+            record.add(steps);
             record.status = Status::Free;
             if counts == Counts::No {
                 record.attempts -= 1;
@@ -178,11 +227,37 @@ impl Store for MemoryStore {
         })
     }
 
-    async fn complete(&self, claim: &Claim, ending: Ending, _steps: &[Step]) -> Result<(), StoreError> {
+    pub(super) fn complete_now(&self, claim: &Claim, ending: Ending) -> Result<(), StoreError> {
         self.write(claim, |record| {
             record.steps = None;
             record.status = Status::Ended(ending);
         })
+    }
+}
+
+impl Store for MemoryStore {
+    async fn claim(&self, key: &Key, lease: Duration, asking: Asking<'_>) -> Result<Claimed, StoreError> {
+        Ok(self.claim_now(key, lease, asking))
+    }
+
+    async fn extend(&self, claim: &Claim, lease: Duration) -> Result<(), StoreError> {
+        self.extend_now(claim, lease)
+    }
+
+    async fn record(&self, claim: &Claim, steps: &[Step]) -> Result<(), StoreError> {
+        self.record_now(claim, steps)
+    }
+
+    async fn release(&self, claim: &Claim, counts: Counts, steps: &[Step]) -> Result<(), StoreError> {
+        self.release_now(claim, counts, steps)
+    }
+
+    async fn complete(&self, claim: &Claim, ending: Ending, _steps: &[Step]) -> Result<(), StoreError> {
+        self.complete_now(claim, ending)
+    }
+
+    async fn probe(&self) -> Result<(), Failure> {
+        Ok(())
     }
 }
 
@@ -220,7 +295,7 @@ mod tests {
         // Whoever comes back late can write nothing.
         assert_eq!(store.extend(&first, LEASE).await, Err(StoreError::Lost));
         assert_eq!(store.record(&first, &[Step::Started]).await, Err(StoreError::Lost));
-        assert_eq!(store.release(&first, Counts::Yes).await, Err(StoreError::Lost));
+        assert_eq!(store.release(&first, Counts::Yes, &[]).await, Err(StoreError::Lost));
         assert_eq!(store.complete(&first, Ending::Done, &[]).await, Err(StoreError::Lost));
     }
 
@@ -256,7 +331,7 @@ mod tests {
         let store = MemoryStore::new(Duration::from_hours(1));
         for number in 0..1_000 {
             let claim = claim(&store, &number.to_string()).await;
-            store.release(&claim, Counts::Yes).await.expect("ours");
+            store.release(&claim, Counts::Yes, &[]).await.expect("ours");
         }
         tokio::time::advance(Duration::from_mins(59)).await;
         assert_eq!(claim(&store, "999").await.attempts, 2, "it goes on where it stopped");

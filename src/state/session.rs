@@ -1,33 +1,44 @@
-//! One worker's work on one key: the store, the claim and the lease as one thing.
+//! One worker's work on one key: its claims, the lease and the steps as one thing.
 
+use std::sync::atomic::AtomicU32;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use time::OffsetDateTime;
 use tokio::time::{Instant, MissedTickBehavior};
 
-use super::{Asking, Claim, Claimed, Counts, Ending, Key, Step, Steps, Store, StoreError};
-use crate::clock;
+use super::claims::{End, Owed};
+use super::{Asking, Claim, Claimed, Claims, Counts, Ending, Key, Step, Steps, Store, StoreError};
 
 /// The work is somebody else's now: stop, and start no further effect.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("the claim is lost: another worker has the event now")]
 pub struct Lost;
 
+/// Why the shared store had no part in a claim.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Outage {
+    /// It did not answer, and may soon.
+    Silent,
+    /// It is gone, or may not be written to.
+    Refused,
+}
+
 /// Work on one key, from its claim to its end.
 ///
-/// While the store is not available the work goes on without a claim: a trail is not left stopped because of that, and
-/// restarting twice does no harm. Nothing is then written down.
+/// While the shared store is not available the work goes on with a claim in this worker's memory: a trail is not left stopped
+/// because of that, and restarting twice does no harm. What is done is written down later.
 #[derive(Debug)]
 pub struct Session<'s, S> {
-    store: &'s S,
-    /// For the log: a session without a claim has a key too.
-    key: Key,
-    /// Names this execution in every write; `None` while the store was not available.
-    claim: Option<Claim>,
-    /// The count that decides whether this is the last execution; a guess without a claim.
+    claims: &'s Claims<S>,
+    /// In this worker's memory.
+    own: Claim,
+    /// In the shared store; it names this execution in every write.
+    shared: Result<Claim, Outage>,
+    /// The message that the work is done for, and whether it came from the dead letters.
+    message: (String, bool),
+    /// The count that decides whether this is the last execution; a guess without a shared claim.
     attempts: u32,
-    first_claimed_at: OffsetDateTime,
     /// What is asked for at the claim and at each extension.
     lease: Duration,
     /// Until when the claim is certainly ours, by our own monotonic clock and from before it was asked for: the clock of
@@ -40,9 +51,9 @@ pub struct Session<'s, S> {
 #[derive(Debug)]
 struct Progress {
     steps: Steps,
-    /// Steps that are done and that the store has not taken: the next that is recorded takes them along.
+    /// Steps that are done and that the shared store has not taken: the next write takes them along.
     unwritten: Vec<Step>,
-    /// The store did not take something, so that what people are shown may be shown again.
+    /// The shared store did not take something, so that what people are shown may be shown again.
     may_repeat: bool,
 }
 
@@ -59,40 +70,67 @@ pub enum Opened<'s, S> {
 }
 
 impl<'s, S: Store> Session<'s, S> {
-    /// Asks for `key`. Without an answer the work is begun without a claim, as execution number `guess`.
+    /// Asks for `key`. Without an answer the work is begun with a claim of this worker's alone, as execution number `guess`.
     pub async fn open(
-        store: &'s S,
+        claims: &'s Claims<S>,
         key: Key,
         lease: Duration,
         asking: Asking<'_>,
         guess: u32,
     ) -> Opened<'s, S> {
-        let asked_at = Instant::now();
-        let claim = match store.claim(&key, lease, asking).await {
-            Ok(Claimed::Yours(claim)) => Some(claim),
-            Ok(Claimed::Held { ends_in }) => return Opened::Held(ends_in),
-            Ok(Claimed::Ended { ending, attempts }) => return Opened::Ended { ending, attempts },
-            Err(error) => {
-                tracing::warn!(%error, %key, "working without a claim: the work may be done twice");
-                None
+        let own = match claims.own.claim_now(&key, lease, asking) {
+            Claimed::Yours(own) => Ok(own),
+            Claimed::Held { ends_in } => return Opened::Held(ends_in),
+            Claimed::Ended { ending, attempts } if ending == Ending::Done || claims.is_owed(&key) => {
+                return Opened::Ended { ending, attempts };
             }
+            // Whether somebody has taken it up anew since, only the shared store knows.
+            Claimed::Ended { ending, attempts } => Err(Opened::Ended { ending, attempts }),
         };
-        let progress = Progress {
-            steps: claim.as_ref().map(|claim| claim.steps.clone()).unwrap_or_default(),
-            unwritten: Vec::new(),
-            may_repeat: claim.is_none(),
+        let asked_at = Instant::now();
+        let shared = match claims.heard(claims.shared.claim(&key, lease, asking).await) {
+            Ok(Claimed::Yours(claim)) => Ok(claim),
+            Ok(Claimed::Held { ends_in }) => {
+                let _ = own.map(|own| claims.own.release_now(&own, Counts::No, &[]));
+                return Opened::Held(ends_in);
+            }
+            Ok(Claimed::Ended { ending, attempts }) => {
+                let _ = own.map(|own| claims.own.complete_now(&own, ending.clone()));
+                return Opened::Ended { ending, attempts };
+            }
+            Err(error) => Err(error),
         };
-        // Without a claim there is no lease that could have run out while the table was waited for.
-        let leased_at = if claim.is_some() { asked_at } else { Instant::now() };
+        let own = match own {
+            Ok(own) => own,
+            Err(_) if shared.is_ok() => claims.own.claim_anew(&key, lease),
+            Err(ended) => return ended,
+        };
+        let shared = shared.map_err(|error| {
+            tracing::warn!(%error, %key, "working without a claim: the work may be done twice");
+            if matches!(error, StoreError::Refused(_)) { Outage::Refused } else { Outage::Silent }
+        });
+        // What is owed goes along with this session's writes.
+        claims.no_longer_owed(&key);
+        let mut steps = shared.as_ref().map(|claim| claim.steps.clone()).unwrap_or_default();
+        let done_here = match &shared {
+            Ok(claim) => claims.own.steps_since(&own, claim.first_claimed_at),
+            // Everything is done again.
+            Err(_) if asking.redriven => Steps::default(),
+            Err(_) => own.steps.clone(),
+        };
+        let unwritten = done_here.beside(&steps);
+        unwritten.iter().cloned().for_each(|step| steps.add(step));
+        // Without a shared claim there is no lease that could have run out while the store was waited for.
+        let leased_at = if shared.is_ok() { asked_at } else { Instant::now() };
         Opened::Yours(Box::new(Self {
-            store,
-            key,
-            attempts: claim.as_ref().map_or(guess, |claim| claim.attempts),
-            first_claimed_at: claim.as_ref().map_or_else(clock::now, |claim| claim.first_claimed_at),
-            claim,
+            claims,
+            own,
+            message: (asking.message.to_owned(), asking.redriven),
+            attempts: shared.as_ref().map_or(guess, |claim| claim.attempts),
             lease,
             ours_until: Mutex::new(leased_at + lease),
-            progress: Mutex::new(progress),
+            progress: Mutex::new(Progress { steps, unwritten, may_repeat: shared.is_err() }),
+            shared,
         }))
     }
 
@@ -102,15 +140,21 @@ impl<'s, S: Store> Session<'s, S> {
         self.attempts
     }
 
-    /// Whether nobody can have worked on it before.
+    /// Whether nobody can have worked on it before with a claim.
     #[must_use]
     pub fn is_first(&self) -> bool {
-        self.claim.as_ref().is_some_and(|claim| claim.fence == 1)
+        self.shared.as_ref().is_ok_and(|claim| claim.fence == 1)
     }
 
     #[must_use]
     pub fn first_claimed_at(&self) -> OffsetDateTime {
-        self.first_claimed_at
+        self.shared.as_ref().map_or(self.own.first_claimed_at, |claim| claim.first_claimed_at)
+    }
+
+    /// For how long the shared store has not answered, if that is why it has no part in this.
+    #[must_use]
+    pub fn silence(&self) -> Option<Duration> {
+        (self.shared == Err(Outage::Silent)).then(|| self.claims.answers().silence())
     }
 
     /// What is done, by this execution or an earlier one.
@@ -141,16 +185,16 @@ impl<'s, S: Store> Session<'s, S> {
     pub async fn record(&self, step: Step) -> Result<(), Lost> {
         self.remember(step);
         let unwritten = self.progress().unwritten.clone();
-        let Some(claim) = &self.claim else { return Ok(()) };
-        match self.store.record(claim, &unwritten).await {
+        let Ok(claim) = &self.shared else { return Ok(()) };
+        match self.claims.heard(self.claims.shared.record(claim, &unwritten).await) {
             Ok(()) => {
                 self.progress().unwritten.drain(..unwritten.len());
                 Ok(())
             }
             Err(StoreError::Lost) => Err(Lost),
-            Err(error @ StoreError::Unavailable(_)) => {
+            Err(error) => {
                 self.progress().may_repeat = true;
-                tracing::warn!(%error, key = %self.key, "a step could not be written down");
+                tracing::warn!(%error, key = %self.own.key, "a step could not be written down");
                 Ok(())
             }
         }
@@ -158,6 +202,8 @@ impl<'s, S: Store> Session<'s, S> {
 
     /// Keeps in mind what has been done, for the write that ends the work: nothing else is left to be done.
     pub fn remember(&self, step: Step) {
+        // So that this worker at least does not repeat it, whatever comes of the write.
+        let _ = self.claims.own.record_now(&self.own, std::slice::from_ref(&step));
         let mut progress = self.progress();
         progress.steps.add(step.clone());
         progress.unwritten.push(step);
@@ -175,22 +221,25 @@ impl<'s, S: Store> Session<'s, S> {
             if self.ours_until() > asked_at + self.lease / 2 {
                 continue;
             }
-            let extended = match &self.claim {
+            let extended = match &self.shared {
                 // One that hangs must not hold up the next.
-                Some(claim) => tokio::time::timeout(tick, self.store.extend(claim, self.lease)).await,
-                None => Ok(Ok(())),
+                Ok(claim) => tokio::time::timeout(tick, self.claims.shared.extend(claim, self.lease)).await,
+                Err(_) => Ok(Ok(())),
             };
-            match extended {
+            match extended.map(|extended| {
+                self.claims.heard(extended)?;
+                self.claims.own.extend_now(&self.own, self.lease)
+            }) {
                 Ok(Ok(())) => {
                     *self.ours_until.lock().unwrap_or_else(PoisonError::into_inner) = asked_at + self.lease;
                 }
                 Ok(Err(StoreError::Lost)) => return,
                 Ok(Err(error)) => {
-                    tracing::warn!(%error, key = %self.key, "the lease could not be extended, trying again");
+                    tracing::warn!(%error, key = %self.own.key, "the lease could not be extended, trying again");
                 }
                 Err(_elapsed) => {
                     let error = "no answer before the next try";
-                    tracing::warn!(error, key = %self.key, "the lease could not be extended, trying again");
+                    tracing::warn!(error, key = %self.own.key, "the lease could not be extended, trying again");
                 }
             }
         }
@@ -200,29 +249,52 @@ impl<'s, S: Store> Session<'s, S> {
         *self.ours_until.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Writes down that the work has ended for good. Without a claim there is nothing to end.
+    /// Writes down that the work has ended for good. What the shared store does not take is written down later.
     ///
     /// # Errors
     /// As [`Store::complete`].
     pub async fn complete(&self, ending: Ending) -> Result<(), StoreError> {
-        match &self.claim {
-            Some(claim) => {
-                let unwritten = self.progress().unwritten.clone();
-                self.store.complete(claim, ending, &unwritten).await
-            }
-            None => Ok(()),
+        let steps = self.progress().unwritten.clone();
+        let written = match &self.shared {
+            Ok(claim) => self.claims.heard(self.claims.shared.complete(claim, ending.clone(), &steps).await),
+            Err(_) => Ok(()),
+        };
+        if written == Err(StoreError::Lost) {
+            let _ = self.claims.own.release_now(&self.own, Counts::No, &[]);
+            return written;
         }
+        let _ = self.claims.own.complete_now(&self.own, ending.clone());
+        if self.shared.is_err() || written.is_err() {
+            self.owe(End::Ended(ending), steps);
+        }
+        written
     }
 
-    /// Gives the work back. Without a claim there is nothing to give.
+    /// Gives the work back. What the shared store does not take is written down later.
     ///
     /// # Errors
     /// As [`Store::release`].
     pub async fn release(&self, counts: Counts) -> Result<(), StoreError> {
-        match &self.claim {
-            Some(claim) => self.store.release(claim, counts).await,
-            None => Ok(()),
+        let steps = self.progress().unwritten.clone();
+        let written = match &self.shared {
+            Ok(claim) => self.claims.heard(self.claims.shared.release(claim, counts, &steps).await),
+            Err(_) => Ok(()),
+        };
+        let _ = self.claims.own.release_now(&self.own, counts, &[]);
+        let is_owed = match &self.shared {
+            Ok(_) => matches!(written, Err(StoreError::Silent(_) | StoreError::Refused(_))),
+            Err(_) => !steps.is_empty(),
+        };
+        if is_owed {
+            self.owe(End::Released(counts), steps);
         }
+        written
+    }
+
+    fn owe(&self, end: End, steps: Vec<Step>) {
+        let (key, message) = (self.own.key.clone(), self.message.clone());
+        let claim = self.shared.as_ref().ok().cloned();
+        self.claims.owe(Owed { key, message, claim, end, steps, looks: AtomicU32::new(0) });
     }
 
     fn progress(&self) -> MutexGuard<'_, Progress> {

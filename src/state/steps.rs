@@ -82,6 +82,25 @@ impl Steps {
         }
     }
 
+    /// Those that another has not.
+    #[must_use]
+    pub fn beside(&self, other: &Self) -> Vec<Step> {
+        let known = other.all();
+        self.all().into_iter().filter(|step| known.iter().all(|one| one.name() != step.name())).collect()
+    }
+
+    fn all(&self) -> Vec<Step> {
+        let Self { started, restored, found, announced, notified } = self.clone();
+        let steps = [
+            started.then_some(Step::Started),
+            restored.map(Step::Restored),
+            found.map(Step::Found),
+            announced.map(Step::Announced),
+            notified.map(Step::Notified),
+        ];
+        steps.into_iter().flatten().collect()
+    }
+
     /// Reads steps by name, as JSON. What cannot be read is taken as not done: doing it again does less harm.
     #[must_use]
     pub fn read<'a>(written: impl Iterator<Item = (&'a str, &'a str)>) -> Self {

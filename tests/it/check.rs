@@ -33,7 +33,7 @@ fn policy(principal: &Value) -> String {
 pub(crate) async fn proper() -> (Aws, Slack) {
     let (aws, slack) = (Aws::start().await, Slack::start().await);
     let eventbridge = policy(&json!({ "Service": "events.amazonaws.com" }));
-    aws.set_queue("events", &[("Policy", &eventbridge), ("VisibilityTimeout", "120")]).await;
+    aws.set_queue("events", &[("Policy", &eventbridge), ("VisibilityTimeout", "40")]).await;
     aws.set_queue("poison", &[("MessageRetentionPeriod", "1209600")]).await;
     aws.create_table("state").await;
     aws.expire("state", "expires_at").await;
@@ -95,7 +95,7 @@ async fn what_is_wrong_with_the_queues_is_told_with_what_to_do() {
     let table = [
         ("events", "Policy", everybody.as_str(), Check::QueuePolicy, "everybody"),
         ("events", "Policy", sns.as_str(), Check::QueuePolicy, "does not let EventBridge"),
-        ("events", "VisibilityTimeout", "30", Check::QueueVisibility, "30 s, below the 120 s"),
+        ("events", "VisibilityTimeout", "30", Check::QueueVisibility, "30 s, below the 40 s"),
         ("events", "RedrivePolicy", hasty.as_str(), Check::QueueRedrive, "after 3 receives"),
         ("poison", "MessageRetentionPeriod", "3600", Check::DeadLettersRetention, "kept for 1 h"),
     ];
@@ -474,5 +474,5 @@ async fn the_command_prints_a_table_or_json_and_ends_with_1_if_anything_failed()
         .collect();
     assert_eq!(failed.len(), 1);
     assert_eq!(failed[0]["check"], "queue-visibility");
-    assert_eq!(failed[0]["todo"], "set the queue's VisibilityTimeout to 120");
+    assert_eq!(failed[0]["todo"], "set the queue's VisibilityTimeout to 40");
 }

@@ -47,7 +47,7 @@ impl MemoryQueue {
             receive_count: 1,
             label: None,
             kind: None,
-            received_at: Instant::now(),
+            asked_at: Instant::now(),
         };
         queue.messages.lock().expect("whole").extend((0..count).map(message));
         Arc::new(queue)
@@ -109,7 +109,7 @@ impl MemoryQueue {
     fn take(&self, max: usize) -> Vec<Delivery> {
         let mut messages = self.messages.lock().expect("whole");
         let count = max.min(messages.len());
-        messages.drain(..count).map(|message| Delivery { received_at: Instant::now(), ..message }).collect()
+        messages.drain(..count).map(|message| Delivery { asked_at: Instant::now(), ..message }).collect()
     }
 }
 

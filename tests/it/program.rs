@@ -325,6 +325,30 @@ async fn a_worker_that_drains_is_healthy_and_not_ready() {
     assert_eq!(slack.posts().await.len(), 1);
 }
 
+/// A state table that does not do what it is asked for is shown and measured, and makes no worker unready.
+#[tokio::test]
+async fn a_state_table_that_is_not_available_is_shown_and_measured() {
+    let (aws, slack) = (Aws::start().await, Slack::start().await);
+    aws.create_table("claims").await;
+    let process = Process::start(&aws, &slack, &[("TRAILKEEPER_STATE_TABLE", "claims")]);
+    ready(&process).await;
+    let shown = async |is_available: bool| {
+        let (status, body) = process.get("/readyz").await?;
+        let body: Value = serde_json::from_str(&body).expect("JSON");
+        let state = &body["checks"]["state"];
+        assert!(status == 200 && state["seconds_since_answer"].is_u64(), "{status}: {body}");
+        let (_, metrics) = process.get("/metrics").await?;
+        let measured = metrics.contains(&format!("trailkeeper_state_available {}\n", u8::from(is_available)));
+        (state["ok"] == is_available && measured).then_some(())
+    };
+    eventually("it to be available", async || shown(true).await).await;
+    aws.break_down("UpdateItem", Fault::Refuse(500, "InternalServerError"));
+    aws.send(stop("e-1", "none").to_string()).await;
+    eventually("it not to be", async || shown(false).await).await;
+    aws.heal();
+    eventually("it to be available again", async || shown(true).await).await;
+}
+
 #[tokio::test]
 async fn sigterm_during_a_long_poll_ends_with_the_poll() {
     let (aws, slack) = (Aws::start().await, Slack::start().await);

@@ -35,13 +35,13 @@ use trailkeeper::event::EventId;
 use trailkeeper::outcome::Reason;
 use trailkeeper::policy::Mode;
 use trailkeeper::respond::{Hands, Responder};
-use trailkeeper::state::{Asking, Claimed, Key, Store};
+use trailkeeper::state::{Asking, Claimed, Claims, Key, MemoryStore, Store};
 
 use self::book::Sent;
 use self::cloud::{FINAL, Nature, Trail};
 use self::queue::WAIT;
-use self::table::{TABLE, Watched};
-use self::world::{Process, STORM, State, World, locked};
+use self::table::{REMEMBER, TABLE, Watched};
+use self::world::{Process, Rates, STORM, Side, State, World, locked};
 use crate::support::events::stop;
 use crate::{queue_promises, store as store_promises};
 
@@ -51,8 +51,10 @@ const SEEDS: u64 = 50;
 const AFTERMATH: Duration = Duration::from_mins(30);
 /// For an event that comes when nothing is wrong: a long poll, and a moment.
 const AT_ONCE: Duration = Duration::from_secs(30);
-/// On top of the grace, for the last answers and for what a drain lets go of.
-const DRAIN_MARGIN: Duration = Duration::from_secs(10);
+/// On top of the grace, for the last answers, for what a drain lets go of, and for what is written down last.
+const DRAIN_MARGIN: Duration = Duration::from_secs(15);
+/// For what is owed to the table when a worker ends.
+const LAST_WRITES: Duration = Duration::from_secs(5);
 
 /// What a seed came to.
 struct Ending {
@@ -96,6 +98,7 @@ async fn simulate(seed: u64) -> Arc<World> {
     let (body, sent) = stop_of(&world, "e-last", "t-last", Nature::Plain);
     put(&world, body, sent, false);
     empties(&world, AT_ONCE).await;
+    world.book().check_written_down();
     closing.cancel();
     for slot in slots {
         slot.await.expect("no panic");
@@ -231,13 +234,21 @@ impl Worker {
         let accounts = Accounts::discover(&process.sdk_config()).await;
         let channel = Box::new(process.clone());
         let hands = Hands { trails: Trails::new(accounts), channel, retry: world.retry };
-        let (pool, store) = (world.pool, Watched::new(&process));
-        let responder = Responder { mode: Mode::Restore, store, hands, lease: pool.visibility };
+        let pool = world.pool;
+        let claims = Arc::new(Claims::new(Watched::new(&process), MemoryStore::new(REMEMBER)));
+        let responder =
+            Responder { mode: Mode::Restore, claims: Arc::clone(&claims), hands, lease: pool.visibility };
         let (health, shutdown) = (Arc::new(Health::new(WAIT)), Shutdown::default());
         let queue = Arc::new(process.clone());
         let consuming = consumer::run(queue, Arc::new(responder), pool, health, shutdown.clone());
         let running = tokio::spawn(async move {
-            consuming.await;
+            tokio::select! {
+                biased;
+                _ = consuming => {}
+                () = claims.keep() => {}
+            }
+            // As the program does.
+            let _ = tokio::time::timeout(LAST_WRITES, claims.catch_up()).await;
         });
         Self { process, shutdown, running }
     }
@@ -420,6 +431,67 @@ async fn the_simulated_queue_keeps_the_promises_of_a_queue() {
     let buried = async || world.book().bodies.iter().map(|(_, body)| body.clone()).collect();
     queue_promises::promises_of_batches(&one, send).await;
     queue_promises::promises(&one, send, buried).await;
+}
+
+/// A world in which nothing goes wrong, but that the state table answers nobody from the start until then.
+async fn without_a_table(until: Duration) -> Arc<World> {
+    clock::follow_tokio();
+    let mut world = World::new(0);
+    let ours = Arc::get_mut(&mut world).expect("ours alone");
+    ours.rates = Rates::default();
+    ours.outages = vec![(Side::Store, Duration::ZERO, until)];
+    ours.wrong_clocks = false;
+    ours.pool.visibility = Duration::from_secs(40);
+    world.table.create_table(TABLE).await;
+    world
+}
+
+/// What is off is restarted and reported at once; what is on may be another's already, and is reported after three minutes. What one
+/// worker has reported it knows, and so do all once the table is back.
+#[tokio::test(start_paused = true)]
+async fn without_the_table_what_is_off_is_told_at_once_and_what_is_on_later() {
+    let minutes = Duration::from_mins;
+    let world = without_a_table(minutes(10)).await;
+    let one = Worker::start(&world, 1).await;
+    let stops = [("e-off", "t-off", Nature::Plain), ("e-on", "t-on", Nature::On)];
+    let stops = stops.map(|(event, trail, nature)| stop_of(&world, event, trail, nature));
+    let send = || stops.iter().for_each(|(body, sent)| put(&world, body.clone(), sent.clone(), false));
+    send();
+    tokio::time::sleep(minutes(2)).await;
+    let told = |event| world.book().told_after(event);
+    assert_eq!((told("e-off").len(), told("e-on").len()), (1, 0));
+    assert!(told("e-off")[0] < Duration::from_secs(30), "{:?}", told("e-off"));
+    tokio::time::sleep(minutes(3)).await;
+    assert_eq!(told("e-on").len(), 1);
+    assert!(told("e-on")[0] > minutes(3) && told("e-on")[0] < minutes(4), "{:?}", told("e-on"));
+    for worker in 2..4 {
+        send();
+        empties(&world, minutes(1)).await;
+        // The second time the table is back, and it is another worker that has the copies.
+        tokio::time::sleep(minutes(10)).await;
+        if worker == 2 {
+            world.book().check_written_down();
+            let other = Worker::start(&world, worker).await;
+            one.process.become_(State::Gone);
+            tokio::spawn(other.running);
+        }
+    }
+    assert_eq!((told("e-off").len(), told("e-on").len()), (1, 1));
+    assert_eq!(world.book().faults, Vec::<String>::new());
+}
+
+/// The table is back before the three minutes are over: the report has its claim.
+#[tokio::test(start_paused = true)]
+async fn a_report_that_waits_for_the_table_has_its_claim_once_that_answers() {
+    let world = without_a_table(Duration::from_secs(100)).await;
+    let _worker = Worker::start(&world, 1).await;
+    let (body, sent) = stop_of(&world, "e-on", "t-on", Nature::On);
+    put(&world, body, sent, false);
+    empties(&world, Duration::from_mins(5)).await;
+    let told = world.book().told_after("e-on");
+    assert!(told.len() == 1 && told[0] > Duration::from_secs(100), "{told:?}");
+    world.book().check_written_down();
+    assert_eq!(world.book().faults, Vec::<String>::new());
 }
 
 /// Takes the event as soon as the store lets it, asking as a worker does, and says how long that took.

@@ -14,9 +14,10 @@ use trailkeeper::args::Args;
 use trailkeeper::clock;
 use trailkeeper::event::EventId;
 use trailkeeper::incident::{DeliveryErrors, Found, Restoration, Restored, Sighting};
+use trailkeeper::retry::Failure;
 use trailkeeper::state::{
-    Asking, Claim, Claimed, Counts, DynamoStore, Ending, Key, MemoryStore, Notice, Opened, Session, Step,
-    Steps, Store, StoreError,
+    Asking, Claim, Claimed, Claims, Counts, DynamoStore, Ending, Key, MemoryStore, Notice, Opened, Session,
+    Step, Steps, Store, StoreError,
 };
 
 use crate::support::aws::{Aws, Fault, REGION, Stray};
@@ -52,7 +53,7 @@ async fn claim(store: &impl Store, event: &str) -> Claim {
 async fn every_write_is_refused(store: &impl Store, claim: &Claim) {
     assert_eq!(store.extend(claim, LEASE).await, Err(StoreError::Lost));
     assert_eq!(store.record(claim, &[Step::Started]).await, Err(StoreError::Lost));
-    assert_eq!(store.release(claim, Counts::Yes).await, Err(StoreError::Lost));
+    assert_eq!(store.release(claim, Counts::Yes, &[]).await, Err(StoreError::Lost));
     assert_eq!(store.complete(claim, Ending::Done, &[]).await, Err(StoreError::Lost));
 }
 
@@ -95,7 +96,7 @@ pub(super) async fn promises(one: &impl Store, other: &impl Store) {
         found: Some(found),
         notified: None,
     };
-    one.release(&first, Counts::Yes).await.expect("ours");
+    one.release(&first, Counts::Yes, &[]).await.expect("ours");
     every_write_is_refused(one, &first).await;
     let second = claim(other, "e-1").await;
     assert_eq!((second.attempts, &second.steps), (2, &done));
@@ -104,7 +105,7 @@ pub(super) async fn promises(one: &impl Store, other: &impl Store) {
     every_write_is_refused(one, &first).await;
 
     // What was no attempt is not counted.
-    other.release(&second, Counts::No).await.expect("ours");
+    other.release(&second, Counts::No, &[]).await.expect("ours");
     let third = claim(one, "e-1").await;
     assert_eq!(third.attempts, 2);
     one.complete(&third, Ending::Done, &[]).await.expect("ours");
@@ -193,8 +194,8 @@ async fn dynamodb_keeps_the_promises_of_a_store() {
 #[tokio::test]
 async fn a_step_that_could_not_be_written_is_written_with_the_next() {
     let aws = with_table().await;
-    let store = store_of(&aws, "one");
-    let Opened::Yours(session) = Session::open(&store, key("e-1"), LEASE, by("m-0"), 1).await else {
+    let claims = Claims::new(store_of(&aws, "one"), MemoryStore::new(REMEMBER));
+    let Opened::Yours(session) = Session::open(&claims, key("e-1"), LEASE, by("m-0"), 1).await else {
         panic!("not ours")
     };
     aws.break_down("UpdateItem", Fault::Refuse(500, "InternalServerError"));
@@ -206,7 +207,7 @@ async fn a_step_that_could_not_be_written_is_written_with_the_next() {
     session.record(Step::Notified(notice.clone())).await.expect("ours");
     session.release(Counts::Yes).await.expect("ours");
     let steps = Steps { started: true, notified: Some(notice), ..Steps::default() };
-    assert_eq!(claim(&store, "e-1").await.steps, steps);
+    assert_eq!(claim(&store_of(&aws, "other"), "e-1").await.steps, steps);
 }
 
 /// What workers of 0.1.0 have left in a table: an event that was given back in the middle of the work, one that another
@@ -300,7 +301,7 @@ async fn what_is_written_is_as_the_version_before_wrote_it() {
         store.record(&ours, &[Step::Restored(restored)]).await.expect("ours");
         let notified = [Step::Notified(notice.clone())];
         match event {
-            "e-free" | "e-already" => store.release(&ours, Counts::Yes).await.expect("ours"),
+            "e-free" | "e-already" => store.release(&ours, Counts::Yes, &[]).await.expect("ours"),
             "e-done" => {
                 store.record(&ours, &notified).await.expect("ours");
                 store.complete(&ours, Ending::Done, &[]).await.expect("ours");
@@ -333,7 +334,7 @@ async fn what_is_not_known_is_kept_and_takes_nothing_with_it() {
     assert_eq!(ours.steps, Steps { restored: None, ..steps }, "what cannot be read is not done, the rest is");
     store.record(&ours, &[Step::Notified(notice)]).await.expect("ours");
     store.extend(&ours, LEASE).await.expect("ours");
-    store.release(&ours, Counts::Yes).await.expect("ours");
+    store.release(&ours, Counts::Yes, &[]).await.expect("ours");
     let ours = claim(&store, "e-free").await;
     store.complete(&ours, Ending::Done, &[]).await.expect("ours");
     let item = &items(&aws).await["event#e-free"];
@@ -376,7 +377,7 @@ async fn throttling_is_waited_out_and_an_outage_is_told() {
     assert_eq!(claim(&store, "e-1").await.attempts, 1);
     aws.break_down("UpdateItem", Fault::Refuse(500, "InternalServerError"));
     let outage = store.claim(&key("e-2"), LEASE, by("m-0")).await;
-    assert_eq!(outage, Err(StoreError::Unavailable("InternalServerError".to_owned())));
+    assert_eq!(outage, Err(StoreError::Silent("InternalServerError".to_owned())));
 }
 
 /// What arrives after its caller has given up on it, and after later writes, takes nothing back.
@@ -405,7 +406,7 @@ async fn a_write_that_arrives_late_takes_nothing_back() {
     assert!(ends_in > 2 * LEASE, "{ends_in:?}");
     // One that is overtaken while its caller still waits has done what it should.
     store.extend(&ours, LEASE).await.expect("ours");
-    store.release(&ours, Counts::Yes).await.expect("ours");
+    store.release(&ours, Counts::Yes, &[]).await.expect("ours");
     let both = Steps { announced: Some(told.clone()), notified: Some(told), ..Steps::default() };
     assert_eq!(claim(&store, "e-1").await.steps, both);
 }
@@ -424,7 +425,7 @@ async fn a_write_whose_answer_is_lost_is_known_again() {
     lose();
     store.extend(&first, LEASE).await.expect("ours");
     lose();
-    store.release(&first, Counts::Yes).await.expect("ours");
+    store.release(&first, Counts::Yes, &[]).await.expect("ours");
     let second = claim(&store, "e-1").await;
     lose();
     let ending = Ending::Dead { reason: "restore-refused".to_owned(), detail: "denied".to_owned() };
@@ -544,6 +545,128 @@ async fn a_table_that_goes_away_midway_stops_nothing() {
     scene.worker.stop().await;
 }
 
+/// A table that answers with an error for now, from here on.
+const SILENT: Fault = Fault::Refuse(500, "InternalServerError");
+
+/// Two copies of an event that reach one worker at once while the table does not answer: one of them is a duplicate.
+#[tokio::test]
+async fn without_the_table_a_copy_in_the_same_worker_is_a_duplicate() {
+    let (aws, slack, args) = stopped().await;
+    let scene = Scene { worker: Worker::start_with(&aws, &args), aws, slack };
+    eventually("the first poll", async || scene.aws.calls("ReceiveMessage").pop()).await;
+    scene.aws.break_down("UpdateItem", SILENT);
+    let copies = [stop("e-1", "audit"), stop("e-1", "audit"), stop("e-1", "audit")];
+    scene.aws.send_many("events", copies.iter().map(Value::to_string)).await;
+    scene.settled().await;
+    // One more, once all that is over.
+    scene.handle(stop("e-1", "audit")).await;
+    assert_eq!(scene.aws.calls("StartLogging").len(), 1);
+    let texts = scene.slack.texts().await;
+    assert!(texts.len() == 1 && texts[0].contains("this message may come twice"), "{texts:?}");
+    scene.worker.stop().await;
+}
+
+/// What needs no look is reported at once while the table does not answer; and where it refuses, so is what is on.
+#[tokio::test]
+async fn without_the_table_what_cannot_wait_is_reported_at_once() {
+    let mut deleted = stop("e-deleted", "audit");
+    deleted["detail"]["eventName"] = json!("DeleteTrail");
+    let mut attempted = stop("e-attempted", "audit");
+    attempted["detail"]["errorCode"] = json!("AccessDenied");
+    let refuses = Fault::Refuse(400, "AccessDeniedException");
+    for (fault, event, is_on) in
+        [(SILENT, deleted, false), (SILENT, attempted, false), (refuses, stop("e-on", "audit"), true)]
+    {
+        let (aws, slack, args) = stopped().await;
+        if is_on {
+            let client = aws.cloudtrail(REGION);
+            client.start_logging().name("audit").send().await.expect("started by somebody else");
+        }
+        let scene = Scene { worker: Worker::start_with(&aws, &args), aws, slack };
+        eventually("the first poll", async || scene.aws.calls("ReceiveMessage").pop()).await;
+        scene.aws.break_down("UpdateItem", fault);
+        scene.handle(event).await;
+        let texts = scene.slack.texts().await;
+        assert!(texts.len() == 1 && texts[0].contains("this message may come twice"), "{texts:?}");
+        assert!(scene.aws.calls("ChangeMessageVisibilityBatch").is_empty(), "it was not given back");
+        scene.worker.stop().await;
+    }
+}
+
+/// That people were told that it takes longer, a worker knows also where it could not write that down.
+#[tokio::test]
+async fn without_the_table_a_delay_is_told_once() {
+    let (aws, slack, mut args) = stopped().await;
+    args.set("TRAILKEEPER_MAX_ATTEMPTS", "20");
+    let scene = Scene { worker: Worker::start_with(&aws, &args), aws, slack };
+    eventually("the first poll", async || scene.aws.calls("ReceiveMessage").pop()).await;
+    scene.aws.break_down("UpdateItem", SILENT);
+    scene.aws.break_down("StartLogging", Fault::Refuse(400, "ConflictException"));
+    scene.aws.send(stop("e-1", "audit").to_string()).await;
+    let tries = async || Some(scene.aws.calls("StartLogging")).filter(|tries| tries.len() >= 10);
+    eventually("several attempts", tries).await;
+    scene.aws.heal();
+    scene.settled().await;
+    let texts = scene.slack.texts().await;
+    let delayed = texts.iter().filter(|text| text.contains("the restart is being retried")).count();
+    assert_eq!((delayed, texts.len()), (1, 2), "{texts:?}");
+    scene.worker.stop().await;
+}
+
+/// The table goes away before the end could be written down, and is written to once it is back; so is what was done without a claim.
+#[tokio::test]
+async fn what_the_table_has_missed_is_written_down_when_it_is_back() {
+    let (aws, slack, args) = stopped().await;
+    aws.fault("StartLogging", 1, Fault::Late(Duration::from_secs(1)));
+    let scene = Scene { worker: Worker::start_with(&aws, &args), aws, slack };
+    scene.aws.send(stop("e-claimed", "audit").to_string()).await;
+    eventually("the restart", async || scene.aws.calls("StartLogging").pop()).await;
+    scene.aws.break_down("UpdateItem", SILENT);
+    scene.settled().await;
+    scene.aws.stopped_trail("other", REGION).await;
+    scene.handle(stop("e-unclaimed", "other")).await;
+    assert!(!items(&scene.aws).await.contains_key("event#e-unclaimed"));
+    scene.aws.heal();
+    for event in ["event#e-claimed", "event#e-unclaimed"] {
+        let is_done =
+            async || items(&scene.aws).await.get(event).filter(|item| item["status"]["S"] == "done").cloned();
+        eventually("the end", is_done).await;
+    }
+    // A copy that reaches another worker is a duplicate.
+    scene.worker.stop().await;
+    let scene = Scene { worker: Worker::start_with(&scene.aws, &args), aws: scene.aws, slack: scene.slack };
+    scene.handle(stop("e-unclaimed", "other")).await;
+    assert_eq!(scene.slack.posts().await.len(), 2);
+    scene.worker.stop().await;
+}
+
+/// What is written down late is never written over the claim of somebody who is at work.
+#[tokio::test]
+async fn what_the_table_has_missed_takes_no_live_claim() {
+    let (aws, slack, args) = stopped().await;
+    let scene = Scene { worker: Worker::start_with(&aws, &args), aws, slack };
+    eventually("the first poll", async || scene.aws.calls("ReceiveMessage").pop()).await;
+    scene.aws.break_down("UpdateItem", SILENT);
+    scene.handle(stop("e-1", "audit")).await;
+    let now = clock::now().unix_timestamp() * 1_000;
+    let theirs = json!({
+        "pk": { "S": "event#e-1" }, "status": { "S": "held" }, "owner": { "S": "other" }, "token": { "S": "theirs" },
+        "fence": { "N": "1" }, "attempts": { "N": "1" }, "message": { "S": "m-other" },
+        "first_claimed_at": { "N": now.to_string() }, "lease_until": { "N": (now + 600_000).to_string() },
+        "lease_ms": { "N": "600000" }, "expires_at": { "N": (now / 1_000 + 3_600).to_string() },
+    });
+    scene.aws.dynamodb("PutItem", &json!({ "TableName": "claims", "Item": theirs })).await;
+    scene.aws.heal();
+    scene.aws.forget();
+    eventually("a look at what is owed", async || {
+        scene.aws.calls("UpdateItem").into_iter().find(|call| call.body["Key"]["pk"]["S"] == "event#e-1")
+    })
+    .await;
+    scene.worker.stop().await;
+    let scanned = scene.aws.dynamodb("Scan", &json!({ "TableName": "claims" })).await;
+    assert_eq!(scanned["Items"], json!([theirs]));
+}
+
 /// A lease that ran out during a slow call, and could not be extended: no effect follows before the event is
 /// claimed again.
 #[tokio::test]
@@ -625,7 +748,7 @@ struct Failing {
     store: MemoryStore,
     fails: AtomicUsize,
     hangs: bool,
-    extensions: Mutex<Vec<Instant>>,
+    extensions: Arc<Mutex<Vec<Instant>>>,
 }
 
 impl Store for Failing {
@@ -640,7 +763,7 @@ impl Store for Failing {
             if self.hangs {
                 std::future::pending::<()>().await;
             }
-            return Err(StoreError::Unavailable("as the test asked for".to_owned()));
+            return Err(StoreError::Silent("as the test asked for".to_owned()));
         }
         self.store.extend(claim, lease).await
     }
@@ -649,12 +772,16 @@ impl Store for Failing {
         self.store.record(claim, steps).await
     }
 
-    async fn release(&self, claim: &Claim, counts: Counts) -> Result<(), StoreError> {
-        self.store.release(claim, counts).await
+    async fn release(&self, claim: &Claim, counts: Counts, steps: &[Step]) -> Result<(), StoreError> {
+        self.store.release(claim, counts, steps).await
     }
 
     async fn complete(&self, claim: &Claim, ending: Ending, steps: &[Step]) -> Result<(), StoreError> {
         self.store.complete(claim, ending, steps).await
+    }
+
+    async fn probe(&self) -> Result<(), Failure> {
+        self.store.probe().await
     }
 }
 
@@ -663,15 +790,17 @@ impl Store for Failing {
 async fn an_extension_that_fails_is_tried_again_while_the_lease_lasts() {
     for hangs in [false, true] {
         let (store, fails) = (MemoryStore::new(REMEMBER), AtomicUsize::new(2));
-        let store = Failing { store, fails, hangs, extensions: Mutex::default() };
+        let extensions = Arc::<Mutex<Vec<Instant>>>::default();
+        let store = Failing { store, fails, hangs, extensions: Arc::clone(&extensions) };
+        let claims = Claims::new(store, MemoryStore::new(REMEMBER));
         let started_at = Instant::now();
-        let Opened::Yours(session) = Session::open(&store, key("e-1"), LEASE, by("m-0"), 1).await else {
+        let Opened::Yours(session) = Session::open(&claims, key("e-1"), LEASE, by("m-0"), 1).await else {
             panic!("it is new")
         };
         let kept = tokio::time::timeout(LEASE * 5 / 2, session.keep()).await;
         assert!(kept.is_err(), "the claim is lost");
         assert!(session.still_ours().is_ok(), "hangs: {hangs}");
-        let extensions = store.extensions.lock().expect("whole").clone();
+        let extensions = extensions.lock().expect("whole").clone();
         let asked: Vec<_> = extensions.iter().map(|at| (*at - started_at).as_secs()).take(3).collect();
         let tick = LEASE.as_secs() / 6;
         assert_eq!(asked, [3, 4, 5].map(|ticks| ticks * tick), "hangs: {hangs}");

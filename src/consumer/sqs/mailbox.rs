@@ -33,6 +33,7 @@ pub struct Mailbox {
 
 impl Mailbox {
     pub async fn receive(&self, max: usize) -> Result<Vec<Delivery>, Failure> {
+        let asked_at = Instant::now();
         let answer = self
             .receiving
             .receive_message()
@@ -48,14 +49,13 @@ impl Mailbox {
             ))
             .send()
             .await;
-        let received_at = Instant::now();
         telemetry::sqs_request(SqsOperation::Receive, result_of(&answer));
         let answer = answer.map_err(|error| failure(&error, "receiving from the queue", "ReceiveMessage"))?;
         Ok(answer
             .messages
             .unwrap_or_default()
             .into_iter()
-            .filter_map(|message| delivery(message, received_at))
+            .filter_map(|message| delivery(message, asked_at))
             .collect())
     }
 
@@ -125,7 +125,7 @@ async fn or_each_alone<F: Future<Output = Result<Vec<Result<(), SettleError>>, S
 }
 
 /// A message without a receipt handle could never be settled; SQS sends none such.
-fn delivery(message: Message, received_at: Instant) -> Option<Delivery> {
+fn delivery(message: Message, asked_at: Instant) -> Option<Delivery> {
     let attribute =
         |name| message.attributes.as_ref().and_then(|all| all.get(&name)).and_then(|text| text.parse().ok());
     let sent_at = attribute(MessageSystemAttributeName::SentTimestamp).and_then(|millis: i64| {
@@ -149,7 +149,7 @@ fn delivery(message: Message, received_at: Instant) -> Option<Delivery> {
         receive_count,
         label,
         kind: attribute_text(KIND),
-        received_at,
+        asked_at,
     })
 }
 

@@ -18,6 +18,12 @@ use super::table::Item;
 
 /// How long a message of a kind that is not known is left to a later version, while two run side by side.
 const LATER_HAS_TIME: Duration = Duration::from_mins(15);
+/// Said of a trail that was seen on since the stop.
+const ON_AGAIN: &str = "CloudTrail was turned off and on again";
+/// Received more often than that, it waits no more.
+const MAX_RECEIVES: u32 = 12;
+/// How long the report of that waits for a table that does not answer.
+const TABLE_PATIENCE: Duration = Duration::from_mins(3);
 
 /// What the sender knows of a message.
 #[derive(Debug, Clone)]
@@ -45,6 +51,8 @@ enum Progress {
     Unanswered,
     Answered,
     Recording,
+    /// Not recorded, since somebody else had taken over: they do not know of it.
+    Overtaken,
     Recorded,
 }
 
@@ -52,6 +60,7 @@ enum Progress {
 struct Post {
     by: usize,
     class: Class,
+    at: Instant,
     posted: bool,
     /// Of a life that ended among the dead letters, before the event was taken up anew.
     past: bool,
@@ -73,8 +82,10 @@ struct Story {
     granted: BTreeMap<u64, u32>,
     /// Executions that count.
     executions: u32,
-    /// Who works on it without a claim, because the store was not available.
+    /// Who has worked on it without a claim, because the store was not available.
     unclaimed: BTreeSet<usize>,
+    /// Who does so now.
+    bare: BTreeSet<usize>,
     ended: Option<Ending>,
     /// Who could not write down that it has ended.
     end_unwritten: BTreeSet<usize>,
@@ -84,6 +95,8 @@ struct Story {
     past_reasons: Vec<Reason>,
     /// How often it was put back.
     redriven: usize,
+    /// How often one of its messages was received at most.
+    receives: u32,
     /// Which receipts each worker holds, as far as it knows.
     held: BTreeMap<usize, BTreeSet<String>>,
 }
@@ -120,6 +133,8 @@ pub(super) struct Book {
     /// Then a claim may be taken early that nobody works on any more. What must not be done is not done all the same.
     wrong_clocks: bool,
     gone: BTreeSet<usize>,
+    /// When each worker was last answered by the table.
+    table_answered: BTreeMap<usize, Instant>,
     sent: BTreeMap<String, Sent>,
     stories: BTreeMap<String, Story>,
     letters: BTreeMap<String, Vec<Reason>>,
@@ -139,6 +154,7 @@ impl Book {
             max_attempts,
             wrong_clocks,
             gone: BTreeSet::new(),
+            table_answered: BTreeMap::new(),
             sent: BTreeMap::new(),
             stories: BTreeMap::new(),
             letters: BTreeMap::new(),
@@ -183,6 +199,15 @@ impl Book {
         match self.sent.get(message) {
             Some(Sent::Event(event, _)) => Some(event.clone()),
             _ => None,
+        }
+    }
+
+    /// A message is handed over for the so manieth time.
+    pub(super) fn handed(&mut self, worker: usize, message: u64, (receipt, receives): (u64, u32)) {
+        self.note(&format!("w{worker} is handed m{message}-{receipt}"));
+        if let Some(event) = self.event_of(&message.to_string()) {
+            let story = self.story(&event);
+            story.receives = story.receives.max(receives);
         }
     }
 
@@ -407,7 +432,18 @@ impl Book {
         let event = event_in(key);
         self.note(&format!("w{worker} works on {event} without a claim"));
         self.count("worked on without a claim");
-        self.story(event).unclaimed.insert(worker);
+        let story = self.story(event);
+        story.unclaimed.insert(worker);
+        story.bare.insert(worker);
+    }
+
+    pub(super) fn claimed(&mut self, worker: usize, key: &Key) {
+        self.story(event_in(key)).bare.remove(&worker);
+    }
+
+    /// This worker has an answer of the table's.
+    pub(super) fn table_answered(&mut self, worker: usize) {
+        self.table_answered.insert(worker, Instant::now());
     }
 
     /// From here on it may be written down that people were told.
@@ -419,6 +455,15 @@ impl Book {
             });
             if told && post.by == worker && post.progress == Progress::Answered {
                 post.progress = Progress::Recording;
+            }
+        }
+    }
+
+    /// A write came too late: whoever has the event now does not know what it said.
+    pub(super) fn overtaken(&mut self, worker: usize, claim: &Claim) {
+        for post in &mut self.story(event_in(&claim.key)).posts {
+            if post.by == worker && post.progress == Progress::Recording {
+                post.progress = Progress::Overtaken;
             }
         }
     }
@@ -459,8 +504,7 @@ impl Book {
 
     /// Whether a worker was answered that the trail of an event is off: what one has seen, another may find written down.
     pub(super) fn was_seen_off(&self, event: &str) -> bool {
-        let trail = self.stories.get(event).and_then(|story| story.trail.as_ref());
-        trail.is_some_and(|(trail, nature)| *nature == Nature::Nameless || self.seen_off.contains(trail))
+        self.is_nameless(event) || self.trail_of(event).is_some_and(|trail| self.seen_off.contains(&trail))
     }
 
     /// Two events that do not say which trail was stopped, at the same time, mean each other's as well.
@@ -494,10 +538,16 @@ impl Book {
         if let Some(why) = self.repeats(worker, &event, class) {
             self.fault(format!("post: w{worker} tells {event} ({class:?}) again, though {why}"));
         }
+        if self.is_hasty(worker, &event, view) {
+            self.fault(format!(
+                "post: w{worker} tells {event} without a claim, though a trail that is on can wait"
+            ));
+        }
         let posts = &mut self.story(&event).posts;
         posts.push(Post {
             by: worker,
             class,
+            at: Instant::now(),
             posted: false,
             past: false,
             refused: false,
@@ -510,6 +560,13 @@ impl Book {
     /// Why an event must not be told again: that it was told is written down, or could have been.
     fn repeats(&self, worker: usize, event: &str, class: Class) -> Option<&'static str> {
         let story = self.stories.get(event)?;
+        let known = [Progress::Answered, Progress::Recording, Progress::Recorded];
+        // A table that did not answer does not know that it was dead, nor therefore that it was taken up anew.
+        let may_be_anew = story.unclaimed.contains(&worker) && story.redriven > 0;
+        let told_itself = |post: &Post| post.by == worker && known.contains(&post.progress);
+        if !may_be_anew && story.posted(class).any(told_itself) {
+            return Some("the same worker has told it");
+        }
         if story.unclaimed.contains(&worker) {
             return None;
         }
@@ -521,6 +578,21 @@ impl Book {
                 _ => None,
             }
         })
+    }
+
+    fn is_nameless(&self, event: &str) -> bool {
+        let trail = self.stories.get(event).and_then(|story| story.trail.as_ref());
+        trail.is_some_and(|(_, nature)| *nature == Nature::Nameless)
+    }
+
+    /// Whether a report of a trail that was seen on does not wait for a table that was heard a short while ago.
+    fn is_hasty(&self, worker: usize, event: &str, view: &View) -> bool {
+        let waits = |story: &Story| story.bare.contains(&worker) && story.receives <= MAX_RECEIVES;
+        let is_bare = self.stories.get(event).is_some_and(waits);
+        let heard = self.table_answered.get(&worker).map_or(self.started_at, |heard| *heard);
+        // Of several trails, another may be off.
+        let is_one = !self.is_nameless(event);
+        is_bare && is_one && view.headline == ON_AGAIN && heard.elapsed() < TABLE_PATIENCE
     }
 
     fn post(&mut self, (event, position): &PostId) -> &mut Post {
@@ -544,7 +616,29 @@ impl Book {
         self.post(post).refused = true;
     }
 
+    /// When people were told how an event ended, from the start.
+    pub(super) fn told_after(&self, event: &str) -> Vec<Duration> {
+        let told = self.stories.get(event).into_iter().flat_map(|story| story.posted(Class::Final));
+        told.map(|post| post.at - self.started_at).collect()
+    }
+
     // The end.
+
+    /// What workers know that they have told without the table, those that are alive have written down by now.
+    pub(super) fn check_written_down(&mut self) {
+        let is_owed = |story: &Story| {
+            let knows = |post: &Post| {
+                matches!(post.progress, Progress::Answered | Progress::Recording)
+                    && !self.gone.contains(&post.by)
+            };
+            story.posted(Class::Final).any(knows) && story.ended.is_none()
+        };
+        let owed: Vec<_> =
+            self.stories.iter().filter(|(_, story)| is_owed(story)).map(|(event, _)| event.clone()).collect();
+        for event in owed {
+            self.fault(format!("{event} was told, and the table does not know"));
+        }
+    }
 
     /// What must be true of everything when the storm is over and the queue is empty.
     pub(super) fn check_end(&mut self, is_logging: impl Fn(&str) -> bool) {

@@ -115,7 +115,7 @@ impl World {
             message.receipt = receipt;
             message.receives += 1;
             message.visible_at = now + self.pool.visibility;
-            self.book().note(&format!("{process:?} is handed m{number}-{receipt}"));
+            self.book().handed(process.name, number, (receipt, message.receives));
             taken.push(Delivery {
                 message_id: number.to_string(),
                 receipt: ReceiptHandle(format!("m{number}-{receipt}")),
@@ -124,7 +124,7 @@ impl World {
                 receive_count: message.receives,
                 label: message.redriven.then(Label::default),
                 kind: message.kind.map(str::to_owned),
-                received_at: now,
+                asked_at: now,
             });
         }
         taken
@@ -182,6 +182,7 @@ impl Process {
 
 impl Queue for Process {
     async fn receive(&self, max: usize) -> Result<Vec<Delivery>, Failure> {
+        let asked_at = Instant::now();
         self.outward().await;
         let world = &self.world;
         if world.is_down(Side::Queue) || world.fails(world.rates.receive_fails) {
@@ -210,8 +211,7 @@ impl Queue for Process {
             tokio::time::sleep(late).await;
         }
         self.homeward().await;
-        let received_at = Instant::now();
-        let taken: Vec<_> = taken.into_iter().map(|taken| Delivery { received_at, ..taken }).collect();
+        let taken: Vec<_> = taken.into_iter().map(|taken| Delivery { asked_at, ..taken }).collect();
         for delivery in &taken {
             world.book().received(self.name, &delivery.receipt.0, &delivery.message_id);
         }

@@ -10,6 +10,7 @@ use tokio::sync::oneshot;
 use tokio::time::Instant;
 use trailkeeper::clock;
 use trailkeeper::outcome::Reason;
+use trailkeeper::retry::Failure;
 use trailkeeper::state::{
     Asking, Claim, Claimed, Counts, DynamoStore, Ending, Key, Step, Steps, Store, StoreError,
 };
@@ -20,7 +21,7 @@ use crate::support::aws::REGION;
 
 pub(super) const TABLE: &str = "claims";
 /// Longer than any seed runs.
-const REMEMBER: Duration = Duration::from_hours(336);
+pub(super) const REMEMBER: Duration = Duration::from_hours(336);
 /// Half of what the adapter allows two workers' clocks to differ by.
 pub(super) const MAX_SKEW_MS: u64 = 1_000;
 /// A number above this is a time in milliseconds.
@@ -148,7 +149,11 @@ impl Process {
 
     async fn carry_out_write(&self, operation: &str, mut body: Value) -> HttpResponse {
         let key = body["Key"]["pk"]["S"].as_str().unwrap_or_default();
-        let event = key.strip_prefix("event#").expect("an event's key").to_owned();
+        let Some(event) = key.strip_prefix("event#").map(str::to_owned) else {
+            // A worker that looks whether the table answers.
+            let answered = self.world.table.call(REGION, operation, &body).await;
+            return response(answered.status, String::from_utf8_lossy(&answered.body).into_owned());
+        };
         // For the book, which is told what every write came to.
         body["ReturnValues"] = json!("ALL_NEW");
         let answered = self.world.table.call(REGION, operation, &body).await;
@@ -182,36 +187,69 @@ impl Watched {
         self.process.world.book().working(self.process.name, claim);
         &self.store
     }
+
+    /// What became of a write of this claim.
+    fn written(&self, claim: &Claim, written: &Result<(), StoreError>) {
+        let mut book = self.process.world.book();
+        match written {
+            Ok(()) => book.table_answered(self.process.name),
+            Err(StoreError::Lost) => {
+                book.table_answered(self.process.name);
+                book.overtaken(self.process.name, claim);
+            }
+            Err(_) => {}
+        }
+    }
 }
 
 impl Store for Watched {
     async fn claim(&self, key: &Key, lease: Duration, asking: Asking<'_>) -> Result<Claimed, StoreError> {
         let claimed = self.store.claim(key, lease, asking).await;
-        if claimed.is_err() {
-            self.process.world.book().unclaimed(self.process.name, key);
+        let mut book = self.process.world.book();
+        match &claimed {
+            Ok(answer) => {
+                book.table_answered(self.process.name);
+                if let Claimed::Yours(_) = answer {
+                    book.claimed(self.process.name, key);
+                }
+            }
+            Err(_) => book.unclaimed(self.process.name, key),
         }
+        drop(book);
         claimed
     }
 
     async fn extend(&self, claim: &Claim, lease: Duration) -> Result<(), StoreError> {
-        self.of(claim).extend(claim, lease).await
+        let extended = self.of(claim).extend(claim, lease).await;
+        self.written(claim, &extended);
+        extended
     }
 
     async fn record(&self, claim: &Claim, steps: &[Step]) -> Result<(), StoreError> {
         self.process.world.book().recording(self.process.name, claim, steps);
-        self.of(claim).record(claim, steps).await
+        let recorded = self.of(claim).record(claim, steps).await;
+        self.written(claim, &recorded);
+        recorded
     }
 
-    async fn release(&self, claim: &Claim, counts: Counts) -> Result<(), StoreError> {
-        self.of(claim).release(claim, counts).await
+    async fn release(&self, claim: &Claim, counts: Counts, steps: &[Step]) -> Result<(), StoreError> {
+        self.process.world.book().recording(self.process.name, claim, steps);
+        let released = self.of(claim).release(claim, counts, steps).await;
+        self.written(claim, &released);
+        released
     }
 
     async fn complete(&self, claim: &Claim, ending: Ending, steps: &[Step]) -> Result<(), StoreError> {
         self.process.world.book().recording(self.process.name, claim, steps);
         let completed = self.of(claim).complete(claim, ending, steps).await;
-        if let Err(StoreError::Unavailable(_)) = completed {
+        self.written(claim, &completed);
+        if let Err(StoreError::Silent(_)) = completed {
             self.process.world.book().end_unwritten(self.process.name, claim);
         }
         completed
+    }
+
+    async fn probe(&self) -> Result<(), Failure> {
+        self.store.probe().await
     }
 }

@@ -84,7 +84,7 @@ pub(super) struct World {
     chance: Mutex<fastrand::Rng>,
     calm: AtomicBool,
     started_at: Instant,
-    outages: Vec<(Side, Duration, Duration)>,
+    pub(super) outages: Vec<(Side, Duration, Duration)>,
     pub(super) rates: Rates,
     /// Clocks are off by minutes or a day. The queue then gives no message to two workers, nobody stands still with one, and no
     /// claim arrives after its worker has given it up: a worker whose clock is wrong can tell only by that whose turn it is.
