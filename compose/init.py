@@ -43,7 +43,7 @@ def make_queues_and_rules():
         sqs,
         QUEUE,
         {
-            "VisibilityTimeout": "120",
+            "VisibilityTimeout": "40",
             "ReceiveMessageWaitTimeSeconds": "20",
             "MessageRetentionPeriod": str(4 * DAYS),
             "RedrivePolicy": json.dumps(redrive),

@@ -41,7 +41,7 @@ async fn an_event_on_the_bus_ends_as_a_restarted_trail_and_one_message() {
 async fn the_queues_are_as_in_production_and_the_worker_is_locked_in() {
     let stack = Stack::shared().await;
     let (queue, dead_letters) = (stack.aws.attributes(QUEUE).await, stack.aws.attributes(DEAD_LETTERS).await);
-    assert_eq!(queue["VisibilityTimeout"], "120");
+    assert_eq!(queue["VisibilityTimeout"], "40");
     assert_eq!(queue["ReceiveMessageWaitTimeSeconds"], "20");
     assert_eq!(queue["MessageRetentionPeriod"], "345600");
     assert_eq!(dead_letters["MessageRetentionPeriod"], "1209600");

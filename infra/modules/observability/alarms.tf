@@ -1,5 +1,5 @@
-# Eleven alarms for pipeline's four rules on the default bus, and one for each rule more, at $0.10 a month for each metric
-# that they look at: $1.20 in all.
+# Twelve alarms for pipeline's four rules on the default bus, and one for each rule more, at $0.10 a month for each metric
+# that they look at: $1.30 in all.
 # Each description ends with its place in the runbook, whose headings begin with trailkeeper, whatever var.name is.
 
 locals {
@@ -26,7 +26,7 @@ locals {
     }
   }
 
-  # The worker's own, as embedded metrics in its log lines. What did not happen is not there at all.
+  # The worker's own, as embedded metrics in its log lines. Of what is counted, that which did not happen is not there at all.
   worker_alarms = {
     restore-refused = {
       metric      = "trailkeeper_restore_total"
@@ -130,6 +130,23 @@ resource "aws_cloudwatch_metric_alarm" "rule" {
   treat_missing_data  = "notBreaching"
   alarm_actions       = [local.topic_arn]
   ok_actions          = [local.topic_arn]
+}
+
+# Each task says once in ten seconds whether the state table does what it is asked for: one that says no is enough.
+resource "aws_cloudwatch_metric_alarm" "state" {
+  alarm_name          = "${var.name}-state-unavailable"
+  alarm_description   = "The state table does not answer, is gone or denied. Trails that are off are restarted all the same, and messages may come twice. See docs/runbook.md, trailkeeper-state-unavailable."
+  namespace           = "trailkeeper"
+  metric_name         = "trailkeeper_state_available"
+  statistic           = "Minimum"
+  period              = 60
+  evaluation_periods  = 2
+  comparison_operator = "LessThanThreshold"
+  threshold           = 1
+  # Without any task another alarm rings.
+  treat_missing_data = "notBreaching"
+  alarm_actions      = [local.topic_arn]
+  ok_actions         = [local.topic_arn]
 }
 
 resource "aws_cloudwatch_metric_alarm" "worker" {

@@ -13,7 +13,7 @@ resource "aws_sqs_queue" "events" {
   message_retention_seconds = 4 * local.seconds_per_day
   # The worker says both with every receive; these are for whoever looks into the queue by hand.
   receive_wait_time_seconds  = 20
-  visibility_timeout_seconds = 120
+  visibility_timeout_seconds = 40
 
   redrive_policy = jsonencode({
     deadLetterTargetArn = aws_sqs_queue.dead_letters.arn

@@ -39,19 +39,20 @@ run "alarms" {
 
   assert {
     condition = {
-      for alarm in concat(values(aws_cloudwatch_metric_alarm.queue), values(aws_cloudwatch_metric_alarm.rule), values(aws_cloudwatch_metric_alarm.worker), [aws_cloudwatch_metric_alarm.tasks]) :
+      for alarm in concat(values(aws_cloudwatch_metric_alarm.queue), values(aws_cloudwatch_metric_alarm.rule), values(aws_cloudwatch_metric_alarm.worker), [aws_cloudwatch_metric_alarm.state, aws_cloudwatch_metric_alarm.tasks]) :
       alarm.alarm_name => "${alarm.statistic} ${alarm.metric_name} of ${try(join("/", values(alarm.dimensions)), "everything")} ${alarm.comparison_operator} ${alarm.threshold} for ${alarm.evaluation_periods} x ${alarm.period} s, missing ${alarm.treat_missing_data}"
       } == {
-      trailkeeper-dead-letters     = "Maximum ApproximateNumberOfMessagesVisible of trailkeeper-dlq GreaterThanThreshold 0 for 1 x 60 s, missing notBreaching"
-      trailkeeper-undelivered      = "Maximum ApproximateNumberOfMessagesVisible of trailkeeper-undelivered GreaterThanThreshold 0 for 1 x 60 s, missing notBreaching"
-      trailkeeper-backlog          = "Maximum ApproximateAgeOfOldestMessage of trailkeeper GreaterThanThreshold 120 for 1 x 60 s, missing notBreaching"
-      trailkeeper-rule-default     = "Sum FailedInvocations of trailkeeper GreaterThanThreshold 0 for 1 x 60 s, missing notBreaching"
-      trailkeeper-rule-default-iam = "Sum FailedInvocations of trailkeeper-iam GreaterThanThreshold 0 for 1 x 60 s, missing notBreaching"
-      trailkeeper-rule-central     = "Sum FailedInvocations of central/trailkeeper GreaterThanThreshold 0 for 1 x 60 s, missing notBreaching"
-      trailkeeper-rule-central-iam = "Sum FailedInvocations of central/trailkeeper-iam GreaterThanThreshold 0 for 1 x 60 s, missing notBreaching"
-      trailkeeper-restore-refused  = "Sum trailkeeper_restore_total of refused GreaterThanThreshold 0 for 1 x 60 s, missing notBreaching"
-      trailkeeper-leases-lost      = "Sum trailkeeper_leases_lost_total of everything GreaterThanThreshold 0 for 1 x 60 s, missing notBreaching"
-      trailkeeper-tasks            = "SampleCount CPUUtilization of trailkeeper/trailkeeper LessThanThreshold 2 for 5 x 60 s, missing breaching"
+      trailkeeper-dead-letters      = "Maximum ApproximateNumberOfMessagesVisible of trailkeeper-dlq GreaterThanThreshold 0 for 1 x 60 s, missing notBreaching"
+      trailkeeper-undelivered       = "Maximum ApproximateNumberOfMessagesVisible of trailkeeper-undelivered GreaterThanThreshold 0 for 1 x 60 s, missing notBreaching"
+      trailkeeper-backlog           = "Maximum ApproximateAgeOfOldestMessage of trailkeeper GreaterThanThreshold 120 for 1 x 60 s, missing notBreaching"
+      trailkeeper-rule-default      = "Sum FailedInvocations of trailkeeper GreaterThanThreshold 0 for 1 x 60 s, missing notBreaching"
+      trailkeeper-rule-default-iam  = "Sum FailedInvocations of trailkeeper-iam GreaterThanThreshold 0 for 1 x 60 s, missing notBreaching"
+      trailkeeper-rule-central      = "Sum FailedInvocations of central/trailkeeper GreaterThanThreshold 0 for 1 x 60 s, missing notBreaching"
+      trailkeeper-rule-central-iam  = "Sum FailedInvocations of central/trailkeeper-iam GreaterThanThreshold 0 for 1 x 60 s, missing notBreaching"
+      trailkeeper-restore-refused   = "Sum trailkeeper_restore_total of refused GreaterThanThreshold 0 for 1 x 60 s, missing notBreaching"
+      trailkeeper-leases-lost       = "Sum trailkeeper_leases_lost_total of everything GreaterThanThreshold 0 for 1 x 60 s, missing notBreaching"
+      trailkeeper-state-unavailable = "Minimum trailkeeper_state_available of everything LessThanThreshold 1 for 2 x 60 s, missing notBreaching"
+      trailkeeper-tasks             = "SampleCount CPUUtilization of trailkeeper/trailkeeper LessThanThreshold 2 for 5 x 60 s, missing breaching"
     }
     error_message = "Each alarm looks at this."
   }
@@ -73,7 +74,7 @@ run "alarms" {
     condition = alltrue([
       for alarm in concat(
         values(aws_cloudwatch_metric_alarm.queue), values(aws_cloudwatch_metric_alarm.rule), values(aws_cloudwatch_metric_alarm.worker),
-        [aws_cloudwatch_metric_alarm.heartbeat, aws_cloudwatch_metric_alarm.tasks],
+        [aws_cloudwatch_metric_alarm.heartbeat, aws_cloudwatch_metric_alarm.state, aws_cloudwatch_metric_alarm.tasks],
       ) : alarm.alarm_actions == toset(["arn:aws:sns:eu-west-1:111122223333:trailkeeper-alarms"]) && alarm.ok_actions == alarm.alarm_actions
     ])
     error_message = "Each alarm tells the topic, and tells when it is over."
@@ -83,7 +84,7 @@ run "alarms" {
     condition = alltrue([
       for alarm in concat(
         values(aws_cloudwatch_metric_alarm.queue), values(aws_cloudwatch_metric_alarm.rule), values(aws_cloudwatch_metric_alarm.worker),
-        [aws_cloudwatch_metric_alarm.heartbeat, aws_cloudwatch_metric_alarm.tasks],
+        [aws_cloudwatch_metric_alarm.heartbeat, aws_cloudwatch_metric_alarm.state, aws_cloudwatch_metric_alarm.tasks],
       ) : endswith(alarm.alarm_description, " See docs/runbook.md, ${replace(alarm.alarm_name, "/-rule-.*/", "-rule-default")}.")
     ])
     error_message = "Each alarm names its place in the runbook, where all rules have one."
