@@ -119,6 +119,8 @@ impl<'s, S: Store> Session<'s, S> {
             Err(_) => own.steps.clone(),
         };
         let unwritten = done_here.beside(&steps);
+        // What others have done, this worker knows from here on.
+        let _ = claims.own.record_now(&own, &steps.beside(&done_here));
         unwritten.iter().cloned().for_each(|step| steps.add(step));
         // Without a shared claim there is no lease that could have run out while the store was waited for.
         let leased_at = if shared.is_ok() { asked_at } else { Instant::now() };

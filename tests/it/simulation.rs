@@ -27,10 +27,11 @@ use serde_json::{Value, json};
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
+use trailkeeper::args;
 use trailkeeper::clock;
 use trailkeeper::cloudtrail::accounts::Accounts;
 use trailkeeper::cloudtrail::trails::Trails;
-use trailkeeper::consumer::{self, Health, Shutdown};
+use trailkeeper::consumer::{self, Health, PoolConfig, Shutdown};
 use trailkeeper::event::EventId;
 use trailkeeper::outcome::Reason;
 use trailkeeper::policy::Mode;
@@ -53,6 +54,8 @@ const AFTERMATH: Duration = Duration::from_mins(30);
 const AT_ONCE: Duration = Duration::from_secs(30);
 /// On top of the grace, for the last answers, for what a drain lets go of, and for what is written down last.
 const DRAIN_MARGIN: Duration = Duration::from_secs(15);
+/// What ARCHITECTURE says, and the second that this queue takes to look, twice.
+const TAKEN_OVER_WITHIN: Duration = Duration::from_secs(45 + 2);
 /// For what is owed to the table when a worker ends.
 const LAST_WRITES: Duration = Duration::from_secs(5);
 
@@ -78,7 +81,8 @@ fn run(seed: u64) -> Ending {
 async fn simulate(seed: u64) -> Arc<World> {
     let world = World::new(seed);
     world.table.create_table(TABLE).await;
-    world.book().note(&format!("seed {seed}: {:?} {:?}", world.rates, world.pool));
+    let beside = (world.other_visibility, world.two_versions);
+    world.book().note(&format!("seed {seed}: {:?} {:?} {beside:?}", world.rates, world.pool));
     let started_at = Instant::now();
     let names = Arc::new(AtomicU64::new(0));
     let closing = CancellationToken::new();
@@ -230,11 +234,12 @@ struct Worker {
 impl Worker {
     async fn start(world: &Arc<World>, name: usize) -> Self {
         let process = Process::new(world, name);
-        world.book().note(&format!("{process:?} starts"));
+        let version = if process.is_of_0_1_0 { " as 0.1.0" } else { "" };
+        world.book().note(&format!("{process:?} starts{version}"));
         let accounts = Accounts::discover(&process.sdk_config()).await;
         let channel = Box::new(process.clone());
         let hands = Hands { trails: Trails::new(accounts), channel, retry: world.retry };
-        let pool = world.pool;
+        let pool = PoolConfig { visibility: process.visibility, ..world.pool };
         let claims = Arc::new(Claims::new(Watched::new(&process), MemoryStore::new(REMEMBER)));
         let responder =
             Responder { mode: Mode::Restore, claims: Arc::clone(&claims), hands, lease: pool.visibility };
@@ -407,8 +412,10 @@ fn a_seed_replays_to_the_letter() {
 async fn two_workers() -> (Arc<World>, Process, Process) {
     clock::follow_tokio();
     let mut world = World::new(0);
+    let ours = Arc::get_mut(&mut world).expect("ours alone");
     // Longer than the long poll.
-    Arc::get_mut(&mut world).expect("ours alone").pool.visibility = Duration::from_mins(1);
+    ours.pool.visibility = Duration::from_mins(1);
+    (ours.other_visibility, ours.two_versions) = (None, false);
     world.calm_down();
     world.table.create_table(TABLE).await;
     let (mut one, mut other) = (Process::new(&world, 0), Process::new(&world, 1));
@@ -433,17 +440,51 @@ async fn the_simulated_queue_keeps_the_promises_of_a_queue() {
     queue_promises::promises(&one, send, buried).await;
 }
 
-/// A world in which nothing goes wrong, but that the state table answers nobody from the start until then.
-async fn without_a_table(until: Duration) -> Arc<World> {
+/// A world in which nothing goes wrong but what the test wants, at the default visibility timeout.
+async fn quiet_world(seed: u64, rates: Rates, outage: (Side, Duration)) -> Arc<World> {
     clock::follow_tokio();
-    let mut world = World::new(0);
+    let mut world = World::new(seed);
     let ours = Arc::get_mut(&mut world).expect("ours alone");
-    ours.rates = Rates::default();
-    ours.outages = vec![(Side::Store, Duration::ZERO, until)];
+    (ours.rates, ours.outages) = (rates, vec![(outage.0, Duration::ZERO, outage.1)]);
     ours.wrong_clocks = false;
-    ours.pool.visibility = Duration::from_secs(40);
+    ours.retry.max_attempts = 50;
+    ours.pool.visibility = Duration::from_secs(args::VISIBILITY_TIMEOUT_SECONDS.kind.default);
+    (ours.other_visibility, ours.two_versions) = (None, false);
     world.table.create_table(TABLE).await;
     world
+}
+
+/// From the start until then the state table answers nobody.
+async fn without_a_table(until: Duration) -> Arc<World> {
+    quiet_world(0, Rates::default(), (Side::Store, until)).await
+}
+
+/// A worker dies with a message in its hands, whenever that is, and however starved of CPU it was: another has restarted the trail
+/// in time.
+#[tokio::test(start_paused = true)]
+async fn what_a_dead_worker_held_is_taken_over_in_time() {
+    for (seconds, slow) in (1..=60).flat_map(|seconds| [(seconds, 0.0), (seconds, 1.0)]) {
+        let rates = Rates { slow, ..Rates::default() };
+        // Work takes long.
+        let world = quiet_world(seconds, rates, (Side::CloudTrail, Duration::from_hours(1))).await;
+        let dies = Worker::start(&world, 1).await;
+        let (body, sent) = stop_of(&world, "e-1", "t-1", Nature::Plain);
+        put(&world, body, sent, false);
+        tokio::time::sleep(Duration::from_secs(seconds)).await;
+        dies.crash();
+        world.calm_down();
+        let died_at = Instant::now();
+        let other = Worker::start(&world, 2).await;
+        while !world.is_logging("t-1") {
+            tokio::time::sleep(Duration::from_millis(100)).await;
+            let took = died_at.elapsed();
+            assert!(
+                took <= TAKEN_OVER_WITHIN,
+                "killed after {seconds} s, slow: {slow}: still off after {took:?}"
+            );
+        }
+        other.crash();
+    }
 }
 
 /// What is off is restarted and reported at once; what is on may be another's already, and is reported after three minutes. What one

@@ -114,7 +114,7 @@ impl World {
             let Some(message) = messages.queued.get_mut(&number) else { continue };
             message.receipt = receipt;
             message.receives += 1;
-            message.visible_at = now + self.pool.visibility;
+            message.visible_at = now + process.visibility;
             self.book().handed(process.name, number, (receipt, message.receives));
             taken.push(Delivery {
                 message_id: number.to_string(),

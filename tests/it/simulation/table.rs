@@ -87,6 +87,22 @@ fn move_times(value: &mut Value, by: i64) {
     }
 }
 
+/// Makes a request what 0.1.0 would have sent: it knows neither how long a lease is nor by which message it was claimed, believes what
+/// the clock says of a lease, and takes over nothing that it has watched.
+fn as_of_0_1_0(body: &mut Value) {
+    for (field, text) in [
+        ("UpdateExpression", ", lease_ms = :lease"),
+        ("UpdateExpression", ", message = :asking"),
+        ("ConditionExpression", " AND (attribute_not_exists(message) OR message = :asking)"),
+    ] {
+        let said = body[field].as_str().unwrap_or_default().replace(text, "");
+        body[field] = json!(said);
+    }
+    if body["ConditionExpression"].as_str().is_some_and(|condition| condition.contains(":unmoved")) {
+        body["ConditionExpression"] = json!("attribute_exists(pk) AND attribute_not_exists(pk)");
+    }
+}
+
 impl Process {
     /// One request to the table. Once it has left it arrives, even if its caller gives up on it or dies.
     pub(super) async fn table_call(
@@ -96,6 +112,9 @@ impl Process {
     ) -> Result<HttpResponse, ConnectorError> {
         self.leave().await;
         move_times(&mut body, self.skew_ms);
+        if self.is_of_0_1_0 {
+            as_of_0_1_0(&mut body);
+        }
         let (answering, answer) = oneshot::channel();
         let process = self.clone();
         tokio::spawn(async move {

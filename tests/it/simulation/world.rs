@@ -90,6 +90,9 @@ pub(super) struct World {
     /// claim arrives after its worker has given it up: a worker whose clock is wrong can tell only by that whose turn it is.
     pub(super) wrong_clocks: bool,
     pub(super) pool: PoolConfig,
+    /// As while a deploy takes: some workers have this visibility timeout, and some write as 0.1.0 does.
+    pub(super) other_visibility: Option<Duration>,
+    pub(super) two_versions: bool,
     pub(super) retry: RetryPolicy,
     /// The longest that a worker is left alone.
     pub(super) quiet: Duration,
@@ -119,13 +122,16 @@ impl World {
             };
             outages.retain(|(side, ..)| *side != Side::Queue);
         }
-        let visibility = Duration::from_secs([15, 30, 60, 120][chance.usize(..4)]);
+        let visibility = Duration::from_secs([15, 40, 60, 120][chance.usize(..4)]);
         let pool = PoolConfig {
             concurrency: NonZeroUsize::new(chance.usize(1..=6)).expect("not zero"),
             max_pollers: NonZeroUsize::new(chance.usize(1..=2)).expect("not zero"),
             visibility,
             grace: Duration::from_secs(chance.u64(1..=40)),
         };
+        let other_visibility = [None, None, None, Some(Duration::from_secs(30))][chance.usize(..4)];
+        // 0.1.0 believes every clock.
+        let two_versions = !wrong_clocks && chance.u8(..4) == 0;
         let retry = RetryPolicy {
             max_attempts: chance.u32(2..=8),
             base: Duration::from_secs(1),
@@ -142,6 +148,8 @@ impl World {
             rates,
             wrong_clocks,
             pool,
+            other_visibility,
+            two_versions,
             retry,
             quiet,
             book: Mutex::new(book),
@@ -218,6 +226,9 @@ pub(super) struct Process {
     pub(super) name: usize,
     /// How far its clock is ahead.
     pub(super) skew_ms: i64,
+    pub(super) visibility: Duration,
+    /// It writes as 0.1.0 does.
+    pub(super) is_of_0_1_0: bool,
     /// The state, and whoever waits for it to change; those are woken in order, so that a seed replays.
     state: Arc<(Mutex<State>, Notify)>,
 }
@@ -236,7 +247,10 @@ impl Process {
             let off = [0, 10 * 60, -10 * 60, 86_400, -86_400];
             skew_ms += off[world.chance().usize(..off.len())] * 1_000;
         }
-        Self { world: Arc::clone(world), name, skew_ms, state }
+        let other = world.other_visibility.filter(|_| world.coin());
+        let visibility = other.unwrap_or(world.pool.visibility);
+        let is_of_0_1_0 = world.two_versions && world.coin();
+        Self { world: Arc::clone(world), name, skew_ms, visibility, is_of_0_1_0, state }
     }
 
     /// A process that is gone stays gone.
