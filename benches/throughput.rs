@@ -12,7 +12,11 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use aws_config::BehaviorVersion;
-use aws_sdk_sqs::types::{DeleteMessageBatchRequestEntry, QueueAttributeName, SendMessageBatchRequestEntry};
+use aws_sdk_sqs::types::{
+    DeleteMessageBatchRequestEntry, Message, QueueAttributeName, SendMessageBatchRequestEntry,
+};
+use futures_util::future::join_all;
+use serde_json::json;
 use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::{Child, Command};
 use tokio::runtime::{Builder, Runtime};
@@ -55,19 +59,31 @@ struct Sizes {
     starts: usize,
     /// Events sent one by one.
     events: usize,
+    /// Stopped trails that wait when a worker starts, for the whole job.
+    jobs: usize,
 }
 
 /// For figures.
-const WHOLE: Sizes =
-    Sizes { backlog: 20_000, rounds: 5, afar: 2_000, many: 100_000, idle_polls: 5, starts: 21, events: 200 };
+const WHOLE: Sizes = Sizes {
+    backlog: 20_000,
+    rounds: 5,
+    afar: 2_000,
+    many: 100_000,
+    idle_polls: 5,
+    starts: 21,
+    events: 200,
+    jobs: 1_000,
+};
 /// To see that it works.
 const SMALL: Sizes =
-    Sizes { backlog: 100, rounds: 1, afar: 100, many: 200, idle_polls: 1, starts: 1, events: 5 };
+    Sizes { backlog: 100, rounds: 1, afar: 100, many: 200, idle_polls: 1, starts: 1, events: 5, jobs: 10 };
 /// What a request to the real SQS takes, about.
 const DISTANCE: Duration = Duration::from_millis(20);
 /// The longest pause before such an event, in milliseconds. This AWS looks at its queue every 100 ms during a
 /// long poll; a random pause hits every moment between two looks.
 const PAUSE_MS: u64 = 200;
+/// The state table.
+const TABLE: &str = "claims";
 /// The longest that anything takes.
 const PATIENCE: Duration = Duration::from_mins(10);
 
@@ -81,15 +97,29 @@ enum Role {
     Bare,
     /// This project's consumer, with a handler that only parses.
     Consumer,
+    /// The bare SDK loop that does the whole job.
+    Job(Claims),
+}
+
+/// Where the whole job is claimed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Claims {
+    /// In memory; the bare loop claims nothing.
+    Memory,
+    /// In DynamoDB; the bare loop claims and writes down the end.
+    Table,
 }
 
 impl Role {
-    const ALL: [Self; 2] = [Self::Bare, Self::Consumer];
+    const OF_BACKLOGS: [Self; 2] = [Self::Bare, Self::Consumer];
+    const ALL: [Self; 4] = [Self::Bare, Self::Consumer, Self::Job(Claims::Memory), Self::Job(Claims::Table)];
 
     fn word(self) -> &'static str {
         match self {
             Self::Bare => "bare",
             Self::Consumer => "consumer",
+            Self::Job(Claims::Memory) => "job",
+            Self::Job(Claims::Table) => "job-with-table",
         }
     }
 }
@@ -115,6 +145,7 @@ async fn work(role: Role, url: String, count: usize) {
     match role {
         Role::Bare => bare(&url, count).await,
         Role::Consumer => consume(url, count).await,
+        Role::Job(claims) => jobs(&url, count, claims).await,
     }
     println!("done");
     std::future::pending::<()>().await;
@@ -127,17 +158,79 @@ async fn bare(url: &str, count: usize) {
     while deleted < count {
         let request = sqs.receive_message().queue_url(url).max_number_of_messages(10).wait_time_seconds(20);
         let messages = request.send().await.expect("received").messages.unwrap_or_default();
-        let entry = |(position, message): (usize, &aws_sdk_sqs::types::Message)| {
+        for message in &messages {
             black_box(event::parse(message.body().unwrap_or_default())).expect("an event");
-            let entry = DeleteMessageBatchRequestEntry::builder().id(position.to_string());
-            entry.receipt_handle(message.receipt_handle().unwrap_or_default()).build().expect("whole")
-        };
+        }
         let entries: Vec<_> = messages.iter().enumerate().map(entry).collect();
         if entries.is_empty() {
             continue;
         }
         deleted += entries.len();
         sqs.delete_message_batch().queue_url(url).set_entries(Some(entries)).send().await.expect("deleted");
+    }
+}
+
+/// To delete a message.
+fn entry((position, message): (usize, &Message)) -> DeleteMessageBatchRequestEntry {
+    let entry = DeleteMessageBatchRequestEntry::builder().id(position.to_string());
+    entry.receipt_handle(message.receipt_handle().unwrap_or_default()).build().expect("whole")
+}
+
+/// The least that does the whole job: receive ten, see to all of them at once, delete ten.
+async fn jobs(url: &str, count: usize, claims: Claims) {
+    let sdk = aws_config::load_defaults(BehaviorVersion::latest()).await;
+    let job = Job {
+        cloudtrail: aws_sdk_cloudtrail::Client::new(&sdk),
+        dynamodb: (claims == Claims::Table).then(|| aws_sdk_dynamodb::Client::new(&sdk)),
+        http: reqwest::Client::new(),
+        webhook: std::env::var("TRAILKEEPER_SLACK_WEBHOOK_URL").expect("a webhook"),
+    };
+    let sqs = aws_sdk_sqs::Client::new(&sdk);
+    let mut deleted = 0;
+    while deleted < count {
+        let request = sqs.receive_message().queue_url(url).max_number_of_messages(10).wait_time_seconds(20);
+        let messages = request.send().await.expect("received").messages.unwrap_or_default();
+        if messages.is_empty() {
+            continue;
+        }
+        join_all(messages.iter().map(|message| job.see_to(message.body().unwrap_or_default()))).await;
+        deleted += messages.len();
+        let entries: Vec<_> = messages.iter().enumerate().map(entry).collect();
+        sqs.delete_message_batch().queue_url(url).set_entries(Some(entries)).send().await.expect("deleted");
+    }
+}
+
+struct Job {
+    cloudtrail: aws_sdk_cloudtrail::Client,
+    dynamodb: Option<aws_sdk_dynamodb::Client>,
+    http: reqwest::Client,
+    webhook: String,
+}
+
+impl Job {
+    async fn see_to(&self, body: &str) {
+        let event = event::parse(body).expect("an event");
+        let trail = event.resource.as_deref().expect("a trail");
+        self.write(event.id.as_str(), "held", Some("attribute_not_exists(pk)")).await;
+        let status = || self.cloudtrail.get_trail_status().name(trail).send();
+        assert_eq!(status().await.expect("a status").is_logging(), Some(false));
+        self.cloudtrail.start_logging().name(trail).send().await.expect("started");
+        assert_eq!(status().await.expect("a status").is_logging(), Some(true));
+        let text = format!("{} turned off CloudTrail logging: {trail}. It is on again.", event.actor.who);
+        let post = self.http.post(&self.webhook).header("content-type", "application/json");
+        let answer = post.body(json!({ "text": text }).to_string()).send().await.expect("posted");
+        assert!(answer.status().is_success());
+        self.write(event.id.as_str(), "done", None).await;
+    }
+
+    async fn write(&self, event: &str, status: &str, condition: Option<&str>) {
+        let Some(dynamodb) = &self.dynamodb else { return };
+        let text = |text: &str| aws_sdk_dynamodb::types::AttributeValue::S(text.to_owned());
+        let request = dynamodb.update_item().table_name(TABLE).key("pk", text(&format!("event#{event}")));
+        let request = request.update_expression("SET #status = :status");
+        let request = request.expression_attribute_names("#status", "status");
+        let request = request.expression_attribute_values(":status", text(status));
+        request.set_condition_expression(condition.map(str::to_owned)).send().await.expect("written");
     }
 }
 
@@ -223,11 +316,22 @@ impl Worker {
         Self::spawn(command, aws)
     }
 
+    /// This program again, for `count` whole jobs.
+    fn job(claims: Claims, aws: &Aws, slack: &Slack, count: usize) -> Self {
+        let mut command = Command::new(std::env::current_exe().expect("this program"));
+        command.arg(Role::Job(claims).word()).arg(count.to_string()).stdout(Stdio::piped());
+        command.env("TRAILKEEPER_SLACK_WEBHOOK_URL", slack.webhook());
+        Self::spawn(command, aws)
+    }
+
     /// The program, restarting trails and telling Slack, as it is configured by default.
-    fn program(aws: &Aws, slack: &Slack) -> Self {
+    fn program(aws: &Aws, slack: &Slack, claims: Claims) -> Self {
         let mut command = Command::new(env!("CARGO_BIN_EXE_trailkeeper"));
         command.arg("run").args(["--http-addr", "127.0.0.1:0"]);
         command.env("TRAILKEEPER_SLACK_WEBHOOK_URL", slack.webhook());
+        if claims == Claims::Table {
+            command.env("TRAILKEEPER_STATE_TABLE", TABLE);
+        }
         command.stdout(Stdio::null()).stderr(Stdio::null());
         Self::spawn(command, aws)
     }
@@ -276,13 +380,17 @@ async fn measure(sizes: Sizes) {
     let Sizes { rounds, many, idle_polls, starts, events, .. } = sizes;
     let mut table = Table { sizes, figures: BTreeMap::new() };
     for round in 1..=rounds {
-        for role in Role::ALL {
+        for role in Role::OF_BACKLOGS {
             eprintln!("round {round} of {rounds}: {}", role.word());
             table.backlog(role).await;
             table.afar(role).await;
         }
+        for claims in [Claims::Memory, Claims::Table] {
+            eprintln!("round {round} of {rounds}: whole jobs, claims in {claims:?}");
+            table.whole_jobs(claims).await;
+        }
     }
-    for role in Role::ALL {
+    for role in Role::OF_BACKLOGS {
         eprintln!("{many} messages: {}", role.word());
         table.memory(role).await;
     }
@@ -312,6 +420,9 @@ enum Row {
     FirstPoll,
     Latency50,
     Latency99,
+    JobCpu(Claims),
+    JobPeak(Claims),
+    JobRequests(Claims),
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -323,7 +434,7 @@ enum Column {
 impl From<Role> for Column {
     fn from(role: Role) -> Self {
         match role {
-            Role::Bare => Self::Bare,
+            Role::Bare | Role::Job(_) => Self::Bare,
             Role::Consumer => Self::Ours,
         }
     }
@@ -366,6 +477,34 @@ impl Table {
         self.add(Row::WallAfar, role, started_at.elapsed().as_secs_f64());
     }
 
+    /// Stopped trails that wait: looked at, started, looked at again and reported, by the bare loop and by the program.
+    #[expect(clippy::cast_precision_loss, reason = "far fewer than 2^52 requests")]
+    async fn whole_jobs(&mut self, claims: Claims) {
+        let jobs = self.sizes.jobs;
+        for column in [Column::Bare, Column::Ours] {
+            let (aws, slack) = (Aws::start().await, Slack::start().await);
+            aws.create_table(TABLE).await;
+            let names: Vec<_> = (0..jobs).map(|number| format!("trail-{number}")).collect();
+            for name in &names {
+                aws.stopped_trail(name, REGION).await;
+            }
+            let events = names.iter().map(|name| events::stop(&format!("event-of-{name}"), name).to_string());
+            aws.send_many("events", events).await;
+            aws.forget();
+            let mut worker = match column {
+                Column::Bare => Worker::job(claims, &aws, &slack, jobs),
+                Column::Ours => Worker::program(&aws, &slack, claims),
+            };
+            match column {
+                Column::Bare => worker.done().await,
+                Column::Ours => until(Duration::from_millis(10), async || aws.depth("events") == 0).await,
+            }
+            self.add(Row::JobCpu(claims), column, worker.cpu_seconds() * 1e3 / jobs as f64);
+            self.add(Row::JobPeak(claims), column, worker.mebibytes("VmHWM"));
+            self.add(Row::JobRequests(claims), column, aws.all_calls().len() as f64 / jobs as f64);
+        }
+    }
+
     async fn memory(&mut self, role: Role) {
         let aws = Aws::start().await;
         let mut worker = Worker::role(role, &aws, self.sizes.many);
@@ -378,7 +517,7 @@ impl Table {
     async fn memory_of_program(&mut self) {
         let (aws, slack) = (Aws::start().await, Slack::start().await);
         aws.stopped_trail("audit", REGION).await;
-        let program = Worker::program(&aws, &slack);
+        let program = Worker::program(&aws, &slack, Claims::Memory);
         feed(&aws, &self.sizes).await;
         self.add(Row::ResidentProgram, Column::Ours, program.mebibytes("VmRSS"));
         self.add(Row::PeakProgram, Column::Ours, program.mebibytes("VmHWM"));
@@ -389,7 +528,7 @@ impl Table {
         let slack = Slack::start().await;
         let (beside_bare, beside_program) = (Aws::start().await, Aws::start().await);
         let _bare = Worker::role(Role::Bare, &beside_bare, usize::MAX);
-        let _program = Worker::program(&beside_program, &slack);
+        let _program = Worker::program(&beside_program, &slack, Claims::Memory);
         let idle_polls = self.sizes.idle_polls;
         let requests_per_minute = async |aws: &Aws| {
             let begun_at = seen(aws, "ReceiveMessage", 1).await;
@@ -407,7 +546,7 @@ impl Table {
         for _ in 0..self.sizes.starts {
             let (aws, slack) = (Aws::start().await, Slack::start().await);
             let started_at = Instant::now();
-            let _program = Worker::program(&aws, &slack);
+            let _program = Worker::program(&aws, &slack, Claims::Memory);
             let polled_at = seen(&aws, "ReceiveMessage", 1).await;
             self.add(Row::FirstPoll, Column::Ours, milliseconds(polled_at - started_at));
         }
@@ -418,7 +557,7 @@ impl Table {
         for number in 0..self.sizes.events {
             aws.stopped_trail(&format!("trail-{number}"), REGION).await;
         }
-        let program = Worker::program(&aws, &slack);
+        let program = Worker::program(&aws, &slack, Claims::Memory);
         self.percentiles(Column::Ours, latencies(&aws, "StartLogging", self.sizes.events).await);
         drop(program);
         let aws = Aws::start().await;
@@ -433,7 +572,7 @@ impl Table {
     }
 
     fn print(&self) {
-        let Sizes { backlog, afar, many, .. } = self.sizes;
+        let Sizes { backlog, afar, many, jobs, .. } = self.sizes;
         let distance = DISTANCE.as_millis();
         let rows = [
             (Row::Cpu, format!("CPU for {backlog} messages"), 2, "s", "at most 1.3 times"),
@@ -449,6 +588,30 @@ impl Table {
             (Row::FirstPoll, "The program's start to its first poll".to_owned(), 0, "ms", "–"),
             (Row::Latency50, "Send to effect, median".to_owned(), 0, "ms", "–"),
             (Row::Latency99, "Send to effect, 99th percentile".to_owned(), 0, "ms", "–"),
+            (Row::JobCpu(Claims::Memory), "CPU for a whole job".to_owned(), 2, "ms", "–"),
+            (Row::JobRequests(Claims::Memory), "Requests to AWS for it".to_owned(), 2, "", "–"),
+            (
+                Row::JobPeak(Claims::Memory),
+                format!("Peak memory in {jobs} of them"),
+                1,
+                "MiB",
+                "at most 24 MiB",
+            ),
+            (
+                Row::JobCpu(Claims::Table),
+                "CPU for one with a state table".to_owned(),
+                2,
+                "ms",
+                "at most 1.3 times",
+            ),
+            (Row::JobRequests(Claims::Table), "Requests to AWS for it".to_owned(), 2, "", "–"),
+            (
+                Row::JobPeak(Claims::Table),
+                format!("Peak memory in {jobs} of them"),
+                1,
+                "MiB",
+                "at most 24 MiB",
+            ),
         ];
         println!("| | Bare SDK loop | trailkeeper | Ratio | Target |");
         println!("|---|---:|---:|---:|---|");

@@ -25,7 +25,10 @@ const EVENTS: usize = 2_000;
 const WORKERS: usize = 3;
 /// How fast events are sent: slow enough for the run to last a minute and see as many kills.
 const EVENTS_PER_SECOND: u32 = 40;
-/// Beyond the sending, until the queue has to be empty: Slack's rate limit makes alerts wait for minutes.
+/// Beyond the sending, the longest that workers are killed: what a dead one held comes back after 40 s, and often meets its end again.
+const TROUBLE: Duration = Duration::from_mins(5);
+/// Beyond the sending, until the queue has to be empty: Slack's rate limit makes alerts wait for minutes. A copy whose claim nobody
+/// owns any more needs a worker that lives as long as a lease.
 const PATIENCE: Duration = Duration::from_mins(20);
 
 #[tokio::main]
@@ -49,7 +52,7 @@ fn plan() -> Option<Plan> {
     let seed = number(args.next(), fastrand::u64(1..))?;
     let logs = args.next().map(PathBuf::from);
     let sending = Duration::from_secs(1) * u32::try_from(events).ok()? / EVENTS_PER_SECOND;
-    let (trouble, patience) = (sending + PATIENCE, sending + PATIENCE);
+    let (trouble, patience) = (sending + TROUBLE, sending + PATIENCE);
     Some(Plan {
         events,
         workers,

@@ -81,7 +81,7 @@ pub async fn run(
             let queue = queue(&config, &sdk).await?;
             // A rehearsal writes nothing, and finds out whether it could.
             if let Some(store) = state_table(&config, &sdk) {
-                let _ = claims(&config, store).await?;
+                let _ = claims(store, Duration::ZERO).await?;
             }
             return work(&config, queue, Rehearsal { retry: config.retry }, None, metrics, shutdown).await;
         }
@@ -92,13 +92,14 @@ pub async fn run(
         tokio::try_join!(queue(&config, &sdk), async { Ok(Accounts::discover(&sdk).await) })?;
     let hands = Hands { trails: Trails::new(accounts), channel: Box::new(channel), retry: config.retry };
     if let Some(store) = state_table(&config, &sdk) {
-        let claims = claims(&config, store).await?;
+        let claims = claims(store, config.state.remember).await?;
         return respond(&config, queue, mode, hands, claims, metrics, shutdown).await;
     }
     tracing::warn!(
         "the state is in memory: run one worker only, since another worker would handle a duplicate again"
     );
-    let claims = claims(&config, MemoryStore::new(config.state.remember)).await?;
+    // What is done need not be remembered twice.
+    let claims = claims(MemoryStore::new(config.state.remember), Duration::ZERO).await?;
     respond(&config, queue, mode, hands, claims, metrics, shutdown).await
 }
 
@@ -172,10 +173,10 @@ fn state_table(config: &Config, sdk: &SdkConfig) -> Option<DynamoStore> {
     Some(DynamoStore::new(sdk, table, worker_name(), config.state.remember))
 }
 
-/// Claims in a store. One that is wrong is better found out now. One that does not answer is no reason not to start: events are
-/// then worked on without it.
-async fn claims<S: Store>(config: &Config, store: S) -> Result<Arc<Claims<S>>, StartError> {
-    let claims = Arc::new(Claims::new(store, MemoryStore::new(config.state.remember)));
+/// Claims in a store, and in memory for so long. A store that is wrong is better found out now. One that does not answer is no reason
+/// not to start: events are then worked on without it.
+async fn claims<S: Store>(store: S, remember: Duration) -> Result<Arc<Claims<S>>, StartError> {
+    let claims = Arc::new(Claims::new(store, MemoryStore::new(remember)));
     match patiently(START_RETRY.waits().take(PROBE_RETRIES), || claims.probe()).await {
         Ok(()) => {}
         Err(failure) if failure.is_transient() => {

@@ -1,7 +1,11 @@
 //! A Slack that is busy, down, or has had enough of us.
 
+use std::sync::Mutex;
+use std::time::Duration;
+
 use serde_json::json;
-use wiremock::ResponseTemplate;
+use tokio::time::Instant;
+use wiremock::{Request, ResponseTemplate};
 
 use crate::support::aws::{Fault, REGION, attribute};
 use crate::support::events::stop;
@@ -35,16 +39,28 @@ async fn a_rate_limit_of_nothing_is_a_turn() {
     scene.worker.stop().await;
 }
 
-/// Alerts that were refused together are not posted again together.
+/// Alerts that were refused together are not posted again together: of eight, one is taken and seven wait, each for a turn of its own.
+/// All at once they would be refused seven times more, then six, and so on.
 #[tokio::test]
 async fn everybody_who_waits_gets_a_turn_of_their_own() {
     let scene = Scene::start().await;
-    scene.slack.next(1, ResponseTemplate::new(429).insert_header("Retry-After", "1")).await;
-    for number in 0..5 {
-        scene.aws.send(stop(&format!("e-{number}"), "gone").to_string()).await;
-    }
+    let taken_at = Mutex::new(None::<Instant>);
+    let one_at_a_time = move |_: &Request| {
+        let mut taken_at = taken_at.lock().expect("whole");
+        // Half a second less than a turn, for a machine that is busy.
+        if taken_at.is_some_and(|at| at.elapsed() < Duration::from_millis(500)) {
+            return ResponseTemplate::new(429).insert_header("Retry-After", "1");
+        }
+        *taken_at = Some(Instant::now());
+        ResponseTemplate::new(200).set_body_string("ok")
+    };
+    scene.slack.otherwise(one_at_a_time).await;
+    let alerts = (0..8).map(|number| stop(&format!("e-{number}"), "gone").to_string());
+    scene.aws.send_many("events", alerts).await;
     scene.settled().await;
-    assert_eq!(scene.slack.posts().await.len(), 6, "one refused, five taken");
+    let refused = scene.slack.posts().await.len() - 8;
+    assert!((1..=10).contains(&refused), "{refused} were refused");
+    assert_eq!(scene.aws.depth("poison"), 0);
     scene.worker.stop().await;
 }
 
