@@ -15,8 +15,8 @@ use super::{Asking, Claim, Claimed, Counts, Ending, Key, MemoryStore, Step, Stor
 use crate::retry::Failure;
 use crate::telemetry;
 
-/// Between two looks at whether something is owed: most outages of a table last seconds.
-const PACE: Duration = Duration::from_secs(10);
+/// Between two looks at whether something is owed: most outages of a table last seconds, and what a worker owes dies with it.
+const PACE: Duration = Duration::from_secs(2);
 /// A store that nobody has asked for this long is asked whether it answers: events are rare, and a table that is gone is
 /// better found before the next.
 const UNASKED: Duration = Duration::from_mins(5);
@@ -24,7 +24,7 @@ const UNASKED: Duration = Duration::from_mins(5);
 const MAX_OWED: usize = 1_024;
 /// Looks at a key that somebody else holds, before what is owed of it is dropped: whoever is at work for longer than leases last
 /// stands for us.
-const MAX_LOOKS: u32 = 30;
+const MAX_LOOKS: u32 = 100;
 /// For the claim of what is written down: two writes of a few seconds each.
 const LEASE: Duration = Duration::from_secs(30);
 

@@ -97,6 +97,7 @@ async fn a_start_that_is_not_confirmed_is_tried_again() {
     scene.aws.fault("GetTrailStatus", 6, Fault::Answer(json!({ "IsLogging": false })));
     scene.handle(stop("e-1", "audit")).await;
     assert_eq!(scene.aws.calls("StartLogging").len(), 1, "the second execution finds it on");
+    assert_eq!(scene.aws.calls("GetTrailStatus").len(), 7, "none of those six is believed to show it on");
     let last = scene.slack.texts().await.pop().expect("told");
     assert!(last.contains("restarted and verified"), "{last}");
     scene.worker.stop().await;
@@ -192,6 +193,7 @@ async fn a_duplicate_is_deleted_and_nothing_is_repeated() {
     scene.handle(duplicate).await;
     assert_eq!(scene.aws.calls("StartLogging").len(), 1);
     assert_eq!(scene.slack.posts().await.len(), 1);
+    assert_eq!(scene.aws.depth("poison"), 0);
     scene.worker.stop().await;
 }
 

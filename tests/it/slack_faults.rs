@@ -132,6 +132,25 @@ async fn refused_by_both_a_dead_letter_says_first_that_the_trail_is_off() {
     scene.worker.stop().await;
 }
 
+/// The webhook's path is a secret, and stands in the errors of whoever cannot post there.
+#[tokio::test]
+async fn a_slack_that_breaks_off_is_told_without_its_secret() {
+    let hangs_up = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+    let address = hangs_up.local_addr().expect("bound");
+    let hanging_up = tokio::spawn(async move { while hangs_up.accept().await.is_ok() {} });
+    let scene = Scene::start_with(|args| {
+        args.set("TRAILKEEPER_MAX_ATTEMPTS", "1");
+        args.set("TRAILKEEPER_SLACK_WEBHOOK_URL", format!("http://{address}/services/very-secret"));
+    })
+    .await;
+    scene.handle(stop("e-1", "gone")).await;
+    let letters = scene.aws.dead_letters().await;
+    let detail = attribute(&letters[0], "detail").expect("a detail");
+    assert!(detail.starts_with("Slack was not reached: ") && !detail.contains("services"), "{detail}");
+    scene.worker.stop().await;
+    hanging_up.abort();
+}
+
 #[tokio::test]
 async fn an_answer_that_is_not_slacks_word_is_not_told() {
     let scene = Scene::start().await;
