@@ -108,6 +108,8 @@ pub(super) async fn promises(one: &impl Store, other: &impl Store) {
     other.release(&second, Counts::No, &[]).await.expect("ours");
     let third = claim(one, "e-1").await;
     assert_eq!(third.attempts, 2);
+    // Nor can the same worker by a claim that it had before.
+    every_write_is_refused(one, &first).await;
     one.complete(&third, Ending::Done, &[]).await.expect("ours");
     every_write_is_refused(one, &third).await;
     let ended = Claimed::Ended { ending: Ending::Done, attempts: 2 };
