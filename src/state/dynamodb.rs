@@ -13,6 +13,7 @@
 //! | `attempts` | N | executions |
 //! | `lease_until` | N | when the claim ends unless it is extended, in milliseconds since 1970, by the owner's clock |
 //! | `lease_ms` | N | how long that is from when it was claimed or extended, whatever the clock |
+//! | `lease_token` | S | the token of the claim whose length that is: another's was made by 0.1.0, which says none |
 //! | `message` | S | the message that it was claimed by |
 //! | `first_claimed_at` | N | likewise |
 //! | `steps` | M | what is done: by step, as JSON |
@@ -61,7 +62,7 @@ const MAX_LEASE: Duration = Duration::from_hours(12);
 const MAX_WATCHED: usize = 4_096;
 
 /// What every claim of an event sets that has not ended.
-const CLAIM: &str = "SET #status = :held, #owner = :owner, #token = :token, lease_until = :until, lease_ms = :lease, \
+const CLAIM: &str = "SET #status = :held, #owner = :owner, #token = :token, lease_until = :until, lease_ms = :lease, lease_token = :token, \
                      message = :asking, expires_at = :expires, first_claimed_at = if_not_exists(first_claimed_at, :now), \
                      steps = if_not_exists(steps, :none) ADD fence :one, attempts :one";
 
@@ -253,7 +254,11 @@ impl DynamoStore {
     ) -> Result<Claimed, StoreError> {
         let whole = |name| number_in(item, name).unwrap_or_default();
         let moment = Moment { fence: whole("fence"), lease_until: whole("lease_until") };
-        let length = number_in(item, "lease_ms").and_then(|millis| u64::try_from(millis).ok());
+        // 0.1.0 leaves the length of an earlier claim as it was.
+        let is_of_this_claim = text_in(item, "lease_token") == text_in(item, "token");
+        let length = number_in(item, "lease_ms")
+            .filter(|_| is_of_this_claim)
+            .and_then(|millis| u64::try_from(millis).ok());
         let length = length.map_or(LEASE_OF_0_1_0, Duration::from_millis).min(MAX_LEASE);
         let unseen = length.checked_sub(self.watch(key, moment)).filter(|unseen| !unseen.is_zero());
         let Some(unseen) = unseen else {
@@ -287,7 +292,7 @@ impl DynamoStore {
         let request = self
             .claiming(self.update(key), lease, token, asking.message)
             .update_expression(
-                "SET #status = :held, #owner = :owner, #token = :token, lease_until = :until, lease_ms = :lease, \
+                "SET #status = :held, #owner = :owner, #token = :token, lease_until = :until, lease_ms = :lease, lease_token = :token, \
                  message = :asking, expires_at = :expires, \
                  first_claimed_at = :now, steps = :none, attempts = :one \
                  REMOVE reason, detail ADD fence :one, reopened_by :message",

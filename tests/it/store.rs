@@ -238,8 +238,10 @@ async fn items(aws: &Aws) -> BTreeMap<String, Value> {
 
 fn without_what_differs(mut item: Value) -> (String, Value) {
     let fields = item.as_object_mut().expect("an item");
-    // The last two are this version's.
-    for differs in ["token", "first_claimed_at", "lease_until", "expires_at", "lease_ms", "message"] {
+    // The last three are this version's.
+    for differs in
+        ["token", "first_claimed_at", "lease_until", "expires_at", "lease_ms", "lease_token", "message"]
+    {
         fields.remove(differs);
     }
     (item["pk"]["S"].as_str().expect("a key").to_owned(), item)

@@ -92,6 +92,7 @@ fn move_times(value: &mut Value, by: i64) {
 fn as_of_0_1_0(body: &mut Value) {
     for (field, text) in [
         ("UpdateExpression", ", lease_ms = :lease"),
+        ("UpdateExpression", ", lease_token = :token"),
         ("UpdateExpression", ", message = :asking"),
         ("ConditionExpression", " AND (attribute_not_exists(message) OR message = :asking)"),
     ] {
