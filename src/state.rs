@@ -24,7 +24,7 @@ pub use claims::{Answers, Claims};
 pub use dynamodb::DynamoStore;
 pub(crate) use dynamodb::{CLOCK_MARGIN, LONGEST_WRITE};
 pub use memory::MemoryStore;
-pub use session::{Lost, Opened, Outage, Session};
+pub use session::{Lost, Opened, Session};
 pub use steps::{Notice, Step, Steps};
 pub use table::{Table, Unseen};
 

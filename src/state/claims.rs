@@ -96,7 +96,7 @@ impl Answers {
 }
 
 impl<S: Store> Claims<S> {
-    /// `own` remembers for as long as the shared store would.
+    /// `own` remembers for as long as the shared store would, or not at all where that is in memory too.
     #[must_use]
     pub fn new(shared: S, own: MemoryStore) -> Self {
         Self { shared, own, owed: Mutex::default(), answers: Arc::new(Answers::new()) }

@@ -180,14 +180,13 @@ impl MemoryStore {
     /// What was done here in the life of an event that the shared store says was first claimed at this time. An event that was
     /// dead and is taken up anew has another, in which nothing is done.
     pub(super) fn steps_since(&self, claim: &Claim, first_claimed_at: OffsetDateTime) -> Steps {
-        let in_this_life = |record: &mut Record| {
+        let mut steps = Steps::default();
+        let _ = self.write(claim, |record| {
             if record.life.replace(first_claimed_at).is_some_and(|before| before != first_claimed_at) {
                 record.steps = None;
             }
-            record.steps.as_deref().cloned().unwrap_or_default()
-        };
-        let mut steps = Steps::default();
-        let _ = self.write(claim, |record| steps = in_this_life(record));
+            steps = record.steps.as_deref().cloned().unwrap_or_default();
+        });
         steps
     }
 

@@ -15,15 +15,6 @@ use super::{Asking, Claim, Claimed, Claims, Counts, Ending, Key, Step, Steps, St
 #[error("the claim is lost: another worker has the event now")]
 pub struct Lost;
 
-/// Why the shared store had no part in a claim.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Outage {
-    /// It did not answer, and may soon.
-    Silent,
-    /// It is gone, or may not be written to.
-    Refused,
-}
-
 /// Work on one key, from its claim to its end.
 ///
 /// While the shared store is not available the work goes on with a claim in this worker's memory: a trail is not left stopped
@@ -33,8 +24,8 @@ pub struct Session<'s, S> {
     claims: &'s Claims<S>,
     /// In this worker's memory.
     own: Claim,
-    /// In the shared store; it names this execution in every write.
-    shared: Result<Claim, Outage>,
+    /// In the shared store; it names this execution in every write. Or why that has no part in the work.
+    shared: Result<Claim, StoreError>,
     /// The message that the work is done for, and whether it came from the dead letters.
     message: (String, bool),
     /// The count that decides whether this is the last execution; a guess without a shared claim.
@@ -105,10 +96,9 @@ impl<'s, S: Store> Session<'s, S> {
             Err(_) if shared.is_ok() => claims.own.claim_anew(&key, lease),
             Err(ended) => return ended,
         };
-        let shared = shared.map_err(|error| {
+        if let Err(error) = &shared {
             tracing::warn!(%error, %key, "working without a claim: the work may be done twice");
-            if matches!(error, StoreError::Refused(_)) { Outage::Refused } else { Outage::Silent }
-        });
+        }
         // What is owed goes along with this session's writes.
         claims.no_longer_owed(&key);
         let mut steps = shared.as_ref().map(|claim| claim.steps.clone()).unwrap_or_default();
@@ -156,7 +146,7 @@ impl<'s, S: Store> Session<'s, S> {
     /// For how long the shared store has not answered, if that is why it has no part in this.
     #[must_use]
     pub fn silence(&self) -> Option<Duration> {
-        (self.shared == Err(Outage::Silent)).then(|| self.claims.answers().silence())
+        matches!(self.shared, Err(StoreError::Silent(_))).then(|| self.claims.answers().silence())
     }
 
     /// What is done, by this execution or an earlier one.
@@ -224,24 +214,22 @@ impl<'s, S: Store> Session<'s, S> {
                 continue;
             }
             let extended = match &self.shared {
-                // One that hangs must not hold up the next.
-                Ok(claim) => tokio::time::timeout(tick, self.claims.shared.extend(claim, self.lease)).await,
-                Err(_) => Ok(Ok(())),
+                Ok(claim) => {
+                    let extending = self.claims.shared.extend(claim, self.lease);
+                    // One that hangs must not hold up the next.
+                    let extended = tokio::time::timeout(tick, extending).await;
+                    let hangs = || Err(StoreError::Silent("no answer before the next try".to_owned()));
+                    self.claims.heard(extended.unwrap_or_else(|_elapsed| hangs()))
+                }
+                Err(_) => Ok(()),
             };
-            match extended.map(|extended| {
-                self.claims.heard(extended)?;
-                self.claims.own.extend_now(&self.own, self.lease)
-            }) {
-                Ok(Ok(())) => {
+            match extended.and_then(|()| self.claims.own.extend_now(&self.own, self.lease)) {
+                Ok(()) => {
                     *self.ours_until.lock().unwrap_or_else(PoisonError::into_inner) = asked_at + self.lease;
                 }
-                Ok(Err(StoreError::Lost)) => return,
-                Ok(Err(error)) => {
+                Err(StoreError::Lost) => return,
+                Err(error) => {
                     tracing::warn!(%error, key = %self.own.key, "the lease could not be extended, trying again");
-                }
-                Err(_elapsed) => {
-                    let error = "no answer before the next try";
-                    tracing::warn!(error, key = %self.own.key, "the lease could not be extended, trying again");
                 }
             }
         }

@@ -349,6 +349,28 @@ async fn a_state_table_that_is_not_available_is_shown_and_measured() {
     eventually("it to be available again", async || shown(true).await).await;
 }
 
+/// Work that goes on without the table, for longer than half a lease, is no answer of the table's.
+#[tokio::test]
+async fn a_claim_in_memory_that_is_kept_is_no_answer_of_the_state_table() {
+    let (aws, slack) = (Aws::start().await, Slack::start().await);
+    aws.create_table("claims").await;
+    aws.stopped_trail("audit", REGION).await;
+    let variables = [("TRAILKEEPER_STATE_TABLE", "claims"), ("TRAILKEEPER_VISIBILITY_TIMEOUT_SECONDS", "2")];
+    let process = Process::start(&aws, &slack, &variables);
+    ready(&process).await;
+    aws.break_down("UpdateItem", Fault::Refuse(500, "InternalServerError"));
+    aws.fault("StartLogging", 1, Fault::Delay(Duration::from_secs(4)));
+    aws.send(stop("e-1", "audit").to_string()).await;
+    eventually("work without the table", async || aws.calls("StartLogging").pop()).await;
+    eventually("the end of it", async || {
+        let (_, body) = process.get("/readyz").await?;
+        let body: Value = serde_json::from_str(&body).expect("JSON");
+        assert_eq!(body["checks"]["state"]["ok"], false, "{body}");
+        (aws.depth("events") == 0).then_some(())
+    })
+    .await;
+}
+
 #[tokio::test]
 async fn sigterm_during_a_long_poll_ends_with_the_poll() {
     let (aws, slack) = (Aws::start().await, Slack::start().await);
