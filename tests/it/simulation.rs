@@ -36,7 +36,7 @@ use trailkeeper::event::EventId;
 use trailkeeper::outcome::Reason;
 use trailkeeper::policy::Mode;
 use trailkeeper::respond::{Hands, Responder};
-use trailkeeper::state::{Asking, Claimed, Claims, Key, MemoryStore, Store};
+use trailkeeper::state::{Asking, Claimed, Claims, Counts, Key, MemoryStore, Store};
 
 use self::book::Sent;
 use self::cloud::{FINAL, Nature, Trail};
@@ -582,6 +582,21 @@ async fn a_lease_by_a_wrong_clock_blocks_an_event_no_longer_than_it_lasts() {
             assert_eq!(took < LONGEST_LEASE / 2, at_once, "{offsets}: {took:?}");
         }
     }
+}
+
+/// A worker of 0.1.0 leaves the length of an earlier claim as it was: a copy that watched for only so long would take its live claim.
+#[tokio::test(start_paused = true)]
+async fn the_length_of_an_earlier_claim_is_not_that_of_a_claim_of_0_1_0() {
+    let (_world, one, mut other) = two_workers().await;
+    other.is_of_0_1_0 = true;
+    let (reader, owner) = (Watched::new(&one), Watched::new(&other));
+    let claimed = reader.claim(&claimed_event(), Duration::from_secs(15), by("m-1")).await;
+    let Ok(Claimed::Yours(earlier)) = claimed else { panic!("{claimed:?}") };
+    reader.release(&earlier, Counts::Yes, &[]).await.expect("ours");
+    let claimed = owner.claim(&claimed_event(), LONGEST_LEASE, by("m-1")).await;
+    assert!(matches!(claimed, Ok(Claimed::Yours(_))), "{claimed:?}");
+    let took = takes_over(&reader, LONGEST_LEASE, by("m-2")).await;
+    assert!(took >= LONGEST_LEASE, "{took:?}");
 }
 
 /// A claim that moves is alive, whatever its owner's clock says, and no copy of its event takes it.

@@ -174,6 +174,13 @@ async fn stopped() -> (Aws, Slack, Args) {
     (aws, slack, args)
 }
 
+/// A worker that has found the table there and asks for messages.
+async fn polling(aws: Aws, slack: Slack, args: &Args) -> Scene {
+    let scene = Scene { worker: Worker::start_with(&aws, args), aws, slack };
+    eventually("the first poll", async || scene.aws.calls("ReceiveMessage").pop()).await;
+    scene
+}
+
 async fn with_table() -> Aws {
     let aws = Aws::start().await;
     aws.create_table("claims").await;
@@ -556,8 +563,7 @@ const SILENT: Fault = Fault::Refuse(500, "InternalServerError");
 #[tokio::test]
 async fn without_the_table_a_copy_in_the_same_worker_is_a_duplicate() {
     let (aws, slack, args) = stopped().await;
-    let scene = Scene { worker: Worker::start_with(&aws, &args), aws, slack };
-    eventually("the first poll", async || scene.aws.calls("ReceiveMessage").pop()).await;
+    let scene = polling(aws, slack, &args).await;
     scene.aws.break_down("UpdateItem", SILENT);
     let copies = [stop("e-1", "audit"), stop("e-1", "audit"), stop("e-1", "audit")];
     scene.aws.send_many("events", copies.iter().map(Value::to_string)).await;
@@ -586,8 +592,7 @@ async fn without_the_table_what_cannot_wait_is_reported_at_once() {
             let client = aws.cloudtrail(REGION);
             client.start_logging().name("audit").send().await.expect("started by somebody else");
         }
-        let scene = Scene { worker: Worker::start_with(&aws, &args), aws, slack };
-        eventually("the first poll", async || scene.aws.calls("ReceiveMessage").pop()).await;
+        let scene = polling(aws, slack, &args).await;
         scene.aws.break_down("UpdateItem", fault);
         scene.handle(event).await;
         let texts = scene.slack.texts().await;
@@ -602,8 +607,7 @@ async fn without_the_table_what_cannot_wait_is_reported_at_once() {
 async fn without_the_table_a_delay_is_told_once() {
     let (aws, slack, mut args) = stopped().await;
     args.set("TRAILKEEPER_MAX_ATTEMPTS", "20");
-    let scene = Scene { worker: Worker::start_with(&aws, &args), aws, slack };
-    eventually("the first poll", async || scene.aws.calls("ReceiveMessage").pop()).await;
+    let scene = polling(aws, slack, &args).await;
     scene.aws.break_down("UpdateItem", SILENT);
     scene.aws.break_down("StartLogging", Fault::Refuse(400, "ConflictException"));
     scene.aws.send(stop("e-1", "audit").to_string()).await;
@@ -648,8 +652,7 @@ async fn what_the_table_has_missed_is_written_down_when_it_is_back() {
 #[tokio::test]
 async fn what_the_table_has_missed_takes_no_live_claim() {
     let (aws, slack, args) = stopped().await;
-    let scene = Scene { worker: Worker::start_with(&aws, &args), aws, slack };
-    eventually("the first poll", async || scene.aws.calls("ReceiveMessage").pop()).await;
+    let scene = polling(aws, slack, &args).await;
     scene.aws.break_down("UpdateItem", SILENT);
     scene.handle(stop("e-1", "audit")).await;
     let now = clock::now().unix_timestamp() * 1_000;
