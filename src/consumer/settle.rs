@@ -16,8 +16,8 @@ use crate::spans;
 use crate::telemetry::{self, SqsOperation};
 
 /// How long an answer waits for others to share its request: far below what anybody notices, long enough for
-/// messages that were received together.
-const LINGER: Duration = Duration::from_millis(5);
+/// messages that were received together and have each had a few requests of their own since.
+const LINGER: Duration = Duration::from_millis(25);
 /// Tries for one answer, spread over some 20 s. After that the message comes back by itself when its
 /// visibility ends, and is then a duplicate.
 const TRIES: RetryPolicy =

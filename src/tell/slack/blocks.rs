@@ -64,22 +64,34 @@ fn mrkdwn(text: &str) -> Value {
 
 /// The text escaped, and cut where it would be too long: a report of several trails may be.
 fn fitted(text: &str) -> String {
-    let mut fitted = String::new();
+    let mut fitted = String::with_capacity(text.len());
     let mut chars = 0;
     for char in text.chars() {
-        let char = escaped(char.encode_utf8(&mut [0; 4]));
-        chars += char.chars().count();
+        let whole = fitted.len();
+        push_escaped(&mut fitted, char);
+        chars += fitted[whole..].chars().count();
         if chars >= MAX_TEXT_CHARS {
+            fitted.truncate(whole);
             fitted.push('…');
             break;
         }
-        fitted.push_str(&char);
     }
     fitted
 }
 
 fn escaped(text: &str) -> String {
-    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;")
+    let mut escaped = String::with_capacity(text.len());
+    text.chars().for_each(|char| push_escaped(&mut escaped, char));
+    escaped
+}
+
+fn push_escaped(text: &mut String, char: char) {
+    match char {
+        '&' => text.push_str("&amp;"),
+        '<' => text.push_str("&lt;"),
+        '>' => text.push_str("&gt;"),
+        _ => text.push(char),
+    }
 }
 
 #[cfg(test)]
