@@ -119,8 +119,15 @@ async fn respond<S: Store>(
         ended = work(config, queue, responder, answers, metrics, shutdown) => ended,
         () = claims.keep() => Ok(()),
     };
-    // What is owed now is lost with the process.
+    // What is owed after this is lost with the process.
     let _ = tokio::time::timeout(LAST_WRITES, claims.catch_up()).await;
+    let owed = claims.owed_count();
+    if owed > 0 {
+        tracing::warn!(
+            owed,
+            "the state table did not take what was done for these events: a copy of one may be reported again"
+        );
+    }
     ended
 }
 

@@ -263,6 +263,43 @@ pub fn parse(body: &str) -> Result<Event, Malformed> {
 }
 
 fn enveloped(body: &str) -> Result<Event, Malformed> {
+    match read(body) {
+        Err(Malformed::NotJson(what, line, column)) => match without_lone_surrogates(body) {
+            Some(mended) => read(&mended),
+            None => Err(Malformed::NotJson(what, line, column)),
+        },
+        read => read,
+    }
+}
+
+/// The text with each escape of one half of a surrogate pair that has no other half replaced, if there is one. JSON's grammar
+/// takes them, a text that was cut within a character may end in one, and a caller chooses many a text of an event.
+fn without_lone_surrogates(json: &str) -> Option<String> {
+    const ESCAPE: usize = "\\uXXXX".len();
+    let unit = |at: usize| {
+        let digits = json.get(at..at + ESCAPE)?.strip_prefix("\\u")?;
+        u16::from_str_radix(digits, 16).ok()
+    };
+    let (mut mended, mut copied, mut at) = (String::new(), 0, 0);
+    while let Some(found) = json.get(at..).and_then(|rest| rest.find('\\')) {
+        let here = at + found;
+        at = here
+            + match (unit(here), unit(here + ESCAPE)) {
+                (Some(0xd800..=0xdbff), Some(0xdc00..=0xdfff)) => 2 * ESCAPE,
+                (Some(0xd800..=0xdfff), _) => {
+                    mended.push_str(&json[copied..here]);
+                    mended.push_str("\\ufffd");
+                    copied = here + ESCAPE;
+                    ESCAPE
+                }
+                // Another escape: its second character may be a backslash.
+                _ => 2,
+            };
+    }
+    (copied > 0).then(|| mended + &json[copied..])
+}
+
+fn read(body: &str) -> Result<Event, Malformed> {
     let Object(envelope) =
         serde_json::from_str::<Object<Envelope>>(body).map_err(|error| not_json(&error))?;
     let envelope = envelope.ok_or(Malformed::NotAnEnvelope("it is not an object"))?;

@@ -153,7 +153,7 @@ fn said(event: &Event, judgement: &Judgement, seen: Seen) -> Said {
         (Seen::Delayed { sighting, detail }, ..) => pending(
             sighting,
             "CloudTrail is off, and not yet restarted",
-            "the restart is being retried",
+            "the restart is not done yet",
             detail,
         ),
         (Seen::GaveUp { sighting, detail, attempts }, ..) => {

@@ -22,8 +22,8 @@ const PACE: Duration = Duration::from_secs(2);
 const UNASKED: Duration = Duration::from_mins(5);
 /// Keys that are owed at most, some KiB each; beyond that the oldest is dropped, and a copy of it may be reported again.
 const MAX_OWED: usize = 1_024;
-/// Looks at a key that somebody else holds, before what is owed of it is dropped: whoever is at work for longer than leases last
-/// stands for us.
+/// Looks at a key that somebody else holds, or that is refused, before what is owed of it is dropped: whoever is at work for longer
+/// than leases last stands for us.
 const MAX_LOOKS: u32 = 100;
 /// For the claim of what is written down: two writes of a few seconds each.
 const LEASE: Duration = Duration::from_secs(30);
@@ -48,7 +48,7 @@ pub(super) struct Owed {
     pub(super) claim: Option<Claim>,
     pub(super) end: End,
     pub(super) steps: Vec<Step>,
-    /// How often somebody else held it.
+    /// How often it could not be written down, though the store answers.
     pub(super) looks: AtomicU32,
 }
 
@@ -147,12 +147,13 @@ impl<S: Store> Claims<S> {
                     written += 1;
                     self.settle(&owed);
                 }
-                Ok(false) if owed.looks.fetch_add(1, Ordering::Relaxed) + 1 < MAX_LOOKS => {}
-                Ok(false) => self.settle(&owed),
-                Err(error) => {
+                Err(error @ StoreError::Silent(_)) => {
                     tracing::debug!(%error, key = %owed.key, "what is owed to the state table could not be written down");
                     break;
                 }
+                // It is held, or this item alone is refused, which must not keep the others.
+                _ if owed.looks.fetch_add(1, Ordering::Relaxed) + 1 < MAX_LOOKS => {}
+                _ => self.settle(&owed),
             }
         }
         if written > 0 {
@@ -163,6 +164,12 @@ impl<S: Store> Claims<S> {
                 "written down what was done while the state table was not available"
             );
         }
+    }
+
+    /// How many events are owed: of a worker that ends now, nobody will write them down.
+    #[must_use]
+    pub fn owed_count(&self) -> usize {
+        self.owed().len()
     }
 
     /// Whether it is written down, or somebody else has written what stands. If not, somebody else holds the key.

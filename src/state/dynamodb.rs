@@ -83,12 +83,8 @@ pub struct DynamoStore {
     watched: Mutex<HashMap<Key, (Moment, Instant)>>,
 }
 
-/// What changes in an item each time its claim is made or extended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Moment {
-    fence: i64,
-    lease_until: i64,
-}
+/// What changes in an item each time its claim is made or extended; as it is written, though nobody could read it.
+type Moment = [(&'static str, Option<AttributeValue>); 3];
 
 /// How a write ended, if the table answered.
 enum Written {
@@ -216,25 +212,31 @@ impl DynamoStore {
         message: &str,
         unmoved: Moment,
     ) -> Result<Written, StoreError> {
-        let request = self
-            .claiming(self.update(key), lease, token, message)
-            .update_expression(CLAIM)
-            .condition_expression("#status = :held AND fence = :fence AND lease_until = :unmoved")
-            .expression_attribute_values(":fence", number(unmoved.fence))
-            .expression_attribute_values(":unmoved", number(unmoved.lease_until));
-        self.write(&request).await
+        let mut request = self.claiming(self.update(key), lease, token, message).update_expression(CLAIM);
+        let mut conditions = Vec::new();
+        for (name, value) in unmoved {
+            request = request.expression_attribute_names(format!("#{name}"), name);
+            match value {
+                Some(value) => {
+                    conditions.push(format!("#{name} = :seen_{name}"));
+                    request = request.expression_attribute_values(format!(":seen_{name}"), value);
+                }
+                None => conditions.push(format!("attribute_not_exists(#{name})")),
+            }
+        }
+        self.write(&request.condition_expression(conditions.join(" AND "))).await
     }
 
     /// For how long the claim has been seen as it is.
-    fn watch(&self, key: &Key, moment: Moment) -> Duration {
+    fn watch(&self, key: &Key, moment: &Moment) -> Duration {
         let mut watched = self.watched.lock().unwrap_or_else(PoisonError::into_inner);
         if watched.len() >= MAX_WATCHED && !watched.contains_key(key) {
             watched.clear();
         }
         let now = Instant::now();
-        let (seen, since) = watched.entry(key.clone()).or_insert((moment, now));
-        if *seen != moment {
-            (*seen, *since) = (moment, now);
+        let (seen, since) = watched.entry(key.clone()).or_insert_with(|| (moment.clone(), now));
+        if seen != moment {
+            (*seen, *since) = (moment.clone(), now);
         }
         now - *since
     }
@@ -243,7 +245,8 @@ impl DynamoStore {
         self.watched.lock().unwrap_or_else(PoisonError::into_inner).remove(key);
     }
 
-    /// Asks for an event that somebody else holds, as `item` says.
+    /// Asks for an event that somebody else holds, as `item` says; or whose item says nothing that can be read, which is taken
+    /// over likewise: its trail must not stay off because of that.
     async fn claim_held(
         &self,
         key: &Key,
@@ -252,31 +255,29 @@ impl DynamoStore {
         message: &str,
         item: &Item,
     ) -> Result<Claimed, StoreError> {
-        let whole = |name| number_in(item, name).unwrap_or_default();
-        let moment = Moment { fence: whole("fence"), lease_until: whole("lease_until") };
+        let moment = ["status", "fence", "lease_until"].map(|name| (name, item.get(name).cloned()));
         // 0.1.0 leaves the length of an earlier claim as it was.
         let is_of_this_claim = text_in(item, "lease_token") == text_in(item, "token");
         let length = number_in(item, "lease_ms")
             .filter(|_| is_of_this_claim)
             .and_then(|millis| u64::try_from(millis).ok());
         let length = length.map_or(LEASE_OF_0_1_0, Duration::from_millis).min(MAX_LEASE);
-        let unseen = length.checked_sub(self.watch(key, moment)).filter(|unseen| !unseen.is_zero());
+        let unseen = length.checked_sub(self.watch(key, &moment)).filter(|unseen| !unseen.is_zero());
         let Some(unseen) = unseen else {
             self.stop_watching(key);
-            return Ok(match self.claim_watched(key, lease, token, message, moment).await? {
-                Written::Done(item) => Claimed::Yours(claim_in(key, &item)),
-                Written::Refused { item, .. } if text_in(&item, "token") == Some(token) => {
-                    Claimed::Yours(claim_in(key, &item))
-                }
+            return match self.claim_watched(key, lease, token, message, moment).await? {
+                Written::Done(item) => yours(key, &item),
+                Written::Refused { item, .. } if text_in(&item, "token") == Some(token) => yours(key, &item),
                 // It has moved, or somebody was faster.
-                Written::Refused { .. } => Claimed::Held { ends_in: length },
-            });
+                Written::Refused { .. } => Ok(Claimed::Held { ends_in: length }),
+            };
         };
         // If this is the message that it was claimed by, the owner's clock may be right, and the lease over sooner.
-        let by_clock = moment.lease_until - millis(clock::now());
-        let by_clock = Duration::from_millis(u64::try_from(by_clock).unwrap_or_default());
         let is_its_own = text_in(item, "message").is_none_or(|its| its == message);
-        Ok(Claimed::Held { ends_in: if is_its_own { by_clock.min(unseen) } else { unseen } })
+        let lease_until = number_in(item, "lease_until").filter(|_| is_its_own);
+        let by_clock = lease_until.map(|until| until.saturating_sub(millis(clock::now())));
+        let by_clock = by_clock.map(|left| Duration::from_millis(u64::try_from(left).unwrap_or_default()));
+        Ok(Claimed::Held { ends_in: by_clock.map_or(unseen, |left| left.min(unseen)) })
     }
 
     /// Claims an ended event anew, if it is still as we saw it.
@@ -313,12 +314,10 @@ impl Store for DynamoStore {
         let refused = match self.claim_open(key, lease, &token, asking.message).await? {
             Written::Done(item) => {
                 self.stop_watching(key);
-                return Ok(Claimed::Yours(claim_in(key, &item)));
+                return yours(key, &item);
             }
             // An earlier try got it, and its answer was lost.
-            Written::Refused { item, .. } if is_ours(&item) => {
-                return Ok(Claimed::Yours(claim_in(key, &item)));
-            }
+            Written::Refused { item, .. } if is_ours(&item) => return yours(key, &item),
             Written::Refused { item, .. } => item,
         };
         let Some(ending) = ending_in(&refused) else {
@@ -331,12 +330,12 @@ impl Store for DynamoStore {
         let put_back =
             asking.redriven && !before.is_some_and(|before| before.iter().any(|one| one == asking.message));
         if over || (put_back && matches!(ending, Ending::Dead { .. })) {
-            return Ok(match self.claim_anew(key, lease, &token, &refused, asking).await? {
-                Written::Done(item) => Claimed::Yours(claim_in(key, &item)),
-                Written::Refused { item, .. } if is_ours(&item) => Claimed::Yours(claim_in(key, &item)),
+            return match self.claim_anew(key, lease, &token, &refused, asking).await? {
+                Written::Done(item) => yours(key, &item),
+                Written::Refused { item, .. } if is_ours(&item) => yours(key, &item),
                 // Somebody was faster, and holds it now.
-                Written::Refused { .. } => Claimed::Held { ends_in: lease },
-            });
+                Written::Refused { .. } => Ok(Claimed::Held { ends_in: lease }),
+            };
         }
         let attempts = number_in(&refused, "attempts").and_then(|count| u32::try_from(count).ok());
         Ok(Claimed::Ended { ending, attempts: attempts.unwrap_or_default() })
@@ -467,17 +466,25 @@ fn written(
     }
 }
 
-fn claim_in(key: &Key, item: &Item) -> Claim {
+/// The claim that was written into the item.
+fn yours(key: &Key, item: &Item) -> Result<Claimed, StoreError> {
     let first_claimed_at = number_in(item, "first_claimed_at")
         .and_then(|millis| OffsetDateTime::from_unix_timestamp_nanos(i128::from(millis) * 1_000_000).ok());
-    let whole = |name| number_in(item, name).unwrap_or_default();
-    Claim {
+    let fence = number_in(item, "fence").and_then(|fence| u64::try_from(fence).ok());
+    let attempts = number_in(item, "attempts").and_then(|attempts| u32::try_from(attempts).ok());
+    // Added to what was there, which nobody of us has written: they name no claim, and count nothing.
+    let (Some(fence), Some(attempts)) = (fence, attempts) else {
+        return Err(StoreError::Refused(format!(
+            "fence or attempts of the item {key} are no numbers that a claim could have: delete the item"
+        )));
+    };
+    Ok(Claimed::Yours(Claim {
         key: key.clone(),
-        fence: u64::try_from(whole("fence")).unwrap_or_default(),
-        attempts: u32::try_from(whole("attempts")).unwrap_or(u32::MAX),
+        fence,
+        attempts,
         first_claimed_at: first_claimed_at.unwrap_or_else(clock::now),
         steps: steps_in(item),
-    }
+    }))
 }
 
 fn steps_in(item: &Item) -> Steps {

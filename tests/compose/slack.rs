@@ -38,6 +38,6 @@ pub(crate) fn told_of(messages: &[Value], event: &str) -> Vec<String> {
         .iter()
         .filter(|message| message["blocks"].to_string().contains(&context))
         .filter_map(|message| Some(message["text"].as_str()?.to_owned()))
-        .filter(|text| !text.contains("is being retried"))
+        .filter(|text| !text.contains("is not done yet"))
         .collect()
 }

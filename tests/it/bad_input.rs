@@ -216,6 +216,40 @@ async fn a_field_of_a_wrong_type_hides_no_stop() {
     scene.worker.stop().await;
 }
 
+/// JSON's grammar takes an escape of half a character, and a caller may choose a text that has one.
+#[tokio::test]
+async fn half_a_character_hides_no_stop() {
+    let with = |id: &str, escape: &str| {
+        let mut event = stop(id, "audit");
+        event["detail"]["userAgent"] = json!("HALF");
+        event["detail"]["userIdentity"]["userName"] = json!("eve-HALF");
+        event.to_string().replace("HALF", escape)
+    };
+    let known = |body: &str| event::parse(body).expect("an event");
+    for (escape, shown) in [
+        (r"\ud83d", "\u{fffd}"),
+        (r"\udc00\ud83d", "\u{fffd}\u{fffd}"),
+        (r"\uD83Dx\uDE00", "\u{fffd}x\u{fffd}"),
+        (r"\ud83d\ude00\udc00", "😀\u{fffd}"),
+        (r"\\ud83d\udc00", "\\ud83d\u{fffd}"),
+    ] {
+        let event = known(&with("e-1", escape));
+        assert_eq!(event.user_agent.as_deref(), Some(shown), "{escape}");
+        assert_eq!(event.actor.who, format!("eve-{shown}"));
+    }
+    assert!(
+        event::parse(r#"{"detail":{"eventID":"e-1","eventName":"StopLogging","userAgent":"\ud83d"#).is_err()
+    );
+
+    let scene = Scene::start().await;
+    scene.aws.stopped_trail("audit", REGION).await;
+    scene.aws.send(with("e-1", r"\ud83d")).await;
+    scene.handle(stop("e-good", "audit")).await;
+    assert!(scene.aws.is_logging("audit", REGION).await);
+    assert_eq!(scene.aws.dead_letters().await, []);
+    scene.worker.stop().await;
+}
+
 #[tokio::test]
 async fn names_of_100_000_characters_are_cut_and_not_obeyed() {
     let scene = Scene::start().await;

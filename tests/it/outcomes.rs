@@ -381,7 +381,7 @@ async fn a_restart_that_takes_long_is_told_at_once_and_again_when_it_ends() {
     scene.handle(stop("e-1", "audit")).await;
     let texts = scene.slack.texts().await;
     assert_eq!(texts.len(), 2, "{texts:?}");
-    assert!(texts[0].contains("LOGGING IS STILL OFF: the restart is being retried"), "{texts:?}");
+    assert!(texts[0].contains("LOGGING IS STILL OFF: the restart is not done yet"), "{texts:?}");
     assert!(texts[1].contains("restarted and verified"), "{texts:?}");
     scene.worker.stop().await;
 }

@@ -237,6 +237,80 @@ fn items_of_0_1_0() -> Vec<Value> {
     fixture("state_table/0_1_0")["Items"].as_array().expect("items").clone()
 }
 
+/// A hand, a fault or a later version has written it: it is taken over once it has been watched for as long as its lease lasts.
+#[tokio::test]
+async fn an_item_that_says_nothing_blocks_nothing() {
+    let aws = with_table().await;
+    let store = store_of(&aws, "w-1");
+    let odd = [
+        ("lease_until", None),
+        ("lease_until", Some(json!({ "NULL": true }))),
+        ("lease_until", Some(json!({ "S": "soon" }))),
+        ("lease_until", Some(json!({ "N": "1e30" }))),
+        ("status", None),
+        ("status", Some(json!({ "N": "1" }))),
+        ("status", Some(json!({ "S": "unheard-of" }))),
+    ];
+    for (position, (name, value)) in odd.into_iter().enumerate() {
+        let event = format!("e-{position}");
+        let change = |item: &mut Value| match &value {
+            Some(value) => item[name] = value.clone(),
+            None => drop(item.as_object_mut().expect("an item").remove(name)),
+        };
+        put(&aws, &event, "held", change).await;
+        let first = store.claim(&key(&event), LEASE, by("m-1")).await;
+        let Ok(Claimed::Held { ends_in }) = first else { panic!("{name} {value:?}: {first:?}") };
+        assert!(ends_in > Duration::ZERO && ends_in <= ODD_LEASE, "{name} {value:?}: {ends_in:?}");
+        eventually("the item to be taken over", async || {
+            tokio::time::sleep(ODD_LEASE / 10).await;
+            match store.claim(&key(&event), LEASE, by("m-1")).await.expect("answered") {
+                Claimed::Yours(claim) => Some(claim),
+                _ => None,
+            }
+        })
+        .await;
+    }
+    // Where it says nothing at all: after the lease of 0.1.0.
+    aws.dynamodb("PutItem", &json!({ "TableName": "claims", "Item": { "pk": { "S": "event#e-bare" } } }))
+        .await;
+    let bare = store.claim(&key("e-bare"), LEASE, by("m-1")).await;
+    let Ok(Claimed::Held { ends_in }) = bare else { panic!("{bare:?}") };
+    assert!(ends_in > Duration::from_mins(1) && ends_in <= Duration::from_mins(2), "{ends_in:?}");
+}
+
+/// Nothing can be counted on in it: it is worked on without the table, and the table's answer names the item.
+#[tokio::test]
+async fn an_item_that_counts_wrong_is_no_claim() {
+    let aws = with_table().await;
+    let store = store_of(&aws, "w-1");
+    let odd =
+        [("attempts", "-5"), ("attempts", "4294967296"), ("fence", "-5"), ("fence", "99999999999999999999")];
+    for (position, (name, number)) in odd.into_iter().enumerate() {
+        let event = format!("e-{position}");
+        put(&aws, &event, "free", |item| item[name] = json!({ "N": number })).await;
+        let Err(StoreError::Refused(why)) = store.claim(&key(&event), LEASE, by("m-1")).await else {
+            panic!("{name} {number}")
+        };
+        assert!(why.contains(&format!("event#{event}")), "{why}");
+    }
+}
+
+/// How long the claims of [`put`] last.
+const ODD_LEASE: Duration = Duration::from_millis(500);
+
+/// Writes an item, as somebody else's worker does and then somebody changes it.
+async fn put(aws: &Aws, event: &str, status: &str, change: impl Fn(&mut Value)) {
+    let until = (clock::now() + Duration::from_hours(1)).unix_timestamp() * 1_000;
+    let mut item = json!({
+        "pk": { "S": format!("event#{event}") }, "status": { "S": status }, "owner": { "S": "w-2" },
+        "token": { "S": "t" }, "lease_token": { "S": "t" }, "fence": { "N": "1" }, "attempts": { "N": "1" },
+        "lease_until": { "N": until.to_string() }, "lease_ms": { "N": ODD_LEASE.as_millis().to_string() },
+        "message": { "S": "m-2" }, "expires_at": { "N": (until / 1_000).to_string() },
+    });
+    change(&mut item);
+    aws.dynamodb("PutItem", &json!({ "TableName": "claims", "Item": item })).await;
+}
+
 /// Every item in the table, by its key, without what differs each time.
 async fn items(aws: &Aws) -> BTreeMap<String, Value> {
     let scanned = aws.dynamodb("Scan", &json!({ "TableName": "claims" })).await;
@@ -616,7 +690,7 @@ async fn without_the_table_a_delay_is_told_once() {
     scene.aws.heal();
     scene.settled().await;
     let texts = scene.slack.texts().await;
-    let delayed = texts.iter().filter(|text| text.contains("the restart is being retried")).count();
+    let delayed = texts.iter().filter(|text| text.contains("the restart is not done yet")).count();
     assert_eq!((delayed, texts.len()), (1, 2), "{texts:?}");
     scene.worker.stop().await;
 }

@@ -536,7 +536,7 @@ async fn posted(
     }
     let text = String::from_utf8_lossy(&body);
     let Some(event) = event_in(&text) else { return plain(StatusCode::BAD_REQUEST, "invalid_payload") };
-    let interim = text.contains("the restart is being retried");
+    let interim = text.contains("the restart is not done yet");
     let answer_lost = matches!(trouble, Some(Trouble::AnswerLost));
     let may_repeat = text.contains("this message may come twice");
     witness.saw_post(event, Post { at: Instant::now(), worker, interim, answer_lost, may_repeat });
