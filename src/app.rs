@@ -4,17 +4,19 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use aws_config::{BehaviorVersion, SdkConfig};
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::watch;
 
 use crate::args;
 use crate::aws;
 use crate::cloudtrail::accounts::Accounts;
 use crate::cloudtrail::trails::Trails;
-use crate::config::{Config, Fault, Respond};
+use crate::config::{self, Config, Fault, PolicyConfig, Respond};
 use crate::consumer::redrive::RedrivePolicy;
 use crate::consumer::sqs::{RECEIVE_MARGIN, SqsClients, SqsQueue};
 use crate::consumer::{self, Handler, Health, Shutdown};
 use crate::http;
-use crate::policy::Mode;
+use crate::policy::{Mode, Policy};
 use crate::protection;
 use crate::respond::{HELD_MARGIN, Hands, Rehearsal, Responder};
 use crate::retry::{RetryPolicy, patiently};
@@ -75,6 +77,7 @@ pub async fn run(
     shutdown: Shutdown,
 ) -> Result<(), StartError> {
     let sdk = aws::named(sdk, APP_NAME);
+    let policy = kept(config.policy.clone())?;
     let (mode, webhook) = match &config.respond {
         Respond::Act { mode, webhook } => (*mode, webhook.clone()),
         Respond::Rehearse => {
@@ -83,7 +86,8 @@ pub async fn run(
             if let Some(store) = state_table(&config, &sdk) {
                 let _ = claims(store, Duration::ZERO).await?;
             }
-            return work(&config, queue, Rehearsal { retry: config.retry }, None, metrics, shutdown).await;
+            return work(&config, queue, Rehearsal { policy, retry: config.retry }, None, metrics, shutdown)
+                .await;
         }
     };
     let channel = Slack::new(webhook)
@@ -91,29 +95,29 @@ pub async fn run(
     let (queue, accounts) =
         tokio::try_join!(queue(&config, &sdk), async { Ok(Accounts::discover(&sdk).await) })?;
     let hands = Hands { trails: Trails::new(accounts), channel: Box::new(channel), retry: config.retry };
+    let lease = config.pool.visibility;
     if let Some(store) = state_table(&config, &sdk) {
         let claims = claims(store, config.state.remember).await?;
-        return respond(&config, queue, mode, hands, claims, metrics, shutdown).await;
+        return respond(&config, queue, Responder { mode, policy, claims, hands, lease }, metrics, shutdown)
+            .await;
     }
     tracing::warn!(
         "the state is in memory: run one worker only, since another worker would handle a duplicate again"
     );
     // What is done need not be remembered twice.
     let claims = claims(MemoryStore::new(config.state.remember), Duration::ZERO).await?;
-    respond(&config, queue, mode, hands, claims, metrics, shutdown).await
+    respond(&config, queue, Responder { mode, policy, claims, hands, lease }, metrics, shutdown).await
 }
 
 /// Works on events, and keeps what is done written down beside.
 async fn respond<S: Store>(
     config: &Config,
     queue: SqsQueue,
-    mode: Mode,
-    hands: Hands,
-    claims: Arc<Claims<S>>,
+    responder: Responder<S>,
     metrics: Metrics,
     shutdown: Shutdown,
 ) -> Result<(), StartError> {
-    let responder = Responder { mode, claims: Arc::clone(&claims), hands, lease: config.pool.visibility };
+    let claims = Arc::clone(&responder.claims);
     let answers = Some(claims.answers());
     let ended = tokio::select! {
         ended = work(config, queue, responder, answers, metrics, shutdown) => ended,
@@ -129,6 +133,40 @@ async fn respond<S: Store>(
         );
     }
     ended
+}
+
+/// The policy, read again from its file on each SIGHUP. One that is wrong changes nothing.
+fn kept(PolicyConfig { policy, file }: PolicyConfig) -> Result<watch::Receiver<Arc<Policy>>, StartError> {
+    let (sender, receiver) = watch::channel(Arc::new(policy));
+    let listening = |error| StartError::Failed(format!("listening for SIGHUP: {error}"));
+    // Also without a file: what is not listened for ends the process.
+    let mut hangups = signal(SignalKind::hangup()).map_err(listening)?;
+    tokio::spawn(async move {
+        loop {
+            tokio::select! {
+                () = sender.closed() => return,
+                hangup = hangups.recv() => if hangup.is_none() { return },
+            }
+            let Some(file) = &file else {
+                tracing::info!("SIGHUP, and no policy file to read again: TRAILKEEPER_POLICY is not set");
+                continue;
+            };
+            // A small file, and nothing waits for it.
+            match config::read_policy(file) {
+                Ok(policy) => {
+                    let is_new = **sender.borrow() != policy;
+                    sender.send_replace(Arc::new(policy));
+                    tracing::info!(is_new, "read the policy again");
+                }
+                Err(faults) => {
+                    for fault in &faults {
+                        tracing::error!(%fault, "the policy is wrong: the one before stays");
+                    }
+                }
+            }
+        }
+    });
+    Ok(receiver)
 }
 
 /// Consumes until told to shut down.

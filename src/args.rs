@@ -83,6 +83,21 @@ pub const MODE: Variable<Words<Mode>> = Variable {
     kind: one_of(&[("restore", Mode::Restore), ("notify", Mode::Notify), ("dry-run", Mode::DryRun)]),
     because: "a stopped trail records nothing until somebody restarts it",
 };
+pub const POLICY: Variable<Text> = Variable {
+    name: "TRAILKEEPER_POLICY",
+    meaning: "The policy: a file, read again on SIGHUP",
+    unit: "FILE",
+    kind: default("none; restart and notify, as far as CloudTrail lets the worker"),
+    because: "one account needs none",
+};
+pub const POLICY_TOML: Variable<Text> = Variable {
+    name: "TRAILKEEPER_POLICY_TOML",
+    meaning: "The policy's text, instead of a file: ECS puts it there from a parameter or a secret",
+    unit: "TOML",
+    // No secret, and too long to be shown.
+    kind: Text { default: "none", has_default: true, is_secret: true },
+    because: "a task has no files of its own",
+};
 pub const SLACK_WEBHOOK_URL: Variable<Text> = Variable {
     name: "TRAILKEEPER_SLACK_WEBHOOK_URL",
     meaning: "Slack's incoming webhook, a secret: better set in the environment",
@@ -213,10 +228,12 @@ pub const HTTP_ADDR: Variable<Text> = Variable {
 };
 
 /// What `run` and `check` are configured with, in the order of their help.
-pub const OF_RUN: [&dyn Row; 20] = [
+pub const OF_RUN: [&dyn Row; 22] = [
     &QUEUE_URL,
     &DLQ_URL,
     &MODE,
+    &POLICY,
+    &POLICY_TOML,
     &SLACK_WEBHOOK_URL,
     &STATE_TABLE,
     &STATE_TTL_HOURS,
@@ -238,13 +255,11 @@ pub const OF_RUN: [&dyn Row; 20] = [
 
 /// Variables of the interface that this version does not act on. Whoever sets one expects something of it, so it is an
 /// error rather than a surprise. Beside each stands the one value that asks for nothing.
-pub const NOT_YET: [(&str, Option<&str>); 20] = [
+pub const NOT_YET: [(&str, Option<&str>); 18] = [
     ("TRAILKEEPER_NAME", None),
     ("TRAILKEEPER_SLACK_BOT_TOKEN", None),
     ("TRAILKEEPER_SLACK_CHANNEL", None),
     ("TRAILKEEPER_SLACK_API_URL", None),
-    ("TRAILKEEPER_POLICY", None),
-    ("TRAILKEEPER_POLICY_TOML", None),
     ("TRAILKEEPER_MEMBER_ROLE", None),
     ("TRAILKEEPER_EXTERNAL_ID", None),
     ("TRAILKEEPER_BUS_ARN", None),
@@ -368,6 +383,13 @@ impl Args {
         (!text.is_empty()).then(|| text.to_owned())
     }
 
+    /// The same with its blanks, which count lines.
+    #[must_use]
+    pub fn whole(&self, name: &str) -> Option<String> {
+        let text = self.0.get(name)?.expose_secret();
+        (!text.trim().is_empty()).then(|| text.to_owned())
+    }
+
     pub fn set(&mut self, name: &'static str, value: impl Into<String>) {
         self.0.insert(name, SecretString::from(value.into()));
     }
@@ -417,7 +439,7 @@ takes!(
 );
 takes!(
     /// The flags of `replay`.
-    ReplayArgs: &[&QUEUE_URL, &MODE]
+    ReplayArgs: &[&QUEUE_URL, &MODE, &POLICY, &POLICY_TOML]
 );
 takes!(
     /// The flags of the commands on dead letters.

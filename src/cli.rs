@@ -2,7 +2,7 @@
 
 use std::fmt::Display;
 use std::io::{self, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::{CommandFactory, Parser, Subcommand};
@@ -11,11 +11,12 @@ use clap_complete::Shell;
 use crate::app::{self, StartError};
 use crate::args::{DlqArgs, HttpArgs, ReplayArgs, ResourceArgs, RunArgs, WantedArgs};
 use crate::aws::Sdk;
-use crate::config::{CheckConfig, Config, DlqConfig, Fault, ReplayConfig, http_address};
+use crate::config::{CheckConfig, Config, DlqConfig, Fault, ReplayConfig, http_address, read_policy};
 use crate::consumer::Shutdown;
 use crate::http;
 use crate::operate::dead_letters::{self, DeadLetters, End, Listed};
 use crate::operate::{check, replay, screen};
+use crate::policy;
 use crate::telemetry::{self, Telemetry};
 
 /// Keeps AWS CloudTrail switched on: restarts a stopped trail within seconds and reports in Slack who stopped it.
@@ -96,6 +97,9 @@ Examples:
     /// List dead letters, or put them back
     #[command(subcommand)]
     Dlq(DlqCommand),
+    /// Check a policy, or print the schema of policies
+    #[command(subcommand)]
+    Policy(PolicyCommand),
     /// Print a shell's completions
     #[command(after_long_help = "\
 Examples:
@@ -114,6 +118,24 @@ Examples:
         /// The command
         command: Vec<String>,
     },
+}
+
+#[derive(Debug, Subcommand)]
+enum PolicyCommand {
+    /// Print what a policy means, or every fault with its line: exit 2 then
+    #[command(after_long_help = "\
+Examples:
+  trailkeeper policy check policy.toml")]
+    Check {
+        /// The policy
+        #[arg(value_name = "FILE")]
+        file: PathBuf,
+    },
+    /// Print the JSON Schema of policies, for editors
+    #[command(after_long_help = "\
+Examples:
+  trailkeeper policy schema > policy.schema.json")]
+    Schema,
 }
 
 #[derive(Debug, Subcommand)]
@@ -189,6 +211,8 @@ pub fn main() -> ExitCode {
         Command::Replay { files, dry_run, resources, args } => replay(&files, dry_run, &resources, &args),
         Command::Dlq(DlqCommand::List { wanted, json, args }) => dlq_list(wanted, json, &args),
         Command::Dlq(DlqCommand::Redrive { wanted, yes, args }) => dlq_redrive(wanted, yes, &args),
+        Command::Policy(PolicyCommand::Check { file }) => policy_check(&file),
+        Command::Policy(PolicyCommand::Schema) => print(policy::SCHEMA.trim_end()),
         Command::Completions { shell } => completions(shell),
         Command::Man { command } => man(&command),
     };
@@ -312,6 +336,10 @@ async fn confirmed(dead_letters: &DeadLetters, config: &DlqConfig) -> Result<boo
                      ask on: add --yes if you mean that";
         Failed::Misconfigured(vec![Fault::new(fault)])
     })
+}
+
+fn policy_check(file: &Path) -> Result<(), Failed> {
+    print(read_policy(file).map_err(Failed::Misconfigured)?)
 }
 
 fn completions(shell: Shell) -> Result<(), Failed> {

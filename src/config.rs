@@ -1,10 +1,12 @@
 //! From flags and variables to a configuration that holds: parsed whole, and every fault named at once.
 
 mod commands;
+mod policy;
 
 use std::fmt;
 use std::net::SocketAddr;
 use std::num::NonZeroUsize;
+use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::time::Duration;
 
@@ -15,11 +17,12 @@ use url::Url;
 use crate::args::{self, Args, Number, Text, Variable, Words};
 use crate::consumer::PoolConfig;
 use crate::consumer::redrive::is_same_queue;
-use crate::policy::Mode;
+use crate::policy::{Mode, Policy};
 use crate::retry::RetryPolicy;
 use crate::telemetry::TelemetryConfig;
 
 pub use commands::{DlqConfig, ReplayConfig, Wanted};
+pub use policy::read_policy;
 
 /// One thing that is wrong with the configuration. Names the variable; holds no secret.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -43,6 +46,7 @@ impl fmt::Display for Fault {
 #[derive(Debug, Clone)]
 pub struct Config {
     pub respond: Respond,
+    pub policy: PolicyConfig,
     pub queue: QueueConfig,
     pub pool: PoolConfig,
     /// Between attempts of one message, and how many there are.
@@ -67,6 +71,14 @@ pub enum Respond {
     },
     /// Neither restart nor notify: log what would be done.
     Rehearse,
+}
+
+/// What is wanted of the worker.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct PolicyConfig {
+    pub policy: Policy,
+    /// Where it can be read again.
+    pub file: Option<PathBuf>,
 }
 
 /// What somebody needs to know who looks whether a worker would have all that it needs.
@@ -129,6 +141,7 @@ impl Config {
         mut faults: Faults,
         environment: impl Fn(&str) -> Option<String>,
     ) -> Result<Self, Vec<Fault>> {
+        let policy = faults.policy();
         let queue = faults.queue();
         let visibility = faults.seconds(&args::VISIBILITY_TIMEOUT_SECONDS);
         let retry = faults.retry();
@@ -146,6 +159,7 @@ impl Config {
         faults.not_yet(environment);
         faults.none(queue.map(|queue| Self {
             respond,
+            policy,
             queue,
             pool,
             retry,
@@ -255,6 +269,27 @@ impl<'a> Faults<'a> {
 
     fn one_of<T: Copy>(&mut self, variable: &Variable<Words<T>>) -> T {
         self.word(variable).unwrap_or(variable.kind.words[0].1)
+    }
+
+    fn policy(&mut self) -> PolicyConfig {
+        let (path, text) = (self.args.get(args::POLICY.name), self.args.whole(args::POLICY_TOML.name));
+        let read = match (&path, text) {
+            (Some(_), Some(_)) => {
+                let (path, text) = (args::POLICY.name, args::POLICY_TOML.name);
+                Err(vec![Fault(format!("both {path} and {text} are set: leave out one of them"))])
+            }
+            (Some(path), None) => read_policy(Path::new(path)),
+            (None, Some(text)) => Policy::parse(&text).map_err(|faults| {
+                let name = args::POLICY_TOML.name;
+                faults.into_iter().map(|fault| Fault(format!("{name}: {fault}"))).collect()
+            }),
+            (None, None) => Ok(Policy::default()),
+        };
+        let policy = read.unwrap_or_else(|faults| {
+            self.found.extend(faults);
+            Policy::default()
+        });
+        PolicyConfig { policy, file: path.map(PathBuf::from) }
     }
 
     fn queue(&mut self) -> Option<QueueConfig> {

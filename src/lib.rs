@@ -1,7 +1,7 @@
 //! trailkeeper keeps AWS CloudTrail switched on.
 //!
 //! In reading order:
-//! - [`retry`], [`text`], [`turns`], [`clock`]: the ground floor, which knows nothing else of ours
+//! - [`retry`], [`text`], [`turns`], [`pattern`], [`clock`]: the ground floor, which knows nothing else of ours
 //! - [`outcome`]: the words for what becomes of a message
 //! - [`event`]: from the bytes of a message to a typed event
 //! - [`incident`], [`policy`]: what is to be done about an event, what is true, and what is to be said
@@ -31,6 +31,7 @@ pub mod incident;
 pub mod operate;
 pub mod otlp;
 pub mod outcome;
+pub mod pattern;
 pub mod policy;
 pub mod protection;
 pub mod respond;

@@ -30,6 +30,8 @@ words! {
         Notified = "notified",
         /// People were notified of a call that failed.
         FailedCall = "attempt",
+        /// People were notified of an account or Region that the policy does not concern.
+        Outside = "outside",
         /// Nothing to do with switching CloudTrail off.
         Ignored = "ignored",
         /// Its event was finished before.

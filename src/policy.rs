@@ -5,7 +5,14 @@
 
 mod asked;
 mod conclude;
+mod file;
 mod judge;
+mod rules;
 
 pub use conclude::{Conclusion, Deed, Fact, Seen, conclude};
-pub use judge::{Action, Judgement, Mode, Untargetable, Which, judge, refusal};
+pub use file::{Fault, MAX_BYTES};
+pub use judge::{Action, Because, Bounds, Judgement, Mode, Untargetable, Which, judge, refusal};
+pub use rules::Policy;
+
+/// The JSON Schema of a policy.
+pub const SCHEMA: &str = include_str!("policy/policy.schema.json");

@@ -5,7 +5,7 @@ use crate::args::{self, Args, WantedArgs};
 use crate::consumer::label::NO_REASON;
 use crate::event::EventId;
 use crate::outcome::Reason;
-use crate::policy::Mode;
+use crate::policy::{Mode, Policy};
 
 /// What `replay` needs to know.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -14,6 +14,7 @@ pub struct ReplayConfig {
     pub queue_url: Option<String>,
     /// How far the worker would go.
     pub mode: Mode,
+    pub policy: Policy,
 }
 
 /// What the commands on dead letters need to know.
@@ -54,9 +55,10 @@ impl ReplayConfig {
     ) -> Result<Self, Vec<Fault>> {
         let mut faults = Faults::new(args);
         let mode = faults.one_of(&args::MODE);
+        let policy = faults.policy().policy;
         let queue_url = if dry_run { None } else { faults.queue_url() };
         faults.not_yet(environment);
-        faults.none(Some(Self { queue_url, mode }))
+        faults.none(Some(Self { queue_url, mode, policy }))
     }
 }
 

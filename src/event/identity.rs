@@ -16,6 +16,9 @@ pub struct Actor {
     pub who: String,
     /// The root user of an account: nobody should be, so its alerts are louder.
     pub is_root: bool,
+    /// Of the user, or of the role that the session was issued for: a session's own ARN ends in a name that its holder
+    /// chose, and is none.
+    pub arn: Option<String>,
     /// The access key that signed the call.
     pub access_key_id: Option<String>,
     /// Whether the session was opened with MFA, where the event says so.
@@ -59,6 +62,7 @@ struct OnBehalfOf {
 struct SessionIssuer {
     #[serde(rename = "type")]
     kind: Text,
+    arn: Text,
     user_name: Text,
 }
 
@@ -85,6 +89,7 @@ impl Actor {
         Self {
             who: identity.who(),
             is_root: identity.is_root(),
+            arn: identity.lasting_arn().map(str::to_owned),
             access_key_id: identity.access_key_id.take(),
             mfa,
         }
@@ -148,6 +153,13 @@ impl UserIdentity {
         let issuer = self.session_context.0.as_ref().and_then(|context| context.session_issuer.0.as_ref());
         let kinds = [self.kind.get(), issuer.and_then(|issuer| issuer.kind.get())];
         kinds.into_iter().flatten().any(|kind| kind.eq_ignore_ascii_case("root")) || self.is_roots_arn()
+    }
+
+    /// IAM's ARN of whoever holds the permissions: a user, a role, or root.
+    fn lasting_arn(&self) -> Option<&str> {
+        let issuer = self.session_context.0.as_ref().and_then(|context| context.session_issuer.0.as_ref());
+        let arns = [issuer.and_then(|issuer| issuer.arn.get()), self.arn.get()];
+        arns.into_iter().flatten().find(|arn| arn.split(':').nth(2) == Some("iam"))
     }
 
     fn is_roots_arn(&self) -> bool {
@@ -262,6 +274,18 @@ mod tests {
             assert_eq!(Actor::from_identity(Some(&identity)).who, who, "{json}");
         }
         assert_eq!(Actor::from_identity(None).who, "unknown");
+    }
+
+    #[test]
+    fn a_session_is_known_by_its_role() {
+        let arn = |json| Actor::from_identity(Some(&serde_json::from_str(json).expect("lenient"))).arn;
+        let role = "arn:aws:iam::1:role/ops/admin";
+        let session = r#"{"type":"AssumedRole","arn":"arn:aws:sts::1:assumed-role/admin/deploy","sessionContext":{"sessionIssuer":{"arn":"arn:aws:iam::1:role/ops/admin"}}}"#;
+        assert_eq!(arn(session).as_deref(), Some(role));
+        let user = r#"{"type":"IAMUser","arn":"arn:aws:iam::1:user/eve"}"#;
+        assert_eq!(arn(user).as_deref(), Some("arn:aws:iam::1:user/eve"));
+        assert_eq!(arn(r#"{"type":"AssumedRole","arn":"arn:aws:sts::1:assumed-role/admin/deploy"}"#), None);
+        assert_eq!(arn(r#"{"type":"AWSService","invokedBy":"config.amazonaws.com"}"#), None);
     }
 
     #[test]

@@ -22,7 +22,7 @@ use crate::config::ReplayConfig;
 use crate::consumer::sqs::{Letter, Outbox, SqsClients, batches};
 use crate::event::{self, Event, Malformed};
 use crate::incident::{Restoration, Restored};
-use crate::policy::{Action, Mode, Seen, Which, conclude, judge};
+use crate::policy::{Action, Bounds, Seen, Which, conclude, judge};
 use crate::retry::Failure;
 use crate::tell::View;
 
@@ -226,7 +226,7 @@ pub fn preview(
             let is_new = seen.insert(event.id.clone());
             writeln!(out, "{}: {} {}", screen::path(file), event.id, event.name)?;
             if is_new {
-                describe(&event, config.mode, out)?;
+                describe(&event, config, out)?;
             } else {
                 writeln!(out, "  decision  drop it: a duplicate of an earlier event")?;
             }
@@ -236,8 +236,10 @@ pub fn preview(
 }
 
 /// What would be decided about an event, and what Slack would show if all went well.
-fn describe(event: &Event, mode: Mode, out: &mut impl Write) -> io::Result<()> {
-    let judgement = judge(event, mode);
+fn describe(event: &Event, config: &ReplayConfig, out: &mut impl Write) -> io::Result<()> {
+    // Nobody is asked whose account this is.
+    let bounds = Bounds { mode: config.mode, policy: &config.policy, own: None, now: clock::now() };
+    let judgement = judge(event, &bounds);
     writeln!(out, "  decision  {judgement}")?;
     let restarted = Restored::new(Restoration::Restarted, clock::now());
     let seen = match judgement.action {

@@ -92,11 +92,14 @@ pub struct Fact {
 #[must_use]
 pub fn conclude(event: &Event, judgement: &Judgement, seen: Seen) -> Conclusion {
     let Said { by_itself, headline, outcome, mut facts, off } = said(event, judgement, seen);
+    // No rule makes quieter that a trail is off, or may be, where it should be on.
+    let is_bad = event.kind == Kind::Stopped && by_itself == Severity::Critical;
+    let by_rule = judgement.severity.filter(|_| !is_bad).unwrap_or(by_itself);
     // Nobody should be root at all.
     let severity = match (event.actor.is_root, by_itself) {
         (true, Severity::Low) => Severity::Medium,
         (true, _) => Severity::Critical,
-        (false, by_itself) => by_itself,
+        (false, _) => by_rule,
     };
     facts.push(Fact { label: "Logging was off", value: off });
     Conclusion { severity, deed: deed(event), headline, outcome, facts }
@@ -135,7 +138,7 @@ impl Said {
 
 fn said(event: &Event, judgement: &Judgement, seen: Seen) -> Said {
     match (seen, &judgement.action, event.kind) {
-        (Seen::Ended(restored), action, _) => ended(event, action, restored),
+        (Seen::Ended(restored), ..) => ended(event, judgement, restored),
         (Seen::Region { account, region, stop, found }, action, _) => {
             let looked = format!(
                 "The event names no trail that can be read, so trailkeeper looked at the trails that live in {region}, \
@@ -148,7 +151,7 @@ fn said(event: &Event, judgement: &Judgement, seen: Seen) -> Said {
                 owner.map_or(name.clone(), |trail| format!("{name} (of account {})", trail.account()))
             };
             let may_start = !matches!(action, Action::Look(_));
-            several(looked, found, stop, may_start, named, |restored| ended(event, action, restored))
+            several(looked, found, stop, may_start, named, |restored| ended(event, judgement, restored))
         }
         (Seen::Delayed { sighting, detail }, ..) => pending(
             sighting,
@@ -169,11 +172,21 @@ fn said(event: &Event, judgement: &Judgement, seen: Seen) -> Said {
         }
         (Seen::Nothing, Action::Refuse(why), _) => unseen(&format!("{LOOK} {}", cut(&refusal(*why)))),
         (Seen::Nothing, Action::Notify | Action::Look(_), Kind::Stopped) => {
-            unseen(&format!("{LOOK} {ONLY_NOTIFIES}"))
+            unseen(&format!("{LOOK} {}", not_restarted(judgement)))
         }
         (Seen::Nothing, _, Kind::Stopped) => unseen(LOOK),
         (Seen::Nothing, _, Kind::FailedCall) => failed(event),
         (Seen::Nothing, ..) => changed(event),
+    }
+}
+
+/// Why nothing was restarted that could be.
+fn not_restarted(judgement: &Judgement) -> String {
+    match &judgement.because {
+        Some(because) if judgement.is_left_off() || judgement.is_outside() => {
+            format!("trailkeeper restarted nothing, since {because}.")
+        }
+        _ => ONLY_NOTIFIES.to_owned(),
     }
 }
 
@@ -288,8 +301,8 @@ fn asked_for(said: Option<String>) -> Vec<Fact> {
     said.map(|value| Fact { label: "The call asks for", value }).into_iter().collect()
 }
 
-fn ended(event: &Event, action: &Action, restored: &Restored) -> Said {
-    let may_restart = !matches!(action, Action::Look(_));
+fn ended(event: &Event, judgement: &Judgement, restored: &Restored) -> Said {
+    let may_restart = !matches!(judgement.action, Action::Look(_));
     let at = restored.at;
     match (&restored.outcome, restored.before) {
         (Restoration::Restarted, Sighting::On { at, since }) => {
@@ -305,7 +318,7 @@ fn ended(event: &Event, action: &Action, restored: &Restored) -> Said {
         (Restoration::AlreadyLogging { since: Some(since), .. }, _)
             if !may_restart && event.time.is_some_and(|stop| *since < stop) =>
         {
-            let outcome = format!("{}: {LOOK} {ONLY_NOTIFIES}", shown_on(at, Some(*since)));
+            let outcome = format!("{}: {LOOK} {}", shown_on(at, Some(*since)), not_restarted(judgement));
             Said::critical(NOT_CONFIRMED, vec![outcome], "unknown")
         }
         (Restoration::AlreadyLogging { perhaps_ours, .. }, _) => {
@@ -318,8 +331,14 @@ fn ended(event: &Event, action: &Action, restored: &Restored) -> Said {
             on_again("CloudTrail was turned off and on again", how, blind, &restored.delivery)
         }
         (Restoration::LeftOff, _) => {
-            let mut said = is_off("CloudTrail was turned off", ONLY_NOTIFIES, None, at);
-            said.outcome.push(START_IT.to_owned());
+            let mut said = is_off("CloudTrail was turned off", &not_restarted(judgement), None, at);
+            if judgement.is_left_off() {
+                // As its owner wants it.
+                said.by_itself = Severity::Medium;
+                said.headline = "CloudTrail was turned off, and is left off by the policy";
+            } else {
+                said.outcome.push(START_IT.to_owned());
+            }
             said.outcome.extend(undelivered(&restored.delivery));
             said
         }
@@ -339,11 +358,12 @@ fn ended(event: &Event, action: &Action, restored: &Restored) -> Said {
             ],
             "the trail is gone",
         ),
-        (Restoration::Refused { detail }, sighting) => refused(sighting, may_restart, detail),
+        (Restoration::Refused { detail }, sighting) => refused(sighting, judgement, detail),
     }
 }
 
-fn refused(sighting: Sighting, may_restart: bool, detail: &str) -> Said {
+fn refused(sighting: Sighting, judgement: &Judgement, detail: &str) -> Said {
+    let may_restart = !matches!(judgement.action, Action::Look(_));
     let (headline, outcome, off) = match sighting {
         Sighting::Off { at } => {
             let headline = "CloudTrail is off, and the restart was refused";
@@ -363,7 +383,7 @@ fn refused(sighting: Sighting, may_restart: bool, detail: &str) -> Said {
         ),
         Sighting::NotLookedAt => (
             "CloudTrail was turned off, and was not looked at",
-            format!("trailkeeper could not look whether logging is on: {LOOK} {ONLY_NOTIFIES}"),
+            format!("trailkeeper could not look whether logging is on: {LOOK} {}", not_restarted(judgement)),
             NOT_LOOKED_AT,
         ),
     };

@@ -4,7 +4,9 @@ use std::fmt;
 
 use time::OffsetDateTime;
 
+use super::rules::{Policy, Stopped};
 use crate::event::{AccountId, Event, Kind, Region, TrailArn};
+use crate::incident::Severity;
 
 /// How far trailkeeper goes: the upper bound of everything that is done.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -52,28 +54,72 @@ pub enum Untargetable {
     NoTime,
 }
 
+/// What decides about an event, beside the event.
+#[derive(Debug, Clone, Copy)]
+pub struct Bounds<'a> {
+    pub mode: Mode,
+    pub policy: &'a Policy,
+    /// The worker's own account, where it is known.
+    pub own: Option<&'a AccountId>,
+    pub now: OffsetDateTime,
+}
+
 /// What is to be done about an event.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Judgement {
     pub action: Action,
     /// Why it is less than it could be.
-    pub because: Option<&'static str>,
+    pub because: Option<Because>,
+    /// As a rule of the policy has it.
+    pub severity: Option<Severity>,
+}
+
+/// Why less is done than could be.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Because {
+    Mode(&'static str),
+    /// The policy does not concern it: why.
+    Outside(String),
+    Defaults,
+    Rule {
+        name: String,
+        reason: Option<String>,
+    },
 }
 
 /// Judges an event by what it says, and by how far trailkeeper may go.
 #[must_use]
-pub fn judge(event: &Event, mode: Mode) -> Judgement {
-    let (action, because) = match (mode, event.kind) {
-        (_, Kind::Other) => (Action::Ignore, None),
-        (Mode::DryRun, _) => (Action::Ignore, Some("TRAILKEEPER_MODE is dry-run")),
-        (_, Kind::Weakened | Kind::FailedCall) => (Action::Notify, None),
-        (Mode::Notify, Kind::Stopped) => {
-            let action = which(event).map_or(Action::Notify, Action::Look);
-            (action, Some("TRAILKEEPER_MODE is notify"))
-        }
-        (Mode::Restore, Kind::Stopped) => (which(event).map_or_else(Action::Refuse, Action::Restart), None),
-    };
-    Judgement { action, because }
+pub fn judge(event: &Event, bounds: &Bounds) -> Judgement {
+    let Bounds { mode, policy, own, now } = *bounds;
+    let ignore = |because| Judgement { action: Action::Ignore, because, severity: None };
+    match (event.kind, mode) {
+        (Kind::Other, _) => return ignore(None),
+        (_, Mode::DryRun) => return ignore(Some(Because::Mode("dry-run"))),
+        _ => {}
+    }
+    let rule = policy.rule(event, now);
+    let severity = rule.and_then(|rule| rule.severity);
+    let judged = |action, because| Judgement { action, because, severity };
+    if let Some(why) = policy.outside(event, own) {
+        return judged(Action::Notify, Some(Because::Outside(why)));
+    }
+    if event.kind != Kind::Stopped {
+        return judged(Action::Notify, None);
+    }
+    let look = |because| judged(which(event).map_or(Action::Notify, Action::Look), Some(because));
+    if mode == Mode::Notify {
+        return look(Because::Mode("notify"));
+    }
+    // Nobody should be root at all: no rule leaves off what root has stopped.
+    let rule = rule.filter(|rule| !(event.actor.is_root && rule.stopped == Some(Stopped::Notify)));
+    let by_rule = rule.and_then(|rule| {
+        let because = Because::Rule { name: rule.name.clone(), reason: rule.reason.clone() };
+        rule.stopped.map(|stopped| (stopped, because))
+    });
+    match by_rule.unwrap_or((policy.stopped, Because::Defaults)) {
+        (Stopped::Restart, _) => judged(which(event).map_or_else(Action::Refuse, Action::Restart), None),
+        (Stopped::Notify, because) => look(because),
+    }
 }
 
 fn which(event: &Event) -> Result<Which, Untargetable> {
@@ -118,17 +164,44 @@ impl fmt::Display for Which {
     }
 }
 
+impl Judgement {
+    /// Whether the policy, and not the mode, leaves a trail as it is.
+    pub(super) fn is_left_off(&self) -> bool {
+        matches!(self.because, Some(Because::Defaults | Because::Rule { .. }))
+    }
+
+    /// Whether the policy does not concern the event.
+    #[must_use]
+    pub fn is_outside(&self) -> bool {
+        matches!(self.because, Some(Because::Outside(_)))
+    }
+}
+
+impl fmt::Display for Because {
+    fn fmt(&self, formatter: &mut fmt::Formatter) -> fmt::Result {
+        match self {
+            Self::Mode(mode) => write!(formatter, "TRAILKEEPER_MODE is {mode}"),
+            Self::Outside(why) => formatter.write_str(why),
+            Self::Defaults => formatter.write_str("the defaults of the policy say notify"),
+            Self::Rule { name, reason: None } => write!(formatter, "rule {name:?} of the policy says notify"),
+            Self::Rule { name, reason: Some(reason) } => {
+                write!(formatter, "rule {name:?} of the policy says notify ({reason})")
+            }
+        }
+    }
+}
+
 /// The judgement in words.
 impl fmt::Display for Judgement {
     fn fmt(&self, formatter: &mut fmt::Formatter) -> fmt::Result {
-        match (&self.action, self.because) {
+        match (&self.action, &self.because) {
             (Action::Restart(which), _) => {
                 write!(formatter, "restart {which}, as far as CloudTrail allows it to the worker, and notify")
             }
-            (Action::Look(which), because) => {
-                let because = because.unwrap_or("nothing may be changed");
+            (Action::Look(which), Some(because)) => {
                 write!(formatter, "notify, since {because}, after a look at {which}")
             }
+            (Action::Look(which), None) => write!(formatter, "notify after a look at {which}"),
             (Action::Refuse(_), _) => {
                 formatter.write_str("notify that it cannot be restarted, and keep it as a dead letter")
             }
@@ -142,6 +215,8 @@ impl fmt::Display for Judgement {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::LazyLock;
+
     use super::*;
     use crate::event;
 
@@ -152,6 +227,12 @@ mod tests {
             "awsRegion": "eu-west-1", "recipientAccountId": "111122223333", "requestParameters": { "name": trail },
         } });
         event::parse(&body.to_string()).expect("an event")
+    }
+
+    static NO_POLICY: LazyLock<Policy> = LazyLock::new(Policy::default);
+
+    fn bounds(mode: Mode) -> Bounds<'static> {
+        Bounds { mode, policy: &NO_POLICY, own: None, now: OffsetDateTime::UNIX_EPOCH }
     }
 
     #[test]
@@ -180,8 +261,8 @@ mod tests {
             (&deleted, [plain("notify"), plain("notify"), dry.clone()]),
             (&other, [plain("ignore"), plain("ignore"), plain("ignore")]),
         ] {
-            let judged =
-                [Mode::Restore, Mode::Notify, Mode::DryRun].map(|mode| judge(event, mode).to_string());
+            let judged = [Mode::Restore, Mode::Notify, Mode::DryRun]
+                .map(|mode| judge(event, &bounds(mode)).to_string());
             assert_eq!(judged, by_mode, "{} {:?}", event.name, event.error_code);
         }
     }
@@ -191,10 +272,92 @@ mod tests {
         let missing = |change: fn(&mut Event)| {
             let mut event = event("StopLogging", None, None);
             change(&mut event);
-            judge(&event, Mode::Restore).action
+            judge(&event, &bounds(Mode::Restore)).action
         };
         assert_eq!(missing(|event| event.origin.account = None), Action::Refuse(Untargetable::NoAccount));
         assert_eq!(missing(|event| event.origin.region = None), Action::Refuse(Untargetable::NoRegion));
         assert_eq!(missing(|event| event.time = None), Action::Refuse(Untargetable::NoTime));
+    }
+
+    /// Each stops the trail `audit` of 111122223333 in eu-west-1.
+    fn stop(change: impl Fn(&mut serde_json::Value)) -> Event {
+        let mut body = serde_json::json!({ "detail": {
+            "eventID": "e-1", "eventName": "StopLogging", "eventSource": "cloudtrail.amazonaws.com",
+            "eventTime": "2026-11-20T09:15:02Z", "awsRegion": "eu-west-1", "recipientAccountId": "111122223333",
+            "requestParameters": { "name": "audit" },
+            "userIdentity": { "type": "IAMUser", "arn": "arn:aws:iam::111122223333:user/eve", "userName": "eve" },
+        } });
+        change(&mut body["detail"]);
+        event::parse(&body.to_string()).expect("an event")
+    }
+
+    #[test]
+    fn the_first_rule_that_fits_decides() {
+        let plain = stop(|_| {});
+        let root = stop(|event| {
+            event["userIdentity"] =
+                serde_json::json!({ "type": "Root", "arn": "arn:aws:iam::111122223333:root" });
+        });
+        let unknown = stop(|event| event["userIdentity"] = serde_json::Value::Null);
+        let unnamed = stop(|event| event["requestParameters"] = serde_json::Value::Null);
+        let (off, on) = ("look", "restart");
+        for (rule, judged) in [
+            ("", [off, on, off, off]),
+            ("trails = [\"arn:aws:cloudtrail:*:*:trail/audit\"]", [off, on, off, on]),
+            ("trails = [\"arn:aws:cloudtrail:*:*:trail/sandbox\"]", [on, on, on, on]),
+            ("actors = [\"arn:aws:iam::*:user/*\"]", [off, on, on, off]),
+            ("actors = [\"arn:aws:iam::*:role/*\"]", [on, on, on, on]),
+            ("accounts = [\"111122223333\"]", [off, on, off, off]),
+            ("accounts = [\"444455556666\"]", [on, on, on, on]),
+            ("events = [\"DeleteTrail\"]", [on, on, on, on]),
+            ("events = [\"DeleteTrail\", \"StopLogging\"]", [off, on, off, off]),
+            ("until = 1970-01-01T00:00:01Z", [off, on, off, off]),
+            ("until = 1970-01-01T00:00:00Z", [on, on, on, on]),
+        ] {
+            let text = format!(
+                "version = 1\n[[rule]]\nname = \"quiet\"\nstopped = \"notify\"\nreason = \"planned\"\n{rule}\n\
+                 [[rule]]\nname = \"too late\"\nstopped = \"restart\""
+            );
+            let policy = Policy::parse(&text).expect("no fault");
+            let found = [&plain, &root, &unknown, &unnamed].map(|event| {
+                judge(event, &Bounds { policy: &policy, ..bounds(Mode::Restore) }).action.as_str()
+            });
+            assert_eq!(found, judged, "{rule}");
+        }
+    }
+
+    #[test]
+    fn what_is_outside_is_reported_and_not_touched() {
+        let own = AccountId::parse("111122223333").expect("an account");
+        let others = stop(|event| event["recipientAccountId"] = "444455556666".into());
+        let frankfurt = stop(|event| event["awsRegion"] = "eu-central-1".into());
+        for (policy, own, judged) in [
+            ("", Some(&own), [None, Some("account 444455556666 is outside the policy"), None]),
+            // Who does not know whose account this is does not say that it is another's.
+            ("", None, [None, None, None]),
+            (
+                "regions = [\"eu-west-1\"]",
+                None,
+                [None, None, Some("Region eu-central-1 is outside the policy")],
+            ),
+            (
+                "exclude = [\"111122223333\"]",
+                Some(&own),
+                [
+                    Some("account 111122223333 is excluded by the policy"),
+                    Some("account 444455556666 is outside the policy"),
+                    Some("account 111122223333 is excluded by the policy"),
+                ],
+            ),
+        ] {
+            let policy = Policy::parse(&format!("version = 1\n[accounts]\n{policy}")).expect("no fault");
+            let stops = [stop(|_| {}), others.clone(), frankfurt.clone()];
+            for (event, why) in stops.iter().zip(judged) {
+                let judgement = judge(event, &Bounds { policy: &policy, own, ..bounds(Mode::Restore) });
+                let said = judgement.because.as_ref().map(ToString::to_string);
+                assert_eq!((said.as_deref(), judgement.is_outside()), (why, why.is_some()));
+                assert_eq!(judgement.action == Action::Notify, why.is_some());
+            }
+        }
     }
 }

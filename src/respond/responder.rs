@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::sync::watch;
 use tokio::time::Instant;
 
 use super::verdict::{Verdict, dead, decide};
@@ -11,7 +12,7 @@ use crate::clock;
 use crate::consumer::{Delivery, Disposition, Handled, Handler, HandlingFailure, Hold};
 use crate::event::{self, About, Event, Malformed};
 use crate::outcome::{Outcome, Reason};
-use crate::policy::{Action, Judgement, Mode, judge};
+use crate::policy::{Action, Bounds, Judgement, Mode, Policy, judge};
 use crate::retry::RetryPolicy;
 use crate::state::{Asking, Claims, Counts, Ending, Key, Opened, Session, Store, StoreError};
 use crate::text::harmless;
@@ -35,6 +36,8 @@ const MAX_KIND_CHARS: usize = 64;
 /// Works on events.
 pub struct Responder<S> {
     pub mode: Mode,
+    /// As it was read last. One execution of the work on an event goes by one of them.
+    pub policy: watch::Receiver<Arc<Policy>>,
     pub claims: Arc<Claims<S>>,
     pub hands: Hands,
     /// How long a claim lasts unless it is extended: the visibility timeout.
@@ -138,7 +141,9 @@ impl<S: Store> Handler for Responder<S> {
             Ok(event) => event,
             Err(handled) => return handled,
         };
-        let judgement = judge(&event, self.mode);
+        let policy = Arc::clone(&self.policy.borrow());
+        let own = self.hands.trails.own_account();
+        let judgement = judge(&event, &Bounds { mode: self.mode, policy: &policy, own, now: clock::now() });
         let (handled, attempts) = self.respond(&event, &judgement, delivery, hold).await;
         log(&event, &judgement, None, &handled, (attempts, started_at));
         handled
@@ -152,6 +157,7 @@ impl<S: Store> Handler for Responder<S> {
 /// Works on nothing: logs what would be done about each event. It has neither claims nor a channel nor trails.
 #[derive(Debug)]
 pub struct Rehearsal {
+    pub policy: watch::Receiver<Arc<Policy>>,
     pub retry: RetryPolicy,
 }
 
@@ -163,8 +169,12 @@ impl Handler for Rehearsal {
             Err(handled) => return handled,
         };
         let handled = decide(Verdict::Done(Outcome::Ignored), 0, &self.retry, 0.0);
-        let would = judge(&event, Mode::Restore);
-        log(&event, &judge(&event, Mode::DryRun), Some(&would), &handled, (0, started_at));
+        let policy = Arc::clone(&self.policy.borrow());
+        let [is, would] = [Mode::DryRun, Mode::Restore].map(|mode| {
+            // It asks nobody whose account this is.
+            judge(&event, &Bounds { mode, policy: &policy, own: None, now: clock::now() })
+        });
+        log(&event, &is, Some(&would), &handled, (0, started_at));
         handled
     }
 
@@ -250,7 +260,7 @@ fn log(
         account = event.account.as_ref().map(tracing::field::display),
         region = event.region.as_ref().map(tracing::field::display),
         action = judgement.action.as_str(),
-        because = judgement.because,
+        because = judgement.because.as_ref().map(tracing::field::display),
         would = would.map(tracing::field::display),
         outcome = handled.outcome,
         attempt,

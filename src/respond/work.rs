@@ -73,8 +73,11 @@ impl<S: Store> Work<'_, S> {
                 Ok(refused(self.notify(Seen::Nothing, Outcome::Notified).await?, refusal(*why)))
             }
             Action::Notify | Action::Ignore => {
-                let failed = self.event.kind == Kind::FailedCall;
-                let outcome = if failed { Outcome::FailedCall } else { Outcome::Notified };
+                let outcome = match self.event.kind {
+                    _ if self.judgement.is_outside() => Outcome::Outside,
+                    Kind::FailedCall => Outcome::FailedCall,
+                    _ => Outcome::Notified,
+                };
                 self.notify(Seen::Nothing, outcome).await
             }
         }

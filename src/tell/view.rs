@@ -179,10 +179,11 @@ mod tests {
     use super::super::samples::{restored, stopped};
     use super::*;
     use crate::incident::{DeliveryErrors, Found, Restoration, Restored, Sighting};
-    use crate::policy::{Mode, Seen, conclude, judge};
+    use crate::policy::{Bounds, Mode, Policy, Seen, conclude, judge};
 
     fn view(event: &Event, mode: Mode, seen: Seen) -> View {
-        View::new(event, conclude(event, &judge(event, mode), seen), false)
+        let bounds = Bounds { mode, policy: &Policy::default(), own: None, now: OffsetDateTime::UNIX_EPOCH };
+        View::new(event, conclude(event, &judge(event, &bounds), seen), false)
     }
 
     #[test]

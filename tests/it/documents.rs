@@ -15,7 +15,7 @@ use trailkeeper::event::{self, About, Kind};
 use trailkeeper::incident::{DeliveryErrors, Found, Restoration, Restored, Sighting};
 use trailkeeper::operate::finding::Check;
 use trailkeeper::outcome::Reason;
-use trailkeeper::policy::{Mode, Seen, conclude, judge};
+use trailkeeper::policy::{Bounds, Mode, Policy, Seen, conclude, judge};
 use trailkeeper::tell::View;
 use trailkeeper::{cli, clock};
 
@@ -258,6 +258,11 @@ fn folder(line: &str) -> PathBuf {
         let records = json!({ "Records": [stop("e-2", "audit")["detail"]] }).to_string();
         let content = if word.contains("CloudTrail") { &records } else { &event };
         std::fs::write(file, content).expect("written");
+    }
+    for word in line.split_whitespace().filter(|word| word.contains(".toml")) {
+        let file = folder.join(word);
+        std::fs::create_dir_all(file.parent().expect("a folder")).expect("a folder");
+        std::fs::write(file, read("docs/policies/one-account.toml")).expect("written");
     }
     // A folder of log files.
     for word in line
@@ -583,8 +588,16 @@ fn views() -> Vec<View> {
         (&failed[1], Mode::Restore, Seen::Nothing),
     ]);
     seen.extend(calls.iter().map(|call| (call, Mode::Restore, Seen::Nothing)));
-    let view = |(event, mode, seen)| View::new(event, conclude(event, &judge(event, mode), seen), true);
+    let policy = Policy::default();
+    let view = |(event, mode, seen)| {
+        View::new(event, conclude(event, &judge(event, &bounds(mode, &policy)), seen), true)
+    };
     seen.into_iter().map(view).collect()
+}
+
+/// What decides where nobody has a policy.
+fn bounds(mode: Mode, policy: &Policy) -> Bounds<'_> {
+    Bounds { mode, policy, own: None, now: clock::now() }
 }
 
 /// Likewise for what Slack says.
@@ -625,8 +638,12 @@ fn the_page_of_calls_is_the_programs_own() {
         let event = event::parse(&event.to_string()).expect("an event");
         let severity = match call.effect {
             event::Effect::Stops => "as it ends".to_owned(),
-            _ => format!("{:?}", conclude(&event, &judge(&event, Mode::Restore), Seen::Nothing).severity)
-                .to_lowercase(),
+            _ => format!(
+                "{:?}",
+                conclude(&event, &judge(&event, &bounds(Mode::Restore, &Policy::default())), Seen::Nothing)
+                    .severity
+            )
+            .to_lowercase(),
         };
         let service = call.service.trim_end_matches(".amazonaws.com");
         let sent = match (call.about, call.about.is_everyday()) {

@@ -28,7 +28,7 @@ const KNOWS: [(&str, &[&str]); 23] = [
     ),
     ("args", &["policy", "telemetry"]),
     ("aws", &["spans"]),
-    ("cli", &["app", "args", "aws", "config", "consumer", "http", "operate", "telemetry"]),
+    ("cli", &["app", "args", "aws", "config", "consumer", "http", "operate", "policy", "telemetry"]),
     ("cloudtrail", &["aws", "event", "incident", "telemetry"]),
     ("config", &["args", "consumer", "event", "outcome", "policy", "telemetry"]),
     ("consumer", &["aws", "spans", "telemetry"]),
@@ -67,10 +67,10 @@ const KNOWS: [(&str, &[&str]); 23] = [
     ("tell", &["event", "incident", "policy", "spans", "telemetry"]),
     ("tell/slack", &["incident", "spans", "telemetry"]),
 ];
-const GROUND_FLOOR: [&str; 4] = ["clock", "retry", "text", "turns"];
+const GROUND_FLOOR: [&str; 5] = ["clock", "pattern", "retry", "text", "turns"];
 
 /// Modules that know nothing of runtimes, clients or services.
-const PURE: [&str; 25] = [
+const PURE: [&str; 28] = [
     "args.rs",
     "config.rs",
     "config/commands.rs",
@@ -89,8 +89,11 @@ const PURE: [&str; 25] = [
     "operate/queue_policy.rs",
     "operate/recording.rs",
     "outcome.rs",
+    "pattern.rs",
     "policy/conclude.rs",
+    "policy/file.rs",
     "policy/judge.rs",
+    "policy/rules.rs",
     "respond/verdict.rs",
     "state/steps.rs",
     "tell/slack/blocks.rs",

@@ -8,6 +8,7 @@ mod dead_letters;
 mod documents;
 mod layering;
 mod outcomes;
+mod policy;
 mod pool;
 mod program;
 mod queue_faults;

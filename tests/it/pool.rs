@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use tokio::sync::watch;
 use tokio::time::Instant;
 use trailkeeper::consumer::queue::{DeadLetter, SettleError};
 use trailkeeper::consumer::{
@@ -153,7 +154,8 @@ impl Handler for Work {
 
     /// As the program's own handlers decide.
     fn panicked(&self, attempts: u32) -> Handled {
-        Rehearsal { retry: self.retry }.panicked(attempts)
+        let (_, policy) = watch::channel(Arc::default());
+        Rehearsal { policy, retry: self.retry }.panicked(attempts)
     }
 }
 

@@ -24,6 +24,7 @@ use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 
 use serde_json::{Value, json};
+use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -34,7 +35,7 @@ use trailkeeper::cloudtrail::trails::Trails;
 use trailkeeper::consumer::{self, Health, PoolConfig, Shutdown};
 use trailkeeper::event::EventId;
 use trailkeeper::outcome::Reason;
-use trailkeeper::policy::Mode;
+use trailkeeper::policy::{Mode, Policy};
 use trailkeeper::respond::{Hands, Responder};
 use trailkeeper::state::{Asking, Claimed, Claims, Counts, Key, MemoryStore, Store};
 
@@ -241,8 +242,9 @@ impl Worker {
         let hands = Hands { trails: Trails::new(accounts), channel, retry: world.retry };
         let pool = PoolConfig { visibility: process.visibility, ..world.pool };
         let claims = Arc::new(Claims::new(Watched::new(&process), MemoryStore::new(REMEMBER)));
-        let responder =
-            Responder { mode: Mode::Restore, claims: Arc::clone(&claims), hands, lease: pool.visibility };
+        let (_, policy) = watch::channel(Arc::new(Policy::default()));
+        let lease = pool.visibility;
+        let responder = Responder { mode: Mode::Restore, policy, claims: Arc::clone(&claims), hands, lease };
         let (health, shutdown) = (Arc::new(Health::new(WAIT)), Shutdown::default());
         let queue = Arc::new(process.clone());
         let consuming = consumer::run(queue, Arc::new(responder), pool, health, shutdown.clone());

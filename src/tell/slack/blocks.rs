@@ -97,15 +97,18 @@ fn push_escaped(text: &mut String, char: char) {
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
+    use time::OffsetDateTime;
 
     use super::super::super::samples::{restored, stopped};
     use super::*;
     use crate::event::Event;
     use crate::incident::{DeliveryErrors, Found, Restoration, Restored};
-    use crate::policy::{Fact, Mode, Seen, conclude, judge};
+    use crate::policy::{Bounds, Fact, Mode, Policy, Seen, conclude, judge};
 
     fn view(event: &Event, seen: Seen, may_repeat: bool) -> View {
-        View::new(event, conclude(event, &judge(event, Mode::Restore), seen), may_repeat)
+        let now = OffsetDateTime::UNIX_EPOCH;
+        let bounds = Bounds { mode: Mode::Restore, policy: &Policy::default(), own: None, now };
+        View::new(event, conclude(event, &judge(event, &bounds), seen), may_repeat)
     }
 
     #[test]

@@ -79,8 +79,13 @@ impl Process {
 
     /// Sends SIGTERM.
     pub async fn terminate(&self) {
+        self.signal("-TERM").await;
+    }
+
+    /// Sends a signal, as `kill` names it.
+    pub async fn signal(&self, signal: &str) {
         let id = self.child.id().expect("running").to_string();
-        let status = Command::new("kill").args(["-TERM", &id]).status().await.expect("kill runs");
+        let status = Command::new("kill").args([signal, &id]).status().await.expect("kill runs");
         assert!(status.success());
     }
 

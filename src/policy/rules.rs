@@ -1,0 +1,197 @@
+//! What its owner wants of trailkeeper: which accounts it concerns, and what is done about what. Pure.
+
+use std::collections::BTreeSet;
+use std::fmt;
+
+use time::OffsetDateTime;
+
+use crate::event::{AccountId, Event, Kind, Region};
+use crate::incident::Severity;
+use crate::pattern::ArnPattern;
+use crate::text::stamp;
+
+/// As a policy writes them.
+pub(super) const SEVERITIES: [(&str, Severity); 4] = [
+    ("low", Severity::Low),
+    ("medium", Severity::Medium),
+    ("high", Severity::High),
+    ("critical", Severity::Critical),
+];
+
+/// Without a file: as far as the worker's own rights reach, restart and notify.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Policy {
+    pub(super) accounts: Accounts,
+    /// What is done about a trail that was stopped, unless a rule says otherwise.
+    pub(super) stopped: Stopped,
+    /// The first that fits decides.
+    pub(super) rules: Vec<Rule>,
+}
+
+/// Which trails the policy concerns. What is outside is reported, and not touched.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(super) struct Accounts {
+    pub(super) source: Source,
+    pub(super) exclude: BTreeSet<AccountId>,
+    /// By home Region; all of them if none is named.
+    pub(super) regions: BTreeSet<Region>,
+}
+
+/// Where the accounts come from.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) enum Source {
+    /// There is no policy: whatever account CloudTrail lets the worker act in.
+    #[default]
+    Unsaid,
+    /// The worker's own account.
+    Own,
+}
+
+/// What is done about a trail that was stopped.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) enum Stopped {
+    #[default]
+    Restart,
+    /// Look and notify.
+    Notify,
+}
+
+/// What is done about what fits; what it leaves out, the defaults say. An empty list fits anything.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Rule {
+    pub(super) name: String,
+    pub(super) accounts: BTreeSet<AccountId>,
+    pub(super) trails: Vec<ArnPattern>,
+    /// The ARN of the user, or of the role that a session was issued for.
+    pub(super) actors: Vec<ArnPattern>,
+    pub(super) events: BTreeSet<String>,
+    pub(super) stopped: Option<Stopped>,
+    pub(super) severity: Option<Severity>,
+    pub(super) reason: Option<String>,
+    /// After it the rule no longer fits.
+    pub(super) until: Option<OffsetDateTime>,
+}
+
+impl Policy {
+    /// The first rule that fits the event.
+    pub(super) fn rule(&self, event: &Event, now: OffsetDateTime) -> Option<&Rule> {
+        // Written once, for all of the rules.
+        let trail = event.target().map(|trail| trail.to_string());
+        self.rules.iter().find(|rule| rule.fits(event, trail.as_deref(), now))
+    }
+
+    /// Why the policy does not concern an event; `own` is the worker's account, where it is known.
+    pub(super) fn outside(&self, event: &Event, own: Option<&AccountId>) -> Option<String> {
+        let Accounts { source, exclude, regions } = &self.accounts;
+        let account = event.account.as_ref();
+        if let Some(account) = account.filter(|account| exclude.contains(account)) {
+            return Some(format!("account {account} is excluded by the policy"));
+        }
+        if let (Source::Own, Some(account), Some(own)) = (source, account, own)
+            && account != own
+        {
+            return Some(format!("account {account} is outside the policy"));
+        }
+        // A trail that is not named was stopped where it lives. Other calls have no home.
+        let region = event.target().map(|trail| trail.region().clone());
+        let region = region.or_else(|| event.region.clone().filter(|_| event.kind == Kind::Stopped))?;
+        let is_outside = !regions.is_empty() && !regions.contains(&region);
+        is_outside.then(|| format!("Region {region} is outside the policy"))
+    }
+}
+
+impl Rule {
+    /// What is not known fits a rule only where any would.
+    fn fits(&self, event: &Event, trail: Option<&str>, now: OffsetDateTime) -> bool {
+        let any = |patterns: &[ArnPattern], arn: Option<&str>| {
+            patterns.is_empty() || arn.is_some_and(|arn| patterns.iter().any(|pattern| pattern.matches(arn)))
+        };
+        self.until.is_none_or(|until| now < until)
+            && (self.accounts.is_empty()
+                || event.account.as_ref().is_some_and(|account| self.accounts.contains(account)))
+            && (self.events.is_empty() || self.events.contains(&event.name))
+            && any(&self.trails, trail)
+            && any(&self.actors, event.actor.arn.as_deref())
+    }
+}
+
+/// What the policy means, a sentence a line.
+impl fmt::Display for Policy {
+    fn fmt(&self, formatter: &mut fmt::Formatter) -> fmt::Result {
+        let Accounts { source, exclude, regions } = &self.accounts;
+        let whose = match source {
+            Source::Unsaid => "whatever account CloudTrail lets the worker act in",
+            Source::Own => "the worker's own account",
+        };
+        let where_ = if regions.is_empty() { "all Regions".to_owned() } else { listed(regions) };
+        writeln!(formatter, "It concerns the trails of {whose} whose home is in {where_}.")?;
+        if !exclude.is_empty() {
+            writeln!(
+                formatter,
+                "It excludes {}: what happens there is reported, and not touched.",
+                listed(exclude)
+            )?;
+        }
+        let stopped = match self.stopped {
+            Stopped::Restart => "restarted",
+            Stopped::Notify => "left as it is",
+        };
+        write!(
+            formatter,
+            "A trail that was stopped is {stopped}, and people are notified, unless a rule says otherwise."
+        )?;
+        if self.rules.iter().any(|rule| rule.stopped == Some(Stopped::Notify)) {
+            write!(formatter, "\nA trail that root stopped is never left off by a rule.")?;
+        }
+        for (position, rule) in self.rules.iter().enumerate() {
+            write!(formatter, "\nRule {}, {rule}", position + 1)?;
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Display for Rule {
+    fn fmt(&self, formatter: &mut fmt::Formatter) -> fmt::Result {
+        let Self { name, accounts, trails, actors, events, stopped, severity, reason, until } = self;
+        write!(formatter, "{name:?}: ")?;
+        formatter.write_str(&if events.is_empty() { "any call".to_owned() } else { listed(events) })?;
+        if !trails.is_empty() {
+            write!(formatter, " on a trail like {}", listed(trails))?;
+        }
+        if !accounts.is_empty() {
+            write!(formatter, " in account {}", listed(accounts))?;
+        }
+        if actors.is_empty() {
+            write!(formatter, " by anybody")?;
+        } else {
+            write!(formatter, " by {}", listed(actors))?;
+        }
+        if let Some(until) = until {
+            write!(formatter, ", until {}", stamp(*until))?;
+        }
+        let done = [
+            stopped.map(|stopped| match stopped {
+                Stopped::Restart => "a stopped trail is restarted".to_owned(),
+                Stopped::Notify => "a stopped trail is left as it is, and people are notified".to_owned(),
+            }),
+            SEVERITIES
+                .iter()
+                .find(|(_, one)| Some(*one) == *severity)
+                .map(|(word, _)| format!("the severity is {word}")),
+        ];
+        let done: Vec<_> = done.into_iter().flatten().collect();
+        write!(
+            formatter,
+            ": {}",
+            if done.is_empty() { "as the defaults say".to_owned() } else { done.join("; ") }
+        )?;
+        match reason {
+            Some(reason) => write!(formatter, ". The reason: {}.", reason.trim_end_matches('.')),
+            None => formatter.write_str("."),
+        }
+    }
+}
+
+fn listed<T: fmt::Display>(items: impl IntoIterator<Item = T>) -> String {
+    items.into_iter().map(|item| item.to_string()).collect::<Vec<_>>().join(" or ")
+}
