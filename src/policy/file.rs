@@ -70,7 +70,7 @@ fn policy(mut file: Table) -> Policy {
         Some((at, _)) => file.faults.add(at, "version is not 1, the only one that there is".to_owned()),
         None => file.faults.add(0..0, "version is missing: begin with version = 1".to_owned()),
     }
-    let accounts = file.table("accounts").map(accounts).unwrap_or_default();
+    let accounts = file.table("accounts").map_or_else(Accounts::own, accounts);
     let stopped = file.table("defaults").and_then(defaults).unwrap_or_default();
     file.not_yet("escalate", "repeats are not counted");
     file.not_yet("digest", "there is no daily line");
@@ -89,8 +89,9 @@ fn accounts(mut table: Table) -> Accounts {
     });
     table.not_yet("list", "this version acts in the worker's own account alone");
     table.not_yet("name", "messages name accounts by their ids");
+    let own = Accounts::own();
     let accounts = Accounts {
-        source: source.unwrap_or(Source::Own),
+        source: source.unwrap_or(own.source),
         exclude: table.list("exclude", NO_ACCOUNT, AccountId::parse).into_iter().collect(),
         regions: table.list("regions", "a Region, like eu-west-1", Region::parse).into_iter().collect(),
     };
@@ -326,11 +327,11 @@ impl<'t, 'f> Table<'t, 'f> {
             if known.contains(name) {
                 continue;
             }
-            let nearest = known.iter().max_by(|one, other| {
-                strsim::jaro_winkler(one, name).total_cmp(&strsim::jaro_winkler(other, name))
-            });
-            let nearest = nearest.filter(|nearest| strsim::jaro_winkler(nearest, name) > 0.7);
-            let nearest = nearest.map(|nearest| format!(": {nearest} is the nearest")).unwrap_or_default();
+            let alike = known.iter().map(|known| (strsim::jaro_winkler(known, name), known));
+            let nearest =
+                alike.filter(|(alike, _)| *alike > 0.7).max_by(|(one, _), (other, _)| one.total_cmp(other));
+            let nearest =
+                nearest.map(|(_, nearest)| format!(": {nearest} is the nearest")).unwrap_or_default();
             self.faults.add(key.span(), format!("{} has no key {}{nearest}", self.place, quoted(name)));
         }
     }
@@ -390,7 +391,8 @@ until = 2027-01-31T00:00:00Z
     fn a_whole_policy_is_read_and_said() {
         let policy = Policy::parse(WHOLE).expect("no fault");
         insta::assert_snapshot!(policy.to_string());
-        assert_eq!(Policy::parse("version = 1").expect("no fault").stopped, Stopped::Restart);
+        let least = Policy::parse("version = 1").expect("no fault");
+        assert_eq!((least.stopped, least.accounts), (Stopped::Restart, Accounts::own()));
     }
 
     #[test]

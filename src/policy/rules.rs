@@ -72,6 +72,13 @@ pub(super) struct Rule {
     pub(super) until: Option<OffsetDateTime>,
 }
 
+impl Accounts {
+    /// What a policy concerns that names no accounts.
+    pub(super) fn own() -> Self {
+        Self { source: Source::Own, ..Self::default() }
+    }
+}
+
 impl Policy {
     /// The first rule that fits the event.
     pub(super) fn rule(&self, event: &Event, now: OffsetDateTime) -> Option<&Rule> {
