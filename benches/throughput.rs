@@ -59,8 +59,8 @@ struct Sizes {
     starts: usize,
     /// Events sent one by one.
     events: usize,
-    /// Stopped trails that wait when a worker starts, for the whole job, and as many that are stopped one by one. This AWS copies all that it holds at each
-    /// change, and a thousand would measure that: a worker whose AWS is busy on the same machine finds cold caches.
+    /// Stopped trails that wait when a worker starts, for the whole job, and as many that are stopped one by one. This AWS
+    /// copies all that it holds at each change, and a thousand would measure that: a worker whose AWS is busy on the same machine finds cold caches.
     jobs: usize,
 }
 

@@ -150,15 +150,13 @@ impl UserIdentity {
 
     /// The root user, or a session that it has opened for somebody.
     fn is_root(&self) -> bool {
-        let issuer = self.session_context.0.as_ref().and_then(|context| context.session_issuer.0.as_ref());
-        let kinds = [self.kind.get(), issuer.and_then(|issuer| issuer.kind.get())];
+        let kinds = [self.kind.get(), self.session_issuer().and_then(|issuer| issuer.kind.get())];
         kinds.into_iter().flatten().any(|kind| kind.eq_ignore_ascii_case("root")) || self.is_roots_arn()
     }
 
     /// IAM's ARN of whoever holds the permissions: a user, a role, or root.
     fn lasting_arn(&self) -> Option<&str> {
-        let issuer = self.session_context.0.as_ref().and_then(|context| context.session_issuer.0.as_ref());
-        let arns = [issuer.and_then(|issuer| issuer.arn.get()), self.arn.get()];
+        let arns = [self.session_issuer().and_then(|issuer| issuer.arn.get()), self.arn.get()];
         arns.into_iter().flatten().find(|arn| arn.split(':').nth(2) == Some("iam"))
     }
 
@@ -187,9 +185,14 @@ impl UserIdentity {
         }
     }
 
-    /// The role or user behind a session; `sessionIssuer` may be `{}`.
+    /// The name of the role or user behind a session.
     fn issuer(&self) -> Option<&str> {
-        self.session_context.0.as_ref()?.session_issuer.0.as_ref()?.user_name.get()
+        self.session_issuer()?.user_name.get()
+    }
+
+    /// Whoever a session was issued for; `{}` where nobody was.
+    fn session_issuer(&self) -> Option<&SessionIssuer> {
+        self.session_context.0.as_ref()?.session_issuer.0.as_ref()
     }
 
     /// What follows `marker` in the identity's ARN.

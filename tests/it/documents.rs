@@ -592,7 +592,14 @@ fn views() -> Vec<View> {
     let view = |(event, mode, seen)| {
         View::new(event, conclude(event, &judge(event, &bounds(mode, &policy)), seen), true)
     };
-    seen.into_iter().map(view).collect()
+    let by_policy = |text: &str, seen| {
+        let policy = Policy::parse(text).expect("no fault");
+        View::new(&stop, conclude(&stop, &judge(&stop, &bounds(Mode::Restore, &policy)), seen), true)
+    };
+    let mut views: Vec<_> = seen.into_iter().map(view).collect();
+    views.push(by_policy("version = 1\n[defaults]\nstopped = \"notify\"", Seen::Ended(&looks[1])));
+    views.push(by_policy("version = 1\n[accounts]\nregions = [\"eu-central-1\"]", Seen::Nothing));
+    views
 }
 
 /// What decides where nobody has a policy.
