@@ -27,6 +27,10 @@ const MAX_OWED: usize = 1_024;
 const MAX_LOOKS: u32 = 100;
 /// For the claim of what is written down: two writes of a few seconds each.
 const LEASE: Duration = Duration::from_secs(30);
+/// A store that has answered nobody for this long hangs: as long as one write is tried.
+const HANGS: Duration = Duration::from_secs(8);
+/// For one answer of a store that hangs: it is tried for longer otherwise, and each stopped trail would wait for that anew.
+const BRIEFLY: Duration = Duration::from_secs(2);
 
 /// Claims in a store that workers share, and in this worker's memory.
 #[derive(Debug)]
@@ -108,6 +112,18 @@ impl<S: Store> Claims<S> {
         Arc::clone(&self.answers)
     }
 
+    /// Waits for the shared store: as long as a write is tried, or only briefly while it hangs.
+    pub(super) async fn ask<T>(
+        &self,
+        asking: impl Future<Output = Result<T, StoreError>>,
+    ) -> Result<T, StoreError> {
+        if self.answers.is_available() || self.answers.silence() < HANGS {
+            return self.heard(asking.await);
+        }
+        let hangs = || StoreError::Silent("no answer in time, nor to what was asked before".to_owned());
+        self.heard(tokio::time::timeout(BRIEFLY, asking).await.unwrap_or_else(|_elapsed| Err(hangs())))
+    }
+
     /// Takes notice of whether the shared store has answered.
     pub(super) fn heard<T>(&self, answer: Result<T, StoreError>) -> Result<T, StoreError> {
         self.answers.note(matches!(answer, Ok(_) | Err(StoreError::Lost)));
@@ -182,7 +198,7 @@ impl<S: Store> Claims<S> {
             }
         }
         let asking = Asking { message: &owed.message.0, redriven: owed.message.1 };
-        match self.heard(self.shared.claim(&owed.key, LEASE, asking).await)? {
+        match self.ask(self.shared.claim(&owed.key, LEASE, asking)).await? {
             Claimed::Yours(claim) => Self::stands(self.write_as(&claim, owed).await),
             Claimed::Held { .. } => Ok(false),
             Claimed::Ended { .. } => Ok(true),
@@ -190,10 +206,10 @@ impl<S: Store> Claims<S> {
     }
 
     async fn write_as(&self, claim: &Claim, owed: &Owed) -> Result<(), StoreError> {
-        self.heard(match &owed.end {
-            End::Ended(ending) => self.shared.complete(claim, ending.clone(), &owed.steps).await,
-            End::Released(counts) => self.shared.release(claim, *counts, &owed.steps).await,
-        })
+        match &owed.end {
+            End::Ended(ending) => self.ask(self.shared.complete(claim, ending.clone(), &owed.steps)).await,
+            End::Released(counts) => self.ask(self.shared.release(claim, *counts, &owed.steps)).await,
+        }
     }
 
     /// Whoever has taken the key over decides.

@@ -100,6 +100,13 @@ impl Record {
         }
     }
 
+    /// This message has taken the event up: it does not do so again, also if the record was new to it.
+    fn note(&mut self, message: Option<&str>) {
+        if self.reopens(message) {
+            self.reopened_by.extend(message.map(str::to_owned));
+        }
+    }
+
     /// Whether this message may take the event up anew: none may do so twice.
     fn reopens(&self, message: Option<&str>) -> bool {
         message.is_some_and(|message| !self.reopened_by.iter().any(|before| before == message))
@@ -164,7 +171,6 @@ impl MemoryStore {
         match &record.status {
             Status::Held { until } if *until > now => return Claimed::Held { ends_in: *until - now },
             Status::Ended(Ending::Dead { .. }) if record.reopens(reopen) => {
-                record.reopened_by.extend(reopen.map(str::to_owned));
                 record.attempts = 0;
                 record.first_claimed_at = clock::now();
             }
@@ -174,6 +180,7 @@ impl MemoryStore {
             Status::Held { .. } | Status::Free => {}
         }
         record.forget_at = forget_at;
+        record.note(reopen);
         Claimed::Yours(record.held(key, now + lease))
     }
 
@@ -191,7 +198,7 @@ impl MemoryStore {
     }
 
     /// Claims what has ended here, since somebody else has taken it up anew.
-    pub(super) fn claim_anew(&self, key: &Key, lease: Duration) -> Claim {
+    pub(super) fn claim_anew(&self, key: &Key, lease: Duration, asking: Asking<'_>) -> Claim {
         let now = Instant::now();
         let mut inner = self.inner();
         let Inner { records, order } = &mut *inner;
@@ -200,6 +207,7 @@ impl MemoryStore {
             Record::new(now)
         });
         *record = Record { fence: record.fence, ..Record::new(now + self.remember) };
+        record.note(asking.redriven.then_some(asking.message));
         record.held(key, now + lease)
     }
 

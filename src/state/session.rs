@@ -79,7 +79,7 @@ impl<'s, S: Store> Session<'s, S> {
             Claimed::Ended { ending, attempts } => Err(Opened::Ended { ending, attempts }),
         };
         let asked_at = Instant::now();
-        let shared = match claims.heard(claims.shared.claim(&key, lease, asking).await) {
+        let shared = match claims.ask(claims.shared.claim(&key, lease, asking)).await {
             Ok(Claimed::Yours(claim)) => Ok(claim),
             Ok(Claimed::Held { ends_in }) => {
                 let _ = own.map(|own| claims.own.release_now(&own, Counts::No, &[]));
@@ -93,7 +93,7 @@ impl<'s, S: Store> Session<'s, S> {
         };
         let own = match own {
             Ok(own) => own,
-            Err(_) if shared.is_ok() => claims.own.claim_anew(&key, lease),
+            Err(_) if shared.is_ok() => claims.own.claim_anew(&key, lease, asking),
             Err(ended) => return ended,
         };
         if let Err(error) = &shared {
@@ -178,7 +178,7 @@ impl<'s, S: Store> Session<'s, S> {
         self.remember(step);
         let unwritten = self.progress().unwritten.clone();
         let Ok(claim) = &self.shared else { return Ok(()) };
-        match self.claims.heard(self.claims.shared.record(claim, &unwritten).await) {
+        match self.claims.ask(self.claims.shared.record(claim, &unwritten)).await {
             Ok(()) => {
                 self.progress().unwritten.drain(..unwritten.len());
                 Ok(())
@@ -246,7 +246,7 @@ impl<'s, S: Store> Session<'s, S> {
     pub async fn complete(&self, ending: Ending) -> Result<(), StoreError> {
         let steps = self.progress().unwritten.clone();
         let written = match &self.shared {
-            Ok(claim) => self.claims.heard(self.claims.shared.complete(claim, ending.clone(), &steps).await),
+            Ok(claim) => self.claims.ask(self.claims.shared.complete(claim, ending.clone(), &steps)).await,
             Err(_) => Ok(()),
         };
         if written == Err(StoreError::Lost) {
@@ -267,7 +267,7 @@ impl<'s, S: Store> Session<'s, S> {
     pub async fn release(&self, counts: Counts) -> Result<(), StoreError> {
         let steps = self.progress().unwritten.clone();
         let written = match &self.shared {
-            Ok(claim) => self.claims.heard(self.claims.shared.release(claim, counts, &steps).await),
+            Ok(claim) => self.claims.ask(self.claims.shared.release(claim, counts, &steps)).await,
             Err(_) => Ok(()),
         };
         let _ = self.claims.own.release_now(&self.own, counts, &[]);

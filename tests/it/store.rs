@@ -887,3 +887,63 @@ async fn an_extension_that_fails_is_tried_again_while_the_lease_lasts() {
         assert_eq!(asked, [3, 4, 5].map(|ticks| ticks * tick), "hangs: {hangs}");
     }
 }
+
+/// A store that answers nothing, and gives up only after a while, as a table that hangs does.
+struct Hanging(MemoryStore);
+
+/// The tries of one write.
+const GIVES_UP: Duration = Duration::from_secs(9);
+
+async fn hang<T>() -> Result<T, StoreError> {
+    tokio::time::sleep(GIVES_UP).await;
+    Err(StoreError::Silent("no answer".to_owned()))
+}
+
+impl Store for Hanging {
+    async fn claim(&self, key: &Key, lease: Duration, asking: Asking<'_>) -> Result<Claimed, StoreError> {
+        if key.to_string().contains("hangs") { hang().await } else { self.0.claim(key, lease, asking).await }
+    }
+
+    async fn extend(&self, _: &Claim, _: Duration) -> Result<(), StoreError> {
+        hang().await
+    }
+
+    async fn record(&self, _: &Claim, _: &[Step]) -> Result<(), StoreError> {
+        hang().await
+    }
+
+    async fn release(&self, _: &Claim, _: Counts, _: &[Step]) -> Result<(), StoreError> {
+        hang().await
+    }
+
+    async fn complete(&self, _: &Claim, _: Ending, _: &[Step]) -> Result<(), StoreError> {
+        hang().await
+    }
+
+    async fn probe(&self) -> Result<(), Failure> {
+        self.0.probe().await
+    }
+}
+
+/// Who finds it out waits for it; nobody after that does, until it answers.
+#[tokio::test(start_paused = true)]
+async fn a_table_that_hangs_holds_up_one_write_and_the_next_only_briefly() {
+    let claims = Claims::new(Hanging(MemoryStore::new(REMEMBER)), MemoryStore::new(REMEMBER));
+    let took = async |id: &str, claims: &Claims<Hanging>| {
+        let started_at = Instant::now();
+        let Opened::Yours(session) = Session::open(claims, key(id), LEASE, by(id), 1).await else {
+            panic!("it is new")
+        };
+        let opened = started_at.elapsed();
+        let _ = session.record(Step::Started).await;
+        let recorded = started_at.elapsed() - opened;
+        let _ = session.complete(Ending::Done).await;
+        [opened, recorded, started_at.elapsed() - opened - recorded].map(|took| took.as_secs())
+    };
+    claims.probe().await.expect("it answers");
+    assert_eq!(took("hangs-1", &claims).await, [9, 0, 0]);
+    assert_eq!(took("hangs-2", &claims).await, [2, 0, 0]);
+    claims.probe().await.expect("it answers again");
+    assert_eq!(took("e-1", &claims).await, [0, 9, 2], "the writes after the claim likewise");
+    assert_eq!(took("hangs-3", &claims).await, [2, 0, 0]);
+}

@@ -222,9 +222,28 @@ impl Watched {
     }
 }
 
+/// What the book is told if nobody waits for an answer any longer.
+struct Unheard<F: FnOnce()>(Option<F>);
+
+impl<F: FnOnce()> Unheard<F> {
+    fn is_heard(mut self) {
+        self.0 = None;
+    }
+}
+
+impl<F: FnOnce()> Drop for Unheard<F> {
+    fn drop(&mut self) {
+        if let Some(tell) = self.0.take() {
+            tell();
+        }
+    }
+}
+
 impl Store for Watched {
     async fn claim(&self, key: &Key, lease: Duration, asking: Asking<'_>) -> Result<Claimed, StoreError> {
+        let unheard = Unheard(Some(|| self.process.world.book().unclaimed(self.process.name, key)));
         let claimed = self.store.claim(key, lease, asking).await;
+        unheard.is_heard();
         let mut book = self.process.world.book();
         match &claimed {
             Ok(answer) => {
@@ -261,7 +280,9 @@ impl Store for Watched {
 
     async fn complete(&self, claim: &Claim, ending: Ending, steps: &[Step]) -> Result<(), StoreError> {
         self.process.world.book().recording(self.process.name, claim, steps);
+        let unheard = Unheard(Some(|| self.process.world.book().end_unwritten(self.process.name, claim)));
         let completed = self.of(claim).complete(claim, ending, steps).await;
+        unheard.is_heard();
         self.written(claim, &completed);
         if let Err(StoreError::Silent(_)) = completed {
             self.process.world.book().end_unwritten(self.process.name, claim);
