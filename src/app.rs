@@ -18,7 +18,7 @@ use crate::consumer::{self, Handler, Health, Shutdown};
 use crate::http;
 use crate::policy::{Mode, Policy};
 use crate::protection;
-use crate::respond::{HELD_MARGIN, Hands, Rehearsal, Responder};
+use crate::respond::{HELD_MARGIN, Hands, Membership, Rehearsal, Responder};
 use crate::retry::{RetryPolicy, patiently};
 use crate::state::{self, Answers, Claims, DynamoStore, MemoryStore, Store};
 use crate::telemetry::Metrics;
@@ -81,32 +81,35 @@ pub async fn run(
     let (mode, webhook) = match &config.respond {
         Respond::Act { mode, webhook } => (*mode, webhook.clone()),
         Respond::Rehearse => {
-            let queue = queue(&config, &sdk).await?;
+            let (queue, _) = queue(&config, &sdk).await?;
             // A rehearsal writes nothing, and finds out whether it could.
             if let Some(store) = state_table(&config, &sdk) {
                 let _ = claims(store, Duration::ZERO).await?;
             }
-            return work(&config, queue, Rehearsal { policy, retry: config.retry }, None, metrics, shutdown)
-                .await;
+            let rehearsal = Arc::new(Rehearsal { policy, retry: config.retry });
+            return work(&config, queue, rehearsal, None, metrics, shutdown).await;
         }
     };
     let channel = Slack::new(webhook)
         .map_err(|error| StartError::Failed(format!("setting up TLS for Slack: {error}")))?;
-    let (queue, accounts) =
-        tokio::try_join!(queue(&config, &sdk), async { Ok(Accounts::discover(&sdk).await) })?;
+    let discovering = async { Ok(Accounts::discover(&sdk, config.member_role.clone()).await) };
+    let ((queue, max_receive_count), accounts) = tokio::try_join!(queue(&config, &sdk), discovering)?;
+    let members = Arc::new(Membership::new(max_receive_count));
     let hands = Hands { trails: Trails::new(accounts), channel: Box::new(channel), retry: config.retry };
     let lease = config.pool.visibility;
     if let Some(store) = state_table(&config, &sdk) {
         let claims = claims(store, config.state.remember).await?;
-        return respond(&config, queue, Responder { mode, policy, claims, hands, lease }, metrics, shutdown)
-            .await;
+        let responder = Responder { mode, policy, members, claims, hands, lease };
+        return Box::pin(respond(&config, queue, responder, metrics, shutdown)).await;
     }
     tracing::warn!(
         "the state is in memory: run one worker only, since another worker would handle a duplicate again"
     );
     // What is done need not be remembered twice.
     let claims = claims(MemoryStore::new(config.state.remember), Duration::ZERO).await?;
-    respond(&config, queue, Responder { mode, policy, claims, hands, lease }, metrics, shutdown).await
+    let responder = Responder { mode, policy, members, claims, hands, lease };
+    // It is most of the program's state: not all of it on every stack that polls it.
+    Box::pin(respond(&config, queue, responder, metrics, shutdown)).await
 }
 
 /// Works on events, and keeps what is done written down beside.
@@ -117,11 +120,12 @@ async fn respond<S: Store>(
     metrics: Metrics,
     shutdown: Shutdown,
 ) -> Result<(), StartError> {
-    let claims = Arc::clone(&responder.claims);
+    let (claims, responder) = (Arc::clone(&responder.claims), Arc::new(responder));
     let answers = Some(claims.answers());
     let ended = tokio::select! {
-        ended = work(config, queue, responder, answers, metrics, shutdown) => ended,
+        ended = work(config, queue, Arc::clone(&responder), answers, metrics, shutdown) => ended,
         () = claims.keep() => Ok(()),
+        () = responder.keep() => Ok(()),
     };
     // What is owed after this is lost with the process.
     let _ = tokio::time::timeout(LAST_WRITES, claims.catch_up()).await;
@@ -173,7 +177,7 @@ fn kept(PolicyConfig { policy, file }: PolicyConfig) -> Result<watch::Receiver<A
 async fn work(
     config: &Config,
     queue: SqsQueue,
-    handler: impl Handler,
+    handler: Arc<impl Handler>,
     state: Option<Arc<Answers>>,
     metrics: Metrics,
     shutdown: Shutdown,
@@ -196,7 +200,7 @@ async fn work(
         Respond::Rehearse => Mode::DryRun,
     };
     tracing::info!(version = env!("TRAILKEEPER_VERSION"), ?mode, "started");
-    let given_back = consumer::run(Arc::new(queue), Arc::new(handler), config.pool, health, shutdown).await;
+    let given_back = consumer::run(Arc::new(queue), handler, config.pool, health, shutdown).await;
     tracing::info!(given_back, "drained");
     upkeep.abort();
     if let Some(protecting) = protecting {
@@ -246,16 +250,22 @@ pub async fn sdk_config() -> Result<SdkConfig, StartError> {
     Ok(sdk)
 }
 
-async fn queue(config: &Config, sdk: &SdkConfig) -> Result<SqsQueue, StartError> {
+/// The queue, and after how many receives it gives a message up, once that is known.
+async fn queue(
+    config: &Config,
+    sdk: &SdkConfig,
+) -> Result<(SqsQueue, watch::Receiver<Option<u32>>), StartError> {
     let clients = SqsClients::new(sdk, config.queue.wait);
     let url = config.queue.url.clone();
     let max_attempts = config.retry.max_attempts;
+    let (known, max_receive_count) = watch::channel(None);
     let dead_letter_url = if let Some(named) = config.queue.dead_letter_url.clone() {
         // Nothing waits for it, and where it cannot be read nothing is known.
         let (clients, url) = (clients.clone(), url.clone());
         tokio::spawn(async move {
             if let Ok(Some(policy)) = clients.redrive_policy(&url).await {
                 warn_of_few_receives(&policy, max_attempts);
+                known.send_replace(Some(policy.max_receive_count));
             }
         });
         named
@@ -264,6 +274,7 @@ async fn queue(config: &Config, sdk: &SdkConfig) -> Result<SqsQueue, StartError>
         let policy = policy.map_err(|failure| StartError::Failed(format!("{url}: {failure}")))?;
         if let Some(policy) = &policy {
             warn_of_few_receives(policy, max_attempts);
+            known.send_replace(Some(policy.max_receive_count));
         }
         policy.and_then(|policy| policy.dead_letter_url(&url)).ok_or_else(|| {
             StartError::Misconfigured(vec![Fault::new(format!(
@@ -273,7 +284,7 @@ async fn queue(config: &Config, sdk: &SdkConfig) -> Result<SqsQueue, StartError>
             ))])
         })?
     };
-    Ok(clients.queue(url, dead_letter_url, config.pool.visibility))
+    Ok((clients.queue(url, dead_letter_url, config.pool.visibility), max_receive_count))
 }
 
 /// SQS gives up a message that is received too often, and says nothing of why: below the attempts, before the worker does.

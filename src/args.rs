@@ -98,6 +98,30 @@ pub const POLICY_TOML: Variable<Text> = Variable {
     kind: Text { default: "none", has_default: true, is_secret: true },
     because: "a task has no files of its own",
 };
+pub const MEMBER_ROLE: Variable<Text> = Variable {
+    name: "TRAILKEEPER_MEMBER_ROLE",
+    meaning: "The role that is assumed in another account: its name, or an ARN with {account} and {partition}",
+    unit: "ROLE",
+    kind: default("none; act in the own account only"),
+    because: "a role in another account is somebody's decision there",
+};
+pub const EXTERNAL_ID: Variable<Text> = Variable {
+    name: "TRAILKEEPER_EXTERNAL_ID",
+    meaning: "The external id that the member role's trust policy asks for",
+    unit: "ID",
+    // No secret; logs and process lists need not have it.
+    kind: Text { default: "none", has_default: true, is_secret: true },
+    because: "a trust policy need not ask for one",
+};
+pub const NAME: Variable<Text> = Variable {
+    name: "TRAILKEEPER_NAME",
+    meaning: "This deployment: in the names of sessions, as the dimension deployment of EMF metrics, in messages",
+    unit: "NAME",
+    kind: default(DEPLOYMENT),
+    because: "most have one",
+};
+/// What a deployment is called that has no name.
+pub const DEPLOYMENT: &str = "trailkeeper";
 pub const SLACK_WEBHOOK_URL: Variable<Text> = Variable {
     name: "TRAILKEEPER_SLACK_WEBHOOK_URL",
     meaning: "Slack's incoming webhook, a secret: better set in the environment",
@@ -228,12 +252,15 @@ pub const HTTP_ADDR: Variable<Text> = Variable {
 };
 
 /// What `run` and `check` are configured with, in the order of their help.
-pub const OF_RUN: [&dyn Row; 22] = [
+pub const OF_RUN: [&dyn Row; 25] = [
     &QUEUE_URL,
     &DLQ_URL,
     &MODE,
     &POLICY,
     &POLICY_TOML,
+    &MEMBER_ROLE,
+    &EXTERNAL_ID,
+    &NAME,
     &SLACK_WEBHOOK_URL,
     &STATE_TABLE,
     &STATE_TTL_HOURS,
@@ -255,13 +282,10 @@ pub const OF_RUN: [&dyn Row; 22] = [
 
 /// Variables of the interface that this version does not act on. Whoever sets one expects something of it, so it is an
 /// error rather than a surprise. Beside each stands the one value that asks for nothing.
-pub const NOT_YET: [(&str, Option<&str>); 18] = [
-    ("TRAILKEEPER_NAME", None),
+pub const NOT_YET: [(&str, Option<&str>); 15] = [
     ("TRAILKEEPER_SLACK_BOT_TOKEN", None),
     ("TRAILKEEPER_SLACK_CHANNEL", None),
     ("TRAILKEEPER_SLACK_API_URL", None),
-    ("TRAILKEEPER_MEMBER_ROLE", None),
-    ("TRAILKEEPER_EXTERNAL_ID", None),
     ("TRAILKEEPER_BUS_ARN", None),
     ("TRAILKEEPER_SWEEP_INTERVAL_SECONDS", Some("0")),
     ("TRAILKEEPER_CANARY_INTERVAL_SECONDS", Some("0")),

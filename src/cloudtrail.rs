@@ -2,8 +2,11 @@
 //! that a trail logs.
 
 pub mod accounts;
+pub mod organization;
 mod refusal;
 mod restart;
+pub mod role;
+mod sessions;
 pub mod trails;
 
 pub use refusal::{Meaning, Refusal};

@@ -15,6 +15,7 @@ use tracing_subscriber::filter::{LevelFilter, Targets};
 use url::Url;
 
 use crate::args::{self, Args, Number, Text, Variable, Words};
+use crate::cloudtrail::role::{self, MAX_DEPLOYMENT_BYTES, MemberRole, RoleTemplate};
 use crate::consumer::PoolConfig;
 use crate::consumer::redrive::is_same_queue;
 use crate::policy::{Mode, Policy};
@@ -47,6 +48,8 @@ impl fmt::Display for Fault {
 pub struct Config {
     pub respond: Respond,
     pub policy: PolicyConfig,
+    /// What is assumed in other accounts; nothing without one.
+    pub member_role: Option<MemberRole>,
     pub queue: QueueConfig,
     pub pool: PoolConfig,
     /// Between attempts of one message, and how many there are.
@@ -59,6 +62,8 @@ pub struct Config {
     /// Where health and metrics are served.
     pub http: SocketAddr,
     pub telemetry: TelemetryConfig,
+    /// Of this deployment, where it has one of its own.
+    pub name: Option<String>,
 }
 
 /// What is done about events. Whoever acts has a channel; a dry run needs none.
@@ -87,6 +92,8 @@ pub struct CheckConfig {
     pub mode: Mode,
     /// Whoever looks need not have it.
     pub webhook: Option<SecretString>,
+    pub policy: Policy,
+    pub member_role: Option<MemberRole>,
     pub queue: QueueConfig,
     pub visibility: Duration,
     pub max_attempts: u32,
@@ -142,6 +149,8 @@ impl Config {
         environment: impl Fn(&str) -> Option<String>,
     ) -> Result<Self, Vec<Fault>> {
         let policy = faults.policy();
+        let name = faults.name();
+        let member_role = faults.member_role(name.as_deref());
         let queue = faults.queue();
         let visibility = faults.seconds(&args::VISIBILITY_TIMEOUT_SECONDS);
         let retry = faults.retry();
@@ -153,13 +162,14 @@ impl Config {
         };
         let state = faults.state();
         let http = faults.http_address();
-        let telemetry = faults.telemetry();
+        let telemetry = faults.telemetry(name.clone());
         let task_protection = faults.one_of(&args::TASK_PROTECTION);
         let ecs_agent = present(environment("ECS_AGENT_URI"));
         faults.not_yet(environment);
         faults.none(queue.map(|queue| Self {
             respond,
             policy,
+            member_role,
             queue,
             pool,
             retry,
@@ -168,6 +178,7 @@ impl Config {
             ecs_agent,
             http,
             telemetry,
+            name,
         }))
     }
 }
@@ -182,9 +193,9 @@ impl CheckConfig {
         let mode = faults.one_of(&args::MODE);
         let webhook = faults.webhook();
         let rest = Config::read_rest(Respond::Rehearse, faults, environment)?;
-        let Config { queue, pool, retry, state, .. } = rest;
+        let Config { policy, member_role, queue, pool, retry, state, .. } = rest;
         let (visibility, max_attempts) = (pool.visibility, retry.max_attempts);
-        Ok(Self { mode, webhook, queue, visibility, max_attempts, state })
+        Ok(Self { mode, webhook, policy: policy.policy, member_role, queue, visibility, max_attempts, state })
     }
 }
 
@@ -292,6 +303,45 @@ impl<'a> Faults<'a> {
         PolicyConfig { policy, file: path.map(PathBuf::from) }
     }
 
+    fn name(&mut self) -> Option<String> {
+        let name = self.args.get(args::NAME.name)?;
+        if !role::is_name(&name, MAX_DEPLOYMENT_BYTES) {
+            let variable = args::NAME.name;
+            self.add(format!(
+                "{variable} is {name:?}, not 1 to {MAX_DEPLOYMENT_BYTES} letters, digits, or _ + = , . @ -"
+            ));
+        }
+        Some(name)
+    }
+
+    fn member_role(&mut self, name: Option<&str>) -> Option<MemberRole> {
+        let (role_name, id_name) = (args::MEMBER_ROLE.name, args::EXTERNAL_ID.name);
+        let (text, external_id) = (self.args.get(role_name), self.args.get(id_name));
+        if external_id.as_deref().is_some_and(|id| !role::is_external_id(id)) {
+            self.add(format!(
+                "{id_name} is not 2 to 1224 letters, digits, or _ + = , . @ : / - (its value is not shown)"
+            ));
+        }
+        let Some(text) = text else {
+            if external_id.is_some() {
+                self.add(format!("{id_name} is set and {role_name} is not: name the role that asks for it"));
+            }
+            return None;
+        };
+        let template = RoleTemplate::parse(&text);
+        if template.is_none() {
+            self.add(format!(
+                "{role_name} is {text:?}, not a role's name or an ARN like \
+                 arn:{{partition}}:iam::{{account}}:role/trailkeeper-member"
+            ));
+        }
+        Some(MemberRole {
+            role: template?,
+            external_id: external_id.map(SecretString::from),
+            session: role::session(name.unwrap_or(args::DEPLOYMENT)),
+        })
+    }
+
     fn queue(&mut self) -> Option<QueueConfig> {
         let url = self.queue_url();
         let dead_letter_url = self.dead_letter_url(url.as_deref());
@@ -353,7 +403,7 @@ impl<'a> Faults<'a> {
         })
     }
 
-    fn telemetry(&mut self) -> TelemetryConfig {
+    fn telemetry(&mut self, deployment: Option<String>) -> TelemetryConfig {
         let name = args::LOG.name;
         let text = self.args.get(name).unwrap_or_else(|| args::LOG.kind.default.to_owned());
         let log = log_filter(&text).unwrap_or_else(|| {
@@ -368,6 +418,7 @@ impl<'a> Faults<'a> {
             log_format: self.word(&args::LOG_FORMAT),
             metrics: self.one_of(&args::METRICS),
             otlp_endpoint: self.otlp_endpoint(),
+            deployment,
         }
     }
 

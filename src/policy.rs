@@ -11,8 +11,8 @@ mod rules;
 
 pub use conclude::{Conclusion, Deed, Fact, Seen, conclude};
 pub use file::{Fault, MAX_BYTES};
-pub use judge::{Action, Because, Bounds, Judgement, Mode, Untargetable, Which, judge, refusal};
-pub use rules::Policy;
+pub use judge::{Action, Because, Bounds, Judgement, Listed, Mode, Untargetable, Which, judge, refusal};
+pub use rules::{Member, Members, Policy};
 
 /// The JSON Schema of a policy.
 pub const SCHEMA: &str = include_str!("policy/policy.schema.json");

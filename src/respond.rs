@@ -1,9 +1,11 @@
 //! What is done about an event: claim it, restart the trail, notify people, and remember that it is done.
 
+mod members;
 mod responder;
 mod verdict;
 mod work;
 
+pub use members::Membership;
 pub(crate) use responder::HELD_MARGIN;
 pub use responder::{Rehearsal, Responder};
 pub use work::Hands;

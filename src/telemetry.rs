@@ -26,6 +26,7 @@ const POLLERS: &str = "trailkeeper_pollers";
 const SQS_REQUESTS: &str = "trailkeeper_sqs_requests_total";
 const SLACK_POSTS: &str = "trailkeeper_slack_posts_total";
 const RESTORE: &str = "trailkeeper_restore_total";
+const ASSUME_ROLE: &str = "trailkeeper_assume_role_total";
 const LEASES_LOST: &str = "trailkeeper_leases_lost_total";
 const STATE_AVAILABLE: &str = "trailkeeper_state_available";
 const QUEUE_DELAY: &str = "trailkeeper_queue_delay_seconds";
@@ -41,6 +42,8 @@ const WORK_BUCKETS_SECONDS: [f64; 10] = [0.001, 0.01, 0.05, 0.1, 0.25, 0.5, 1.0,
 
 /// The CloudWatch namespace of embedded metrics.
 const EMF_NAMESPACE: &str = "trailkeeper";
+/// The dimension that has the deployment's name, so that two of them in one account are told apart.
+const EMF_DEPLOYMENT: &str = "deployment";
 /// A CloudWatch data point is a minute at its finest here; six flushes share it. A histogram keeps at most
 /// 100 samples between flushes, the format's own limit.
 const EMF_FLUSH: Duration = Duration::from_secs(10);
@@ -58,6 +61,8 @@ pub struct TelemetryConfig {
     pub metrics: MetricsFormat,
     /// The base endpoint of the collector that traces go to; none without one. A URL, which may hold a token.
     pub otlp_endpoint: Option<SecretString>,
+    /// The name of this deployment: a dimension of embedded metrics, where there is one.
+    pub deployment: Option<String>,
 }
 
 /// The form of a log line.
@@ -136,6 +141,18 @@ words! {
     }
 }
 
+words! {
+    /// How STS answered when a role in another account was asked for.
+    AssumeResult {
+        /// With a session.
+        Ok = "ok",
+        /// For good not.
+        Denied = "denied",
+        /// For now not.
+        Failed = "failed",
+    }
+}
+
 /// A message became `outcome`, one of a closed list.
 pub(crate) fn message(outcome: &'static str) {
     counter!(MESSAGES, "outcome" => outcome).increment(1);
@@ -174,6 +191,10 @@ pub(crate) fn slack_post(result: SlackResult, took: Duration) {
 
 pub(crate) fn restore(result: RestoreResult) {
     counter!(RESTORE, "result" => result.as_str()).increment(1);
+}
+
+pub(crate) fn assumed(result: AssumeResult) {
+    counter!(ASSUME_ROLE, "result" => result.as_str()).increment(1);
 }
 
 pub(crate) fn lease_lost() {
@@ -267,7 +288,10 @@ pub fn init(config: &TelemetryConfig) -> anyhow::Result<Telemetry> {
     let source = match config.metrics {
         MetricsFormat::Prometheus => Source::Prometheus(install_prometheus()?),
         MetricsFormat::Emf => {
-            let builder = metrics_cloudwatch_embedded::Builder::new().cloudwatch_namespace(EMF_NAMESPACE);
+            let mut builder = metrics_cloudwatch_embedded::Builder::new().cloudwatch_namespace(EMF_NAMESPACE);
+            if let Some(deployment) = &config.deployment {
+                builder = builder.with_dimension(EMF_DEPLOYMENT, deployment.clone());
+            }
             Source::Emf(builder.init().map_err(|error| anyhow::anyhow!("metrics: {error}"))?)
         }
         MetricsFormat::Off => Source::Off,
@@ -301,6 +325,7 @@ fn describe() {
     describe_counter!(SQS_REQUESTS, Unit::Count, "Requests to SQS.");
     describe_counter!(SLACK_POSTS, Unit::Count, "Posts to Slack.");
     describe_counter!(RESTORE, Unit::Count, "Attempts at restarting a trail.");
+    describe_counter!(ASSUME_ROLE, Unit::Count, "Sessions asked for in other accounts.");
     describe_counter!(
         LEASES_LOST,
         Unit::Count,
@@ -342,6 +367,9 @@ fn describe() {
     }
     for result in RestoreResult::ALL {
         counter!(RESTORE, "result" => result.as_str()).absolute(0);
+    }
+    for result in AssumeResult::ALL {
+        counter!(ASSUME_ROLE, "result" => result.as_str()).absolute(0);
     }
 }
 

@@ -1,4 +1,4 @@
-//! CloudTrail clients by region, with the worker's own credentials.
+//! Where CloudTrail is asked: with the worker's own credentials, or through a role in the trail's account.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
@@ -7,75 +7,175 @@ use std::time::Duration;
 use aws_config::SdkConfig;
 use aws_config::retry::RetryConfig;
 use aws_sdk_cloudtrail::Client;
-use aws_sdk_cloudtrail::config::Region as SdkRegion;
+use aws_sdk_cloudtrail::config::{IdentityCache, Region as SdkRegion};
+use tokio::time::Instant;
 
+use super::organization::{self, Listed};
+use super::refusal::Refusal;
+use super::role::{MemberRole, role_name};
+use super::sessions::{Session, Sessions};
 use crate::aws;
 use crate::event::{AccountId, Region};
+use crate::retry::Failure;
 
-/// Clients kept at most. There are some forty regions; names beyond them are somebody's invention, and the
-/// cache then starts anew.
-const MAX_CLIENTS: usize = 64;
+/// Clients kept at most, some 10 KiB each: one for each Region of an account that is at work. Beyond that, or where accounts and
+/// Regions are somebody's invention, they are made anew.
+const MAX_CLIENTS: usize = 256;
 /// For the question who we are. Without an answer the worker starts all the same.
 const WHO_AM_I_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// The accounts that the worker can act in: its own. Of another it reaches an organization's trails, by their whole ARN, if
-/// CloudTrail lets it: as a member to look at them, as a delegated administrator also to start them.
+/// The accounts that the worker can act in: its own, and with a member role those that have it. Without, it reaches an
+/// organization's trails alone, by their whole ARN, if CloudTrail lets it: as a member to look at them, as a delegated administrator
+/// also to start them.
 #[derive(Debug)]
 pub struct Accounts {
     sdk: SdkConfig,
     /// `None` if nobody could say.
-    own: Option<AccountId>,
-    /// A client costs connections, and is made when its Region is first asked.
-    clients: Mutex<HashMap<Region, Client>>,
+    own: Option<Own>,
+    members: Option<Sessions>,
+    clients: Mutex<HashMap<Place, Reached>>,
+}
+
+/// Whose credentials the worker has.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Own {
+    pub account: AccountId,
+    /// As STS says it: of a session, or of a user.
+    pub arn: String,
+}
+
+/// Whose trails, none for those that the worker's own credentials reach, and in which Region.
+type Place = (Option<AccountId>, Region);
+
+#[derive(Debug)]
+struct Reached {
+    client: Client,
+    /// When the session was opened that it goes by, if it goes by one.
+    opened_at: Option<Instant>,
+}
+
+/// Where calls about an account's trails are made.
+pub(super) struct Site {
+    pub(super) client: Client,
+    /// It is asked through the account's own role.
+    pub(super) by_role: bool,
+    /// Why not, where there should be one: then it is asked with the worker's own credentials, as a delegated administrator may.
+    pub(super) without_role: Option<Refusal>,
 }
 
 impl Accounts {
     /// Asks STS whose credentials these are. If it does not say, trails are restarted all the same: a trail is always named
     /// by its whole ARN, so the worst that comes of it is a refusal by CloudTrail.
-    pub async fn discover(sdk: &SdkConfig) -> Self {
+    pub async fn discover(sdk: &SdkConfig, member: Option<MemberRole>) -> Self {
         let config = aws_sdk_sts::config::Builder::from(sdk)
             .interceptor(aws::Traced)
             .retry_config(RetryConfig::disabled())
             .timeout_config(aws::timeouts(WHO_AM_I_TIMEOUT));
         let answer = aws_sdk_sts::Client::from_conf(config.build()).get_caller_identity().send().await;
         let own = match answer {
-            Ok(identity) => identity.account().and_then(AccountId::parse),
+            Ok(identity) => identity.account().and_then(AccountId::parse).map(|account| {
+                let arn = identity.arn().unwrap_or_default().to_owned();
+                Own { account, arn }
+            }),
             Err(error) => {
                 let error = aws::describe(&error);
                 tracing::warn!(%error, "STS did not say which account this is: trailkeeper cannot tell events of other accounts apart");
                 None
             }
         };
-        Self::of(sdk, own)
+        Self::of(sdk, own, member)
     }
 
     /// The same, for who has asked already.
     #[must_use]
-    pub fn of(sdk: &SdkConfig, own: Option<AccountId>) -> Self {
-        Self { sdk: sdk.clone(), own, clients: Mutex::default() }
+    pub fn of(sdk: &SdkConfig, own: Option<Own>, member: Option<MemberRole>) -> Self {
+        let members = member.map(|role| Sessions::new(sdk, role));
+        Self { sdk: sdk.clone(), own, members, clients: Mutex::default() }
     }
 
     /// The own account, where it is known.
     #[must_use]
     pub fn own(&self) -> Option<&AccountId> {
-        self.own.as_ref()
+        self.own.as_ref().map(|own| &own.account)
     }
 
-    /// A client for `region`, with the worker's own credentials.
-    pub fn client(&self, region: &Region) -> Client {
+    /// Whether there is a role to act with in other accounts.
+    #[must_use]
+    pub fn has_member_role(&self) -> bool {
+        self.members.is_some()
+    }
+
+    /// Whether an ARN of IAM's is whose the worker's credentials are, or the member role's in whatever account.
+    #[must_use]
+    pub fn is_ours(&self, arn: &str) -> bool {
+        let is_own = self.own.as_ref().is_some_and(|own| {
+            // arn:aws:sts::111122223333:assumed-role/worker/session
+            let mut parts = own.arn.splitn(6, ':').nth(5).unwrap_or_default().split('/');
+            let is_role = parts.next() == Some("assumed-role");
+            let account = arn.split(':').nth(4) == Some(own.account.as_str());
+            own.arn == arn
+                || is_role && account && role_name(arn).is_some_and(|name| parts.next() == Some(name))
+        });
+        is_own || self.members.as_ref().is_some_and(|members| members.is_role(arn))
+    }
+
+    /// The accounts of the organization.
+    ///
+    /// # Errors
+    /// As [`organization::list`].
+    pub async fn list(&self) -> Result<Vec<Listed>, Failure> {
+        organization::list(&self.sdk).await
+    }
+
+    /// Where the worker's own credentials ask.
+    pub(super) fn own_site(&self, region: &Region) -> Site {
+        Site { client: self.client(None, region), by_role: false, without_role: None }
+    }
+
+    /// Where the trails of an account are reached, from a Region.
+    pub(super) async fn site(&self, account: &AccountId, region: &Region) -> Site {
+        let Some(members) = self.members.as_ref().filter(|_| self.own() != Some(account)) else {
+            return self.own_site(region);
+        };
+        match members.of(account, region).await {
+            Ok(session) => {
+                let client = self.client(Some((account, session)), region);
+                Site { client, by_role: true, without_role: None }
+            }
+            Err(refusal) => Site { without_role: Some(refusal), ..self.own_site(region) },
+        }
+    }
+
+    /// The next call in this account begins a session of its own.
+    pub(super) fn forget(&self, account: &AccountId) {
+        if let Some(members) = &self.members {
+            members.forget(account);
+        }
+    }
+
+    fn client(&self, by_role: Option<(&AccountId, Session)>, region: &Region) -> Client {
+        let opened_at = by_role.as_ref().map(|(_, session)| session.opened_at);
+        let place = (by_role.as_ref().map(|(account, _)| (*account).clone()), region.clone());
         let mut clients = self.clients.lock().unwrap_or_else(PoisonError::into_inner);
-        if clients.len() >= MAX_CLIENTS && !clients.contains_key(region) {
+        if let Some(reached) = clients.get(&place).filter(|reached| reached.opened_at == opened_at) {
+            return reached.client.clone();
+        }
+        if clients.len() >= MAX_CLIENTS {
             clients.clear();
         }
-        let new = || {
-            let config = aws_sdk_cloudtrail::config::Builder::from(&self.sdk)
-                .region(SdkRegion::new(region.as_str().to_owned()))
-                .interceptor(aws::Traced)
-                // The message is tried again as a whole: one retry budget, not two on top of each other.
-                .retry_config(RetryConfig::disabled())
-                .timeout_config(aws::timeouts(aws::ANSWER_TIMEOUT));
-            Client::from_conf(config.build())
-        };
-        clients.entry(region.clone()).or_insert_with(new).clone()
+        let mut config = aws_sdk_cloudtrail::config::Builder::from(&self.sdk)
+            .region(SdkRegion::new(region.as_str().to_owned()))
+            .interceptor(aws::Traced)
+            // The message is tried again as a whole: one retry budget, not two on top of each other.
+            .retry_config(RetryConfig::disabled())
+            .timeout_config(aws::timeouts(aws::ANSWER_TIMEOUT));
+        if let Some((_, session)) = by_role {
+            // They are opened anew before they end, and the SDK's own cache would keep all that there ever were.
+            config =
+                config.credentials_provider(session.credentials).identity_cache(IdentityCache::no_cache());
+        }
+        let client = Client::from_conf(config.build());
+        clients.insert(place, Reached { client: client.clone(), opened_at });
+        client
     }
 }

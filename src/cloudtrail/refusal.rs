@@ -8,6 +8,8 @@ use crate::event::AccountId;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Meaning {
     Passing,
+    /// Too many calls: it is a matter of waiting for a turn.
+    Throttled,
     /// The trail lives in another region.
     Elsewhere,
     Gone,
@@ -26,9 +28,14 @@ pub struct Refusal {
     pub detail: String,
 }
 
+/// Whose rights are asked for where no role of the trail's account is.
+pub(super) const WORKER: &str = "the worker's role";
+
 /// What CloudTrail answered.
 pub(super) struct Answer<'a> {
     pub(super) call: &'static str,
+    /// Whose rights they are: `the worker's role`, or that of an account.
+    pub(super) by: &'a str,
     /// The error's code, if there is one.
     pub(super) code: Option<&'a str>,
     /// AWS's own text: looked at, and never repeated.
@@ -43,8 +50,44 @@ impl Refusal {
     }
 
     /// `another`: the account of the trail that the call was about, if it may be another than the caller's.
+    /// A member role that could not be assumed, so that the trail was not reached in its own account.
+    pub(super) fn of_role(code: Option<&str>, told: &str, arn: &str, account: &AccountId) -> Self {
+        let (meaning, why) = match code.unwrap_or_default() {
+            "AccessDenied" | "AccessDeniedException" => (
+                Meaning::NotSeenFromHere,
+                "there is no such role, or it does not let this worker in, which STS does not tell apart; roll it out there, and \
+                 compare its trust policy and external id",
+            ),
+            "RegionDisabledException" => (
+                Meaning::NotSeenFromHere,
+                "the account has switched off the Regions in which STS was asked; enable one of them",
+            ),
+            "ValidationError" | "ValidationException" => {
+                (Meaning::NotSeenFromHere, "STS takes this for no role; correct TRAILKEEPER_MEMBER_ROLE")
+            }
+            "ExpiredToken"
+            | "ExpiredTokenException"
+            | "InvalidClientTokenId"
+            | "UnrecognizedClientException" => (
+                Meaning::Passing,
+                "STS does not take the worker's own credentials; look at where it gets them from",
+            ),
+            "Throttling" | "ThrottlingException" | "RequestLimitExceeded" => {
+                (Meaning::Throttled, "STS is asked too often")
+            }
+            _ => (Meaning::Passing, "STS did not give a session"),
+        };
+        Self::new(meaning, format!("AssumeRole of {arn} in account {account}: {told}: {why}"))
+    }
+
+    /// Whether the same may work later.
+    #[must_use]
+    pub fn may_pass(&self) -> bool {
+        matches!(self.meaning, Meaning::Passing | Meaning::Throttled)
+    }
+
     pub(super) fn of(answer: Answer, another: Option<&AccountId>) -> Self {
-        let Answer { call, code, message, told } = answer;
+        let Answer { call, by, code, message, told } = answer;
         let (meaning, why) = match (code.unwrap_or_default(), another) {
             ("TrailNotFoundException", Some(account)) => (
                 Meaning::NotSeenFromHere,
@@ -52,7 +95,7 @@ impl Refusal {
                     "asked from another account, which says nothing about the trail; look at it in account {account}"
                 ),
             ),
-            ("AccessDenied" | "AccessDeniedException", _) => (Meaning::Denied, denied(call, message)),
+            ("AccessDenied" | "AccessDeniedException", _) => (Meaning::Denied, denied(call, message, by)),
             (code, _) => match REFUSALS.iter().find(|(codes, ..)| codes.contains(&code)) {
                 Some((_, meaning, why)) => (*meaning, (*why).to_owned()),
                 // A code that is not known is taken as passing: the attempts are bounded, and giving up on a trail that
@@ -66,7 +109,12 @@ impl Refusal {
 }
 
 /// Codes, what they mean, their cause and what to do.
-const REFUSALS: [(&[&str], Meaning, &str); 12] = [
+const REFUSALS: [(&[&str], Meaning, &str); 13] = [
+    (
+        &["ThrottlingException", "Throttling", "RequestLimitExceeded", "TooManyRequestsException"],
+        Meaning::Throttled,
+        "",
+    ),
     (&["TrailNotFoundException"], Meaning::Gone, "CloudTrail knows no such trail in its own account"),
     (&["InvalidHomeRegionException"], Meaning::Elsewhere, "the trail lives in another Region"),
     (
@@ -127,33 +175,32 @@ const REFUSALS: [(&[&str], Meaning, &str); 12] = [
 
 /// Why a call was denied. AWS says it in a sentence of many shapes, of which these parts are recognised:
 /// <https://docs.aws.amazon.com/IAM/latest/UserGuide/troubleshoot_access-denied.html>
-fn denied(call: &str, message: &str) -> String {
+fn denied(call: &str, message: &str, by: &str) -> String {
     let action = format!("cloudtrail:{call}");
     let says = |part: &str| message.contains(part);
     let denies = says("explicit deny");
     if says("service control policy") {
         return format!(
-            "a service control policy denies it; ask whoever keeps the organization's policies to allow {action} to the \
-             worker's role"
+            "a service control policy denies it; ask whoever keeps the organization's policies to allow {action} to {by}"
         );
     }
     let bounds = [
-        ("permissions boundary", "the permissions boundary of the worker's role"),
-        ("session policy", "the session policy that the worker's session was opened with"),
+        ("permissions boundary", format!("the permissions boundary of {by}")),
+        ("session policy", "the session policy that the worker's session was opened with".to_owned()),
     ];
     match bounds.iter().find(|(part, _)| says(part)) {
         Some((_, bound)) if denies => format!("{bound} denies it; take the Deny of {action} out of it"),
         Some((_, bound)) => format!("{bound} does not allow it; add {action} to it"),
         None if denies => {
             format!(
-                "a policy denies it explicitly; look for the Deny of {action} in every policy that binds the worker's role"
+                "a policy denies it explicitly; look for the Deny of {action} in every policy that binds {by}"
             )
         }
         None if says("no identity-based policy allows") || says("no resource-based policy allows") => {
-            format!("no policy allows it; allow {action} on this trail to the worker's role")
+            format!("no policy allows it; allow {action} on this trail to {by}")
         }
         None => {
-            format!("allow {action} on this trail to the worker's role, and look for a policy that denies it")
+            format!("allow {action} on this trail to {by}, and look for a policy that denies it")
         }
     }
 }
@@ -163,14 +210,17 @@ mod tests {
     use super::*;
 
     fn of(code: &str, message: &str, of_another_account: bool) -> Refusal {
-        let answer = Answer { call: "StartLogging", code: Some(code), message, told: code.to_owned() };
+        let answer =
+            Answer { call: "StartLogging", by: WORKER, code: Some(code), message, told: code.to_owned() };
         let another = AccountId::parse("999999999999").filter(|_| of_another_account);
         Refusal::of(answer, another.as_ref())
     }
 
     #[test]
     fn each_refusal_has_a_cause_and_advice_of_its_own() {
-        let codes: Vec<_> = REFUSALS.iter().map(|(codes, ..)| codes[0]).chain(["AccessDenied"]).collect();
+        let has_cause = |(_, _, why): &&(_, _, &str)| !why.is_empty();
+        let codes: Vec<_> =
+            REFUSALS.iter().filter(has_cause).map(|(codes, ..)| codes[0]).chain(["AccessDenied"]).collect();
         let mut said: Vec<_> = codes.iter().map(|code| of(code, "", false).detail).collect();
         insta::assert_snapshot!(said.join("\n"));
         said.sort_unstable();

@@ -1,5 +1,6 @@
 //! Switching a trail on again: status, start, verify. And looking whether it logs, where nothing may be changed.
 
+use std::ops::ControlFlow;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
@@ -11,7 +12,6 @@ use crate::clock;
 use crate::event::{AccountId, Region, TrailArn};
 use crate::incident::{Found, Restoration, Restored, Sighting};
 use crate::telemetry::{self, RestoreResult};
-use crate::turns::TURN;
 
 /// Waits before each look at whether logging runs; StartLogging is usually seen by the first.
 const VERIFY_WAITS_MS: [u64; 5] = [0, 200, 400, 800, 1_600];
@@ -70,6 +70,8 @@ impl<F: Fn() -> bool + Sync> Order<F> {
 pub enum RestartError {
     /// Somebody else may be at it: nothing was started.
     NotOurs,
+    /// Nothing was started: CloudTrail takes one start a second of an account in a Region, and others are before this one.
+    NotOurTurn { after: Duration },
     /// CloudTrail refused something, for now: what is final is an end.
     Refused {
         refusal: Refusal,
@@ -106,7 +108,7 @@ impl Trails {
                 Ok(outcome) => Ok(Restored::new(outcome, clock::now())),
                 Err(refusal) => Err(RestartError::Refused { refusal, started }),
             },
-            Err(RestartError::NotOurs) => return Err(RestartError::NotOurs),
+            Err(waits @ (RestartError::NotOurs | RestartError::NotOurTurn { .. })) => return Err(waits),
             result => result,
         };
         telemetry::restore(match result.as_ref().map(|restored| &restored.outcome) {
@@ -146,33 +148,30 @@ impl Trails {
         region: &Region,
         order: &Order<impl Fn() -> bool + Sync>,
     ) -> Result<Restored, RestartError> {
-        let before = match self.status(trail, region).await {
-            Ok(status) => {
-                let is_older = order.is_older(status.started_at);
-                let since = status.started_at;
-                match order.earlier {
-                    // After an accepted start, logging is on whatever CloudTrail says of when it was started.
-                    Earlier::Started if status.logging => return Ok(ended(status, Restoration::Restarted)),
-                    earlier if status.logging && !is_older => {
-                        let perhaps_ours = earlier != Earlier::Nothing;
-                        return Ok(ended(status, Restoration::AlreadyLogging { since, perhaps_ours }));
-                    }
-                    // Off; or on as of before the stop, and starting a trail that is on does no harm.
-                    _ => {
-                        order.saw(sighting(&status));
-                        Some(status)
-                    }
-                }
+        let before = match self.before(trail, region, order).await? {
+            ControlFlow::Break(ended) => return Ok(ended),
+            ControlFlow::Continue(before) => before,
+        };
+        // Before the lease is looked at: waiting for it takes time.
+        let wait = self.turn(trail, region).map_err(|after| RestartError::NotOurTurn { after })?;
+        let before = if wait.is_zero() {
+            before
+        } else {
+            tokio::time::sleep(wait).await;
+            // Somebody else may have started it meanwhile.
+            match self.before(trail, region, order).await? {
+                ControlFlow::Break(ended) => return Ok(ended),
+                ControlFlow::Continue(before) => before,
             }
-            // The right to look is missing; the right to start may be there, and starting twice does no harm.
-            Err(Refusal { meaning: Meaning::Denied, .. }) => None,
-            Err(refusal) => return Err(refusal.into()),
         };
         if !(order.still_ours)() {
             return Err(RestartError::NotOurs);
         }
         // Without an answer it may have been carried out. Whoever finds logging on later does not claim to know.
-        self.start(trail, region).await?;
+        self.start(trail, region).await.map_err(|refusal| match refusal.meaning {
+            Meaning::Throttled => RestartError::NotOurTurn { after: self.throttled(trail, region) },
+            _ => refusal.into(),
+        })?;
         let verified = match self.verify(trail, region, order).await {
             // Nobody will see more, and starting it again would show nothing.
             Err(Refusal { meaning: Meaning::Denied, detail }) => {
@@ -182,6 +181,35 @@ impl Trails {
         };
         let stopped_at = before.filter(|status| !status.logging).and_then(|status| status.stopped_at);
         Ok(Restored { stopped_at: stopped_at.or(verified.stopped_at), ..verified })
+    }
+
+    /// Looks at a trail that may have to be started: how it ends already, or else what was seen, if it may be looked at.
+    async fn before(
+        &self,
+        trail: &TrailArn,
+        region: &Region,
+        order: &Order<impl Fn() -> bool + Sync>,
+    ) -> Result<ControlFlow<Restored, Option<Status>>, Refusal> {
+        let status = match self.status(trail, region).await {
+            Ok(status) => status,
+            // The right to look is missing; the right to start may be there, and starting twice does no harm.
+            Err(Refusal { meaning: Meaning::Denied, .. }) => return Ok(ControlFlow::Continue(None)),
+            Err(refusal) => return Err(refusal),
+        };
+        let (since, is_older) = (status.started_at, order.is_older(status.started_at));
+        Ok(match order.earlier {
+            // After an accepted start, logging is on whatever CloudTrail says of when it was started.
+            Earlier::Started if status.logging => ControlFlow::Break(ended(status, Restoration::Restarted)),
+            earlier if status.logging && !is_older => {
+                let perhaps_ours = earlier != Earlier::Nothing;
+                ControlFlow::Break(ended(status, Restoration::AlreadyLogging { since, perhaps_ours }))
+            }
+            // Off; or on as of before the stop, and starting a trail that is on does no harm.
+            _ => {
+                order.saw(sighting(&status));
+                ControlFlow::Continue(Some(status))
+            }
+        })
     }
 
     /// Looks until logging is seen to run.
@@ -226,22 +254,22 @@ impl Trails {
         }
     }
 
-    /// Looks at the trails that live in a Region, of the own account and of its organization. One that cannot be looked at
+    /// Looks at the trails that live in a Region, of an account and of its organization. One that cannot be looked at
     /// keeps none of the others from it.
     ///
     /// # Errors
     /// When they cannot be listed.
     pub async fn look_around(&self, account: &AccountId, region: &Region) -> Result<Around, Refusal> {
-        if self.own_account() != Some(account) {
+        if !self.reaches(account) {
             let own = self.own_account().map_or("unknown", AccountId::as_str);
             let detail = format!(
-                "the call was made in account {account}, and trailkeeper can list the trails of its own account alone, {own}; \
-                 look for the trail there"
+                "the call was made in account {account}, and without TRAILKEEPER_MEMBER_ROLE trailkeeper can list the trails of its \
+                 own account alone, {own}; look for the trail there"
             );
             return Err(Refusal::new(Meaning::NotSeenFromHere, detail));
         }
         let mut around = Around::default();
-        let all = self.all(region).await?;
+        let all = self.all(Some(account), region).await?;
         // A trail is stopped in its home Region alone.
         let at_home = all.into_iter().filter(|(_, home)| home.as_ref().is_none_or(|home| home == region));
         for (trail, _) in at_home.take(MAX_TRAILS) {
@@ -269,7 +297,6 @@ impl Trails {
             Err(refusal) => return Ok(Err(Restored::new(end(refusal)?, clock::now()))),
         };
         let is_seen = around.found.iter().any(|found| found.restored.stopped_with(stop));
-        let mut is_first = true;
         for position in 0..around.found.len() {
             let Found { trail, restored } = &mut around.found[position];
             let Some(trail) = TrailArn::parse(trail) else { continue };
@@ -284,13 +311,9 @@ impl Trails {
             if !to_start {
                 continue;
             }
-            if !std::mem::take(&mut is_first) {
-                // What CloudTrail takes.
-                tokio::time::sleep(TURN).await;
-            }
             let restored = match self.restart(&trail, order).await {
                 Ok(restored) => restored,
-                Err(RestartError::NotOurs) => return Err(RestartError::NotOurs),
+                Err(waits @ (RestartError::NotOurs | RestartError::NotOurTurn { .. })) => return Err(waits),
                 Err(RestartError::Refused { refusal, .. }) => {
                     Restored { before: order.seen(), ..around.fails(refusal) }
                 }
@@ -320,7 +343,7 @@ impl Around {
 /// How a refusal ends a restart or a look; given back where it may pass.
 fn end(refusal: Refusal) -> Result<Restoration, Refusal> {
     match refusal.meaning {
-        Meaning::Passing => Err(refusal),
+        Meaning::Passing | Meaning::Throttled => Err(refusal),
         Meaning::Gone => Ok(Restoration::Gone),
         Meaning::Elsewhere | Meaning::NotSeenFromHere | Meaning::Denied | Meaning::Impossible => {
             Ok(Restoration::Refused { detail: refusal.detail })

@@ -1,23 +1,34 @@
 //! CloudTrail's calls.
 
+use std::time::Duration;
+
 use aws_sdk_cloudtrail::error::{ProvideErrorMetadata, SdkError};
 use aws_sdk_cloudtrail::primitives::DateTime;
 use aws_sdk_cloudtrail::types::Trail;
 use time::OffsetDateTime;
 
-use super::accounts::Accounts;
-use super::refusal::{Answer, Meaning, Refusal};
+use super::accounts::{Accounts, Site};
+use super::refusal::{Answer, Meaning, Refusal, WORKER};
 use crate::aws;
 use crate::event::{AccountId, Region, TrailArn, partition_of};
 use crate::incident::DeliveryErrors;
+use crate::turns::Turns;
 
 /// The longest delivery error kept, in characters.
 const MAX_DELIVERY_ERROR_CHARS: usize = 200;
+
+/// The longest that a start waits for its turn with a message in hand: a Region has five trails at most. What would wait longer goes
+/// back to the queue, and keeps nobody else from work.
+const LONGEST_TURN: Duration = Duration::from_secs(2);
+/// After a throttle that came all the same: others use the same quota.
+const THROTTLED: Duration = Duration::from_secs(1);
 
 /// The trails that the worker can reach.
 #[derive(Debug)]
 pub struct Trails {
     accounts: Accounts,
+    /// CloudTrail takes one `StartLogging` a second of an account in a Region, and AWS raises that for nobody.
+    turns: Turns<(AccountId, Region)>,
 }
 
 /// `GetTrailStatus`, as far as it is read.
@@ -42,13 +53,26 @@ impl Trails {
     /// The trails that the clients of `accounts` reach.
     #[must_use]
     pub fn new(accounts: Accounts) -> Self {
-        Self { accounts }
+        Self { accounts, turns: Turns::new(LONGEST_TURN) }
     }
 
-    /// Every trail that is seen in `region`, those that live elsewhere included, and where each lives.
-    pub async fn all(&self, region: &Region) -> Result<Vec<(TrailArn, Option<Region>)>, Refusal> {
-        let request = self.accounts.client(region).describe_trails().include_shadow_trails(true);
-        let answer = request.send().await.map_err(|error| refusal(&error, "DescribeTrails", None))?;
+    /// Every trail that `account` sees in `region`, those that live elsewhere included, and where each lives. Without an account:
+    /// those that the worker's own credentials show.
+    pub async fn all(
+        &self,
+        account: Option<&AccountId>,
+        region: &Region,
+    ) -> Result<Vec<(TrailArn, Option<Region>)>, Refusal> {
+        let site = match account {
+            Some(account) => self.accounts.site(account, region).await,
+            None => self.accounts.own_site(region),
+        };
+        if let Some(refusal) = site.without_role {
+            // The worker's own trails are not meant.
+            return Err(refusal);
+        }
+        let answer = site.client.describe_trails().include_shadow_trails(true).send().await;
+        let answer = answer.map_err(|error| self.refusal(&error, "DescribeTrails", account, &site))?;
         let read = |trail: &Trail| {
             let home = trail.home_region().and_then(Region::parse);
             TrailArn::parse(trail.trail_arn()?).map(|arn| (arn, home))
@@ -58,17 +82,20 @@ impl Trails {
 
     /// Where the trail lives, as CloudTrail describes it from the region of its ARN.
     pub async fn home_region(&self, trail: &TrailArn) -> Result<Option<Region>, Refusal> {
-        let request =
-            self.accounts.client(trail.region()).describe_trails().trail_name_list(trail.to_string());
-        let answer = request.send().await.map_err(|error| self.refusal(&error, "DescribeTrails", trail))?;
+        let site = self.accounts.site(trail.account(), trail.region()).await;
+        let answer = site.client.describe_trails().trail_name_list(trail.to_string()).send().await;
+        let answer =
+            answer.map_err(|error| self.refusal(&error, "DescribeTrails", trail.account(), &site))?;
         let described = answer.trail_list().first();
         Ok(described.and_then(|trail| trail.home_region()).and_then(Region::parse))
     }
 
     /// Whether the trail logs, as seen in `region`.
     pub async fn status(&self, trail: &TrailArn, region: &Region) -> Result<Status, Refusal> {
-        let request = self.accounts.client(region).get_trail_status().name(trail.to_string());
-        let answer = request.send().await.map_err(|error| self.refusal(&error, "GetTrailStatus", trail))?;
+        let site = self.accounts.site(trail.account(), region).await;
+        let answer = site.client.get_trail_status().name(trail.to_string()).send().await;
+        let answer =
+            answer.map_err(|error| self.refusal(&error, "GetTrailStatus", trail.account(), &site))?;
         let time = |time: &DateTime| OffsetDateTime::from_unix_timestamp(time.secs()).ok();
         let error = |error: Option<&str>| {
             let error = error.filter(|error| !error.is_empty());
@@ -87,10 +114,29 @@ impl Trails {
         })
     }
 
+    /// A turn to start a trail of this account in this Region.
+    ///
+    /// # Errors
+    /// As [`Turns::take`].
+    pub(super) fn turn(&self, trail: &TrailArn, region: &Region) -> Result<Duration, Duration> {
+        self.turns.take((trail.account().clone(), region.clone()))
+    }
+
+    /// A start was throttled: the next turn comes in this long.
+    pub(super) fn throttled(&self, trail: &TrailArn, region: &Region) -> Duration {
+        self.turns.quiet((trail.account().clone(), region.clone()), THROTTLED)
+    }
+
     /// Starts the trail, which happens in its home region alone.
     pub async fn start(&self, trail: &TrailArn, region: &Region) -> Result<(), Refusal> {
-        let request = self.accounts.client(region).start_logging().name(trail.to_string());
-        request.send().await.map(drop).map_err(|error| self.refusal(&error, "StartLogging", trail))
+        let site = self.accounts.site(trail.account(), region).await;
+        let answer = site.client.start_logging().name(trail.to_string()).send().await;
+        answer.map(drop).map_err(|error| self.refusal(&error, "StartLogging", trail.account(), &site))
+    }
+
+    #[must_use]
+    pub fn accounts(&self) -> &Accounts {
+        &self.accounts
     }
 
     /// The own account, where it is known.
@@ -99,12 +145,43 @@ impl Trails {
         self.accounts.own()
     }
 
-    /// What an error about a trail means. Where the own account is not known, every trail may be another's.
-    fn refusal<E>(&self, error: &SdkError<E>, call: &'static str, trail: &TrailArn) -> Refusal
+    /// Whether the trails of an account can be asked for: it is the own one, or there may be a role in it.
+    #[must_use]
+    pub fn reaches(&self, account: &AccountId) -> bool {
+        self.accounts.has_member_role() || self.own_account() == Some(account)
+    }
+
+    /// What an error about a trail of `account` means. Where the own account is not known, every trail may be another's.
+    fn refusal<'a, E>(
+        &self,
+        error: &SdkError<E>,
+        call: &'static str,
+        account: impl Into<Option<&'a AccountId>>,
+        site: &Site,
+    ) -> Refusal
     where
         E: ProvideErrorMetadata + std::error::Error + 'static,
     {
-        refusal(error, call, Some(trail.account()).filter(|account| self.own_account() != Some(account)))
+        let (code, message) = (error.code(), error.message().unwrap_or_default());
+        let (told, account) = (aws::describe(error), account.into());
+        let by_role = account.filter(|_| site.by_role);
+        if let (Some(account), Some("ExpiredToken" | "ExpiredTokenException")) = (by_role, code) {
+            self.accounts.forget(account);
+            let detail =
+                format!("{call}: {told}: the session in account {account} has ended, and another is opened");
+            return Refusal::new(Meaning::Passing, detail);
+        }
+        let by = by_role.map(|account| format!("the member role in account {account}"));
+        let another = account.filter(|account| by_role.is_none() && self.own_account() != Some(account));
+        let answer = Answer { call, by: by.as_deref().unwrap_or(WORKER), code, message, told };
+        let refusal = Refusal::of(answer, another);
+        match &site.without_role {
+            // Not a delegated administrator's to see: what counts is that the role is missing.
+            Some(role) if matches!(refusal.meaning, Meaning::NotSeenFromHere | Meaning::Denied) => {
+                role.clone()
+            }
+            _ => refusal,
+        }
     }
 
     /// Whether the trail might be started, found out without starting it: `StartLogging` is asked for in `elsewhere`,
@@ -131,12 +208,4 @@ pub fn another_region(home: &Region) -> Option<Region> {
         _ => return None,
     };
     Region::parse(if home.as_str() == first { second } else { first })
-}
-
-fn refusal<E>(error: &SdkError<E>, call: &'static str, another: Option<&AccountId>) -> Refusal
-where
-    E: ProvideErrorMetadata + std::error::Error + 'static,
-{
-    let (code, message) = (error.code(), error.message().unwrap_or_default());
-    Refusal::of(Answer { call, code, message, told: aws::describe(error) }, another)
 }

@@ -9,7 +9,7 @@ use super::finding::{Check, Finding, Status};
 use super::judge::{self, Attributes};
 use super::{identity, queue_policy, screen};
 use crate::aws::{self, Sdk};
-use crate::cloudtrail::accounts::Accounts;
+use crate::cloudtrail::accounts::{Accounts, Own};
 use crate::cloudtrail::trails::{Asked, Trails, another_region};
 use crate::cloudtrail::{Meaning, Refusal};
 use crate::config::CheckConfig;
@@ -87,8 +87,8 @@ pub fn json(findings: &[Finding]) -> serde_json::Result<String> {
 struct Checks<'a> {
     config: &'a CheckConfig,
     sdk: Sdk,
-    /// The account, once STS has said it.
-    own: Option<AccountId>,
+    /// Who asks, once STS has said it.
+    own: Option<Own>,
     progress: ProgressBar,
     findings: Vec<Finding>,
 }
@@ -114,7 +114,9 @@ impl Checks<'_> {
                 return false;
             }
         };
-        self.own = who.as_ref().ok().and_then(|who| AccountId::parse(&who.account));
+        self.own = who.as_ref().ok().and_then(|who| {
+            AccountId::parse(&who.account).map(|account| Own { account, arn: who.arn.clone() })
+        });
         self.found(match who {
             Ok(who) => Finding::ok(Check::Credentials, format!("{} in account {}", who.arn, who.account)),
             Err(failure) => {
@@ -242,9 +244,11 @@ impl Checks<'_> {
             let todo = "set AWS_REGION to the worker's";
             return self.found(Finding::failed(Check::Trails, "AWS_REGION is no region's name", todo));
         };
-        let trails = Trails::new(Accounts::of(&self.sdk, self.own.clone()));
-        let all = match patiently(TRIES.waits(), || async { trails.all(&region).await.map_err(failure) })
-            .await
+        let trails = Trails::new(Accounts::of(&self.sdk, self.own.clone(), self.config.member_role.clone()));
+        let all = match patiently(TRIES.waits(), || async {
+            trails.all(None, &region).await.map_err(failure)
+        })
+        .await
         {
             Ok(all) if all.is_empty() => {
                 let found = format!("there is no trail in {region}, or none that these credentials see");
@@ -259,7 +263,7 @@ impl Checks<'_> {
         };
         self.found(Finding::ok(Check::Trails, format!("{} in {region}", all.len())));
         for (trail, _) in all {
-            if self.own.as_ref().is_none_or(|own| own == trail.account()) {
+            if self.own.as_ref().is_none_or(|own| own.account == *trail.account()) {
                 self.trail(&trails, &trail, &region).await;
             } else {
                 let account = trail.account();

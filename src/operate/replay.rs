@@ -238,7 +238,7 @@ pub fn preview(
 /// What would be decided about an event, and what Slack would show if all went well.
 fn describe(event: &Event, config: &ReplayConfig, out: &mut impl Write) -> io::Result<()> {
     // Nobody is asked whose account this is.
-    let bounds = Bounds { mode: config.mode, policy: &config.policy, own: None, now: clock::now() };
+    let bounds = Bounds::of(config.mode, &config.policy, clock::now());
     let judgement = judge(event, &bounds);
     writeln!(out, "  decision  {judgement}")?;
     let restarted = Restored::new(Restoration::Restarted, clock::now());

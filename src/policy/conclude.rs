@@ -27,6 +27,10 @@ const NOT_CONFIRMED: &str = "CloudTrail was turned off, and is not confirmed to 
 const LOOK: &str = "LOOK AT THE TRAIL.";
 /// What there is to do about a trail that is off.
 const START_IT: &str = "Start it by hand.";
+/// A call that trailkeeper never makes, by an identity that nobody else should have.
+const BY_US: &str = "Somebody acts as trailkeeper";
+const REVOKE: &str = "The call was made with an identity of trailkeeper's own, and trailkeeper makes no such call: find out who has it, \
+                      and revoke the role's sessions.";
 const ONLY_NOTIFIES: &str = "trailkeeper only notifies here and restarted nothing.";
 
 /// What was seen, or not looked at.
@@ -66,6 +70,8 @@ pub struct Conclusion {
     /// What came of it, in sentences. What stands in them is harmless, and not escaped for anything.
     pub outcome: Vec<String>,
     pub facts: Vec<Fact>,
+    /// What the account is called, and its state where it is not active.
+    pub account: Option<String>,
 }
 
 /// What somebody did, as far as the event says.
@@ -91,7 +97,7 @@ pub struct Fact {
 /// Concludes from the event, from what was to be done about it, and from what was seen.
 #[must_use]
 pub fn conclude(event: &Event, judgement: &Judgement, seen: Seen) -> Conclusion {
-    let Said { by_itself, headline, outcome, mut facts, off } = said(event, judgement, seen);
+    let Said { by_itself, mut headline, mut outcome, mut facts, off } = said(event, judgement, seen);
     // No rule makes quieter that a trail is off, or may be, where it should be on.
     let is_bad = event.kind == Kind::Stopped && by_itself == Severity::Critical;
     let by_rule = judgement.severity.filter(|_| !is_bad).unwrap_or(by_itself);
@@ -101,8 +107,23 @@ pub fn conclude(event: &Event, judgement: &Judgement, seen: Seen) -> Conclusion 
         (true, _) => Severity::Critical,
         (false, _) => by_rule,
     };
+    let deed = deed(event);
+    let severity = if judgement.by_us && deed.weakens() {
+        headline = BY_US;
+        outcome.push(REVOKE.to_owned());
+        Severity::Critical
+    } else {
+        severity
+    };
     facts.push(Fact { label: "Logging was off", value: off });
-    Conclusion { severity, deed: deed(event), headline, outcome, facts }
+    Conclusion { severity, deed, headline, outcome, facts, account: judgement.account.clone() }
+}
+
+impl Deed {
+    /// Whether it made CloudTrail record less, may have, or was meant to.
+    fn weakens(self) -> bool {
+        !matches!(self, Self::Called | Self::TriedToCall)
+    }
 }
 
 fn deed(event: &Event) -> Deed {

@@ -1,7 +1,7 @@
 //! From the text of a policy to a [`Policy`], or to every fault of it with its line. Pure.
 
 use std::cell::RefCell;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::ops::Range;
 
@@ -83,17 +83,30 @@ fn policy(mut file: Table) -> Policy {
 }
 
 fn accounts(mut table: Table) -> Accounts {
-    let source = table.word("source", &[("own", Source::Own)], |other| match other {
-        "list" | "organization" => Some("this version acts in the worker's own account alone"),
-        _ => None,
-    });
-    table.not_yet("list", "this version acts in the worker's own account alone");
-    table.not_yet("name", "messages name accounts by their ids");
-    let own = Accounts::own();
+    #[derive(Clone, Copy, PartialEq)]
+    enum Word {
+        Own,
+        List,
+        Organization,
+    }
+    let words = [("own", Word::Own), ("list", Word::List), ("organization", Word::Organization)];
+    let source = table.word("source", &words, |_| None).unwrap_or(Word::Own);
+    let list: BTreeSet<_> = table.list("list", NO_ACCOUNT, AccountId::parse).into_iter().collect();
+    let says = |key: &str| table.entries.contains_key(key);
+    if (source == Word::List) != says("list") {
+        let what = "source = \"list\" and a list go together";
+        table.faults.add(table.at.clone(), format!("{} has one of the two alone: {what}", table.place));
+    }
+    let names = table.table("name").map(Table::names);
     let accounts = Accounts {
-        source: source.unwrap_or(own.source),
+        source: match source {
+            Word::Own => Source::Own,
+            Word::List => Source::List(list),
+            Word::Organization => Source::Organization,
+        },
         exclude: table.list("exclude", NO_ACCOUNT, AccountId::parse).into_iter().collect(),
         regions: table.list("regions", "a Region, like eu-west-1", Region::parse).into_iter().collect(),
+        names: names.unwrap_or_default(),
     };
     table.end();
     accounts
@@ -220,15 +233,33 @@ impl<'t, 'f> Table<'t, 'f> {
             }
             return None;
         };
-        let text = value.get_ref().as_str();
+        self.line(key, value).map(|text| (value.span(), text))
+    }
+
+    /// A text of one line.
+    fn line(&self, key: &str, value: &'t Spanned<DeValue<'t>>) -> Option<&'t str> {
         let fits = |text: &&str| {
             !text.trim().is_empty() && text.chars().count() <= MAX_TEXT_CHARS && !text.contains(is_hidden)
         };
-        let fitting = text.filter(fits);
+        let fitting = value.get_ref().as_str().filter(fits);
         if fitting.is_none() {
             self.wrong(key, value, &format!("a text of one line, of 1 to {MAX_TEXT_CHARS} characters"));
         }
-        fitting.map(|text| (value.span(), text))
+        fitting
+    }
+
+    /// The table as names by account.
+    fn names(self) -> BTreeMap<AccountId, String> {
+        let named = self.entries.iter().filter_map(|(key, value)| {
+            let account = AccountId::parse(key.get_ref());
+            if account.is_none() {
+                let what = format!("{} has the key {}, not {NO_ACCOUNT}", self.place, quoted(key.get_ref()));
+                self.faults.add(key.span(), what);
+            }
+            let name = self.line(key.get_ref(), value);
+            Some((account?, name?.to_owned()))
+        });
+        named.collect()
     }
 
     /// `later` says why a word that a later version knows has no meaning yet.
@@ -362,9 +393,11 @@ mod tests {
 version = 1
 
 [accounts]
-source = "own"
+source = "list"
+list = ["111122223333"]
 exclude = ["444455556666"]
 regions = ["eu-west-1", "eu-central-1"]
+name = { "111122223333" = "payments-prod" }
 
 [defaults]
 stopped = "restart"
@@ -405,6 +438,7 @@ source = "organization"
 list = ["111122223333"]
 exclude = ["1", 111122223333]
 regions = "eu-west-1"
+name = { "1" = "one", "111122223333" = "" }
 [defaults]
 stopped = "stop"
 changed = "put-back"
@@ -474,6 +508,10 @@ name = "sandbox"
         }
         fn written(value: &DeValue, at: &str, found: &mut BTreeSet<String>) {
             for (key, value) in value.as_table().into_iter().flatten() {
+                // What accounts are called has their ids for keys.
+                if AccountId::parse(key.get_ref()).is_some() {
+                    continue;
+                }
                 let key = format!("{at}{}", key.get_ref());
                 written(value.get_ref(), &format!("{key}."), found);
                 for item in value.get_ref().as_array().into_iter().flatten() {

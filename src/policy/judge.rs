@@ -4,7 +4,7 @@ use std::fmt;
 
 use time::OffsetDateTime;
 
-use super::rules::{Policy, Stopped};
+use super::rules::{Members, Policy, Stopped};
 use crate::event::{AccountId, Event, Kind, Region, TrailArn};
 use crate::incident::Severity;
 
@@ -52,6 +52,19 @@ pub enum Untargetable {
     NoRegion,
     #[error("the event names neither a trail nor a time")]
     NoTime,
+    #[error("the accounts of the organization could not be listed")]
+    NoMembers,
+}
+
+/// What is known of the organization's accounts.
+#[derive(Debug, Clone, Copy, Default)]
+pub enum Listed<'a> {
+    /// Nobody asked.
+    #[default]
+    NotAsked,
+    /// They could not be listed, and will not be waited for any longer.
+    Never,
+    At(&'a Members),
 }
 
 /// What decides about an event, beside the event.
@@ -61,7 +74,18 @@ pub struct Bounds<'a> {
     pub policy: &'a Policy,
     /// The worker's own account, where it is known.
     pub own: Option<&'a AccountId>,
+    pub members: Listed<'a>,
+    /// The call was made with an identity of trailkeeper's own.
+    pub by_us: bool,
     pub now: OffsetDateTime,
+}
+
+impl<'a> Bounds<'a> {
+    /// Where nothing is known beside mode and policy.
+    #[must_use]
+    pub fn of(mode: Mode, policy: &'a Policy, now: OffsetDateTime) -> Self {
+        Self { mode, policy, own: None, members: Listed::NotAsked, by_us: false, now }
+    }
 }
 
 /// What is to be done about an event.
@@ -72,6 +96,10 @@ pub struct Judgement {
     pub because: Option<Because>,
     /// As a rule of the policy has it.
     pub severity: Option<Severity>,
+    /// What the account is called, where it has a name, and its state where it is not active.
+    pub account: Option<String>,
+    /// The call was made with an identity of trailkeeper's own.
+    pub by_us: bool,
 }
 
 /// Why less is done than could be.
@@ -90,8 +118,16 @@ pub enum Because {
 /// Judges an event by what it says, and by how far trailkeeper may go.
 #[must_use]
 pub fn judge(event: &Event, bounds: &Bounds) -> Judgement {
-    let Bounds { mode, policy, own, now } = *bounds;
-    let ignore = |because| Judgement { action: Action::Ignore, because, severity: None };
+    let Bounds { mode, policy, own, members, by_us, now } = *bounds;
+    let known = if let Listed::At(members) = members { Some(members) } else { None };
+    let account = event.account.as_ref().and_then(|account| policy.account_label(account, known));
+    let ignore = |because| Judgement {
+        action: Action::Ignore,
+        because,
+        severity: None,
+        account: account.clone(),
+        by_us,
+    };
     match (event.kind, mode) {
         (Kind::Other, _) => return ignore(None),
         (_, Mode::DryRun) => return ignore(Some(Because::Mode("dry-run"))),
@@ -99,9 +135,12 @@ pub fn judge(event: &Event, bounds: &Bounds) -> Judgement {
     }
     let rule = policy.rule(event, now);
     let severity = rule.and_then(|rule| rule.severity);
-    let judged = |action, because| Judgement { action, because, severity };
-    if let Some(why) = policy.outside(event, own) {
+    let judged = |action, because| Judgement { action, because, severity, account: account.clone(), by_us };
+    if let Some(why) = policy.outside(event, own, known) {
         return judged(Action::Notify, Some(Because::Outside(why)));
+    }
+    if matches!(members, Listed::Never) && policy.asks_for(event, own).is_some() {
+        return judged(Action::Refuse(Untargetable::NoMembers), None);
     }
     if event.kind != Kind::Stopped {
         return judged(Action::Notify, None);
@@ -232,7 +271,7 @@ mod tests {
     static NO_POLICY: LazyLock<Policy> = LazyLock::new(Policy::default);
 
     fn bounds(mode: Mode) -> Bounds<'static> {
-        Bounds { mode, policy: &NO_POLICY, own: None, now: OffsetDateTime::UNIX_EPOCH }
+        Bounds::of(mode, &NO_POLICY, OffsetDateTime::UNIX_EPOCH)
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! What its owner wants of trailkeeper: which accounts it concerns, and what is done about what. Pure.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fmt;
 
 use time::OffsetDateTime;
@@ -8,7 +8,7 @@ use time::OffsetDateTime;
 use crate::event::{AccountId, Event, Kind, Region};
 use crate::incident::Severity;
 use crate::pattern::ArnPattern;
-use crate::text::stamp;
+use crate::text::{MAX_VALUE_CHARS, harmless, stamp};
 
 /// As a policy writes them.
 pub(super) const SEVERITIES: [(&str, Severity); 4] = [
@@ -35,16 +35,38 @@ pub(super) struct Accounts {
     pub(super) exclude: BTreeSet<AccountId>,
     /// By home Region; all of them if none is named.
     pub(super) regions: BTreeSet<Region>,
+    /// What accounts are called; by default as the organization calls them.
+    pub(super) names: BTreeMap<AccountId, String>,
 }
 
-/// Where the accounts come from.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+/// Where the accounts come from. The worker's own is always one of them, unless it is excluded.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) enum Source {
     /// There is no policy: whatever account CloudTrail lets the worker act in.
     #[default]
     Unsaid,
     /// The worker's own account.
     Own,
+    /// These.
+    List(BTreeSet<AccountId>),
+    /// Those of the organization, as they are listed.
+    Organization,
+}
+
+/// The accounts of the organization, when they were listed last.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Members {
+    pub accounts: HashMap<AccountId, Member>,
+    pub listed_at: OffsetDateTime,
+}
+
+/// An account of the organization.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Member {
+    /// Untrusted text.
+    pub name: String,
+    /// Where it is not active: `SUSPENDED` and the like.
+    pub state: Option<String>,
 }
 
 /// What is done about a trail that was stopped.
@@ -87,23 +109,68 @@ impl Policy {
         self.rules.iter().find(|rule| rule.fits(event, trail.as_deref(), now))
     }
 
+    /// The account that must be in the list of the organization's before the event can be judged.
+    #[must_use]
+    pub fn asks_for<'e>(&self, event: &'e Event, own: Option<&AccountId>) -> Option<&'e AccountId> {
+        let account = event.account.as_ref().filter(|_| self.accounts.source == Source::Organization)?;
+        let is_said = own == Some(account) || self.accounts.exclude.contains(account);
+        // Of other calls nothing is undone: people hear of them at once.
+        (!is_said && event.kind == Kind::Stopped).then_some(account)
+    }
+
+    /// Whether the accounts are those of the organization.
+    #[must_use]
+    pub fn is_for_an_organization(&self) -> bool {
+        self.accounts.source == Source::Organization
+    }
+
     /// Why the policy does not concern an event; `own` is the worker's account, where it is known.
-    pub(super) fn outside(&self, event: &Event, own: Option<&AccountId>) -> Option<String> {
-        let Accounts { source, exclude, regions } = &self.accounts;
-        let account = event.account.as_ref();
-        if let Some(account) = account.filter(|account| exclude.contains(account)) {
-            return Some(format!("account {account} is excluded by the policy"));
-        }
-        if let (Source::Own, Some(account), Some(own)) = (source, account, own)
-            && account != own
-        {
-            return Some(format!("account {account} is outside the policy"));
+    pub(super) fn outside(
+        &self,
+        event: &Event,
+        own: Option<&AccountId>,
+        members: Option<&Members>,
+    ) -> Option<String> {
+        let Accounts { source, exclude, regions, .. } = &self.accounts;
+        if let Some(account) = &event.account {
+            if exclude.contains(account) {
+                return Some(format!("account {account} is excluded by the policy"));
+            }
+            let is_own = own == Some(account);
+            match (source, members) {
+                (Source::Own, _) if own.is_some() && !is_own => {
+                    return Some(format!("account {account} is outside the policy"));
+                }
+                (Source::List(list), _) if !is_own && !list.contains(account) => {
+                    return Some(format!("account {account} is not in the policy's list"));
+                }
+                (Source::Organization, Some(members))
+                    if !is_own && !members.accounts.contains_key(account) =>
+                {
+                    let listed_at = stamp(members.listed_at);
+                    return Some(format!(
+                        "account {account} is not in the organization, as it was listed at {listed_at}"
+                    ));
+                }
+                _ => {}
+            }
         }
         // A trail that is not named was stopped where it lives. Other calls have no home.
         let region = event.target().map(|trail| trail.region().clone());
         let region = region.or_else(|| event.region.clone().filter(|_| event.kind == Kind::Stopped))?;
         let is_outside = !regions.is_empty() && !regions.contains(&region);
         is_outside.then(|| format!("Region {region} is outside the policy"))
+    }
+
+    /// What an account is called, and its state where it is not active.
+    pub(super) fn account_label(&self, account: &AccountId, members: Option<&Members>) -> Option<String> {
+        let member = members.and_then(|members| members.accounts.get(account));
+        let name = self.accounts.names.get(account).or(member.map(|member| &member.name));
+        let name = name.filter(|name| !name.is_empty()).map(|name| harmless(name, MAX_VALUE_CHARS));
+        let state = member.and_then(|member| member.state.as_deref());
+        let state = state.map(|state| format!("its state is {}", harmless(state, MAX_VALUE_CHARS)));
+        let said: Vec<_> = name.into_iter().chain(state).collect();
+        (!said.is_empty()).then(|| said.join(", "))
     }
 }
 
@@ -125,10 +192,12 @@ impl Rule {
 /// What the policy means, a sentence a line.
 impl fmt::Display for Policy {
     fn fmt(&self, formatter: &mut fmt::Formatter) -> fmt::Result {
-        let Accounts { source, exclude, regions } = &self.accounts;
+        let Accounts { source, exclude, regions, names } = &self.accounts;
         let whose = match source {
-            Source::Unsaid => "whatever account CloudTrail lets the worker act in",
-            Source::Own => "the worker's own account",
+            Source::Unsaid => "whatever account CloudTrail lets the worker act in".to_owned(),
+            Source::Own => "the worker's own account".to_owned(),
+            Source::List(list) => format!("the worker's own account and of {}", listed(list)),
+            Source::Organization => "every account of the organization".to_owned(),
         };
         let where_ = if regions.is_empty() { "all Regions".to_owned() } else { listed(regions) };
         writeln!(formatter, "It concerns the trails of {whose} whose home is in {where_}.")?;
@@ -138,6 +207,10 @@ impl fmt::Display for Policy {
                 "It excludes {}: what happens there is reported, and not touched.",
                 listed(exclude)
             )?;
+        }
+        if !names.is_empty() {
+            let named: Vec<_> = names.iter().map(|(account, name)| format!("{account} {name:?}")).collect();
+            writeln!(formatter, "It calls account {}.", named.join(", "))?;
         }
         let stopped = match self.stopped {
             Stopped::Restart => "restarted",

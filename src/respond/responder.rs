@@ -6,11 +6,12 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
+use super::members::{Known, Membership};
 use super::verdict::{Verdict, dead, decide};
 use super::work::{Hands, Work};
 use crate::clock;
 use crate::consumer::{Delivery, Disposition, Handled, Handler, HandlingFailure, Hold};
-use crate::event::{self, About, Event, Malformed};
+use crate::event::{self, About, AccountId, Event, Malformed};
 use crate::outcome::{Outcome, Reason};
 use crate::policy::{Action, Bounds, Judgement, Mode, Policy, judge};
 use crate::retry::RetryPolicy;
@@ -38,6 +39,7 @@ pub struct Responder<S> {
     pub mode: Mode,
     /// As it was read last. One execution of the work on an event goes by one of them.
     pub policy: watch::Receiver<Arc<Policy>>,
+    pub members: Arc<Membership>,
     pub claims: Arc<Claims<S>>,
     pub hands: Hands,
     /// How long a claim lasts unless it is extended: the visibility timeout.
@@ -45,6 +47,11 @@ pub struct Responder<S> {
 }
 
 impl<S: Store> Responder<S> {
+    /// Keeps what is known of the organization up to date. Ends when dropped.
+    pub async fn keep(&self) {
+        self.members.keep(self.hands.trails.accounts(), &self.policy).await;
+    }
+
     /// Works on an event; how, and in which execution.
     async fn respond(
         &self,
@@ -142,8 +149,30 @@ impl<S: Store> Handler for Responder<S> {
             Err(handled) => return handled,
         };
         let policy = Arc::clone(&self.policy.borrow());
-        let own = self.hands.trails.own_account();
-        let judgement = judge(&event, &Bounds { mode: self.mode, policy: &policy, own, now: clock::now() });
+        let accounts = self.hands.trails.accounts();
+        let asks_for = policy.asks_for(&event, accounts.own());
+        let known = self.members.of(accounts, asks_for, delivery, &self.hands.retry).await;
+        let judgement = judge(
+            &event,
+            &Bounds {
+                mode: self.mode,
+                policy: &policy,
+                own: accounts.own(),
+                members: known.listed(),
+                by_us: event.actor.arn.as_deref().is_some_and(|arn| accounts.is_ours(arn)),
+                now: clock::now(),
+            },
+        );
+        if let Known::NotYet(wait) = known {
+            let handled = self.decide(Verdict::Deferred(wait, Outcome::Released), 0);
+            tracing::info!(
+                event_id = %event.id,
+                account = asks_for.map(AccountId::as_str),
+                outcome = handled.outcome,
+                "waits until the accounts of the organization are listed again"
+            );
+            return handled;
+        }
         let (handled, attempts) = self.respond(&event, &judgement, delivery, hold).await;
         log(&event, &judgement, None, &handled, (attempts, started_at));
         handled
@@ -172,7 +201,7 @@ impl Handler for Rehearsal {
         let policy = Arc::clone(&self.policy.borrow());
         let [is, would] = [Mode::DryRun, Mode::Restore].map(|mode| {
             // It asks nobody whose account this is.
-            judge(&event, &Bounds { mode, policy: &policy, own: None, now: clock::now() })
+            judge(&event, &Bounds::of(mode, &policy, clock::now()))
         });
         log(&event, &is, Some(&would), &handled, (0, started_at));
         handled

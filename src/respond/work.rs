@@ -7,12 +7,12 @@ use time::OffsetDateTime;
 use super::verdict::Verdict;
 use crate::clock;
 use crate::cloudtrail::trails::Trails;
-use crate::cloudtrail::{Around, Earlier, Order, Refusal, RestartError};
+use crate::cloudtrail::{Around, Earlier, Meaning, Order, Refusal, RestartError};
 use crate::consumer::Delivery;
 use crate::event::{AccountId, Event, Kind, Region, TrailArn};
 use crate::incident::{Found, Restoration, Restored, Sighting};
 use crate::outcome::{Outcome, Reason};
-use crate::policy::{Action, Judgement, Seen, Which, conclude, refusal};
+use crate::policy::{Action, Judgement, Seen, Untargetable, Which, conclude, refusal};
 use crate::retry::RetryPolicy;
 use crate::state::{Lost, Notice, Session, Step, Store};
 use crate::telemetry;
@@ -28,11 +28,17 @@ const TABLE_PATIENCE: Duration = Duration::from_mins(3);
 /// Between two looks at whether it answers.
 const TABLE_RETRY: RetryPolicy =
     RetryPolicy { max_attempts: u32::MAX, base: Duration::from_secs(2), max: TABLE_PATIENCE };
-/// Receives after which it is not waited for any more, since SQS counts them and gives up after some.
+/// Between two executions of a restart that others are before, or that was throttled.
+const TURN_RETRY: RetryPolicy =
+    RetryPolicy { max_attempts: u32::MAX, base: Duration::from_secs(1), max: TABLE_PATIENCE };
+/// Receives after which nothing is waited for any more, since SQS counts them and gives up after some.
 const MAX_RECEIVES: u32 = 12;
 
-/// What there is to say of it then.
+/// What there is to say of a restart that is not done after [`PATIENCE`].
 const SLOW: &str = "CloudTrail is slow to answer";
+/// And of one that waits for its turn.
+const NOT_OUR_TURN: &str =
+    "CloudTrail takes one StartLogging a second of an account in a Region, and others are before this one";
 
 /// What the work is done with, whatever the event.
 pub struct Hands {
@@ -70,7 +76,11 @@ impl<S: Store> Work<'_, S> {
             }
             Action::Look(which) => self.look(which).await,
             Action::Refuse(why) => {
-                Ok(refused(self.notify(Seen::Nothing, Outcome::Notified).await?, refusal(*why)))
+                let notified = self.notify(Seen::Nothing, Outcome::Notified).await?;
+                Ok(match why {
+                    Untargetable::NoMembers => exhausted(notified, refusal(*why)),
+                    _ => refused(notified, refusal(*why)),
+                })
             }
             Action::Notify | Action::Ignore => {
                 let outcome = match self.event.kind {
@@ -255,6 +265,13 @@ impl<S: Store> Work<'_, S> {
         match result {
             Ok(ended) => Ok(Ok(ended)),
             Err(RestartError::NotOurs) => Err(Lost),
+            Err(RestartError::NotOurTurn { after }) => {
+                self.wait_for_a_turn(order.seen(), after, NOT_OUR_TURN.to_owned()).await.map(Err)
+            }
+            Err(RestartError::Refused {
+                refusal: Refusal { meaning: Meaning::Throttled, detail },
+                started: false,
+            }) => self.wait_for_a_turn(order.seen(), Duration::ZERO, detail).await.map(Err),
             Err(RestartError::Refused { refusal, started }) => {
                 self.not_yet(order.seen(), refusal, started).await.map(Err)
             }
@@ -271,12 +288,32 @@ impl<S: Store> Work<'_, S> {
         if retry.is_last(attempts) {
             return self.give_up(sighting, detail).await;
         }
-        // If the next execution may come too late to begin notifying people, they are notified now.
-        let waited = clock::since(self.session.first_claimed_at());
-        if waited + retry.ceiling(attempts) >= PATIENCE {
-            self.announce(sighting, &detail).await?;
-        }
+        self.announce_if_late(sighting, retry.ceiling(attempts), &detail).await?;
         Ok(Verdict::Failed(detail))
+    }
+
+    /// Others are before this one: the message goes back, and keeps nobody from work. That is no attempt.
+    async fn wait_for_a_turn(
+        &self,
+        sighting: Sighting,
+        after: Duration,
+        detail: String,
+    ) -> Result<Verdict, Lost> {
+        let receives = self.delivery.receive_count;
+        if receives > MAX_RECEIVES {
+            return self.give_up(sighting, detail).await;
+        }
+        // Each time at least half of it: these waits have a purpose.
+        let wait = TURN_RETRY.wait(receives, 0.5 + fastrand::f64() / 2.0).max(after);
+        self.announce_if_late(sighting, wait, &detail).await?;
+        tracing::info!(event_id = %self.event.id, detail, "the restart waits for a turn");
+        Ok(Verdict::Deferred(wait, Outcome::Retried))
+    }
+
+    /// If the next execution, which comes in this long, may be too late to begin notifying people, they are notified now.
+    async fn announce_if_late(&self, sighting: Sighting, next: Duration, detail: &str) -> Result<(), Lost> {
+        let waited = clock::since(self.session.first_claimed_at());
+        if waited + next >= PATIENCE { self.announce(sighting, detail).await } else { Ok(()) }
     }
 
     /// Notifies people that nothing more will be tried. The message is poison whether or not they could be notified,

@@ -41,7 +41,7 @@ impl View {
     /// `may_repeat` adds that the same may be shown twice.
     #[must_use]
     pub fn new(event: &Event, conclusion: Conclusion, may_repeat: bool) -> Self {
-        let Conclusion { severity, deed, headline, outcome, facts } = conclusion;
+        let Conclusion { severity, deed, headline, outcome, facts, account } = conclusion;
         let mfa = match event.actor.mfa {
             Some(true) => "yes",
             Some(false) => "no",
@@ -54,7 +54,7 @@ impl View {
             headline,
             deed: sentence(event, deed),
             outcome,
-            reported: reported(event),
+            reported: reported(event, account.as_deref()),
             seen: facts,
             small_print: vec![
                 format!("Event {}", event.id),
@@ -106,7 +106,8 @@ fn sentence(event: &Event, deed: Deed) -> String {
     }
 }
 
-fn reported(event: &Event) -> Vec<Fact> {
+/// `named` is what the account is called.
+fn reported(event: &Event, named: Option<&str>) -> Vec<Fact> {
     let about = event.call.map_or(About::Trail, |call| call.about);
     let label = match about {
         About::Recorder if event.parameters.text("trailName").is_some() => About::Trail.label(),
@@ -128,9 +129,13 @@ fn reported(event: &Event) -> Vec<Fact> {
         let region = region.as_ref().map_or("unknown", Region::as_str);
         format!("account {account}, {region}")
     });
+    let account_shown = event.account.as_ref().map(|account| match named {
+        Some(named) => format!("{account} ({named})"),
+        None => account.to_string(),
+    });
     let facts = [
         (label, resource),
-        ("Account", Some(or_unknown(event.account.as_ref().map(AccountId::as_str)))),
+        ("Account", Some(or_unknown(account_shown.as_deref()))),
         ("Region", Some(or_unknown(event.region.as_ref().map(Region::as_str)))),
         ("Call made in", elsewhere),
         ("Who", Some(harmless(&event.actor.who, MAX_WHO_CHARS))),
@@ -182,7 +187,8 @@ mod tests {
     use crate::policy::{Bounds, Mode, Policy, Seen, conclude, judge};
 
     fn view(event: &Event, mode: Mode, seen: Seen) -> View {
-        let bounds = Bounds { mode, policy: &Policy::default(), own: None, now: OffsetDateTime::UNIX_EPOCH };
+        let policy = Policy::default();
+        let bounds = Bounds::of(mode, &policy, OffsetDateTime::UNIX_EPOCH);
         View::new(event, conclude(event, &judge(event, &bounds), seen), false)
     }
 

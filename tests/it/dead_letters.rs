@@ -229,7 +229,7 @@ async fn an_id_is_not_broken() {
 async fn attempts_are_counted_on_over_the_rounds() {
     let scene = Scene::start_with(|args| args.set("TRAILKEEPER_MAX_ATTEMPTS", "2")).await;
     scene.aws.stopped_trail("audit", REGION).await;
-    scene.aws.break_down("StartLogging", Fault::Refuse(400, "ThrottlingException"));
+    scene.aws.break_down("StartLogging", Fault::Refuse(500, "InternalFailure"));
     scene.handle(stop("e-1", "audit")).await;
     for expected in ["2", "4"] {
         let dead = scene.aws.messages("poison").await;

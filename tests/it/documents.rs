@@ -604,7 +604,7 @@ fn views() -> Vec<View> {
 
 /// What decides where nobody has a policy.
 fn bounds(mode: Mode, policy: &Policy) -> Bounds<'_> {
-    Bounds { mode, policy, own: None, now: clock::now() }
+    Bounds::of(mode, policy, clock::now())
 }
 
 /// Likewise for what Slack says.

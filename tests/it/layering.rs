@@ -30,7 +30,7 @@ const KNOWS: [(&str, &[&str]); 23] = [
     ("aws", &["spans"]),
     ("cli", &["app", "args", "aws", "config", "consumer", "http", "operate", "policy", "telemetry"]),
     ("cloudtrail", &["aws", "event", "incident", "telemetry"]),
-    ("config", &["args", "consumer", "event", "outcome", "policy", "telemetry"]),
+    ("config", &["args", "cloudtrail", "consumer", "event", "outcome", "policy", "telemetry"]),
     ("consumer", &["aws", "spans", "telemetry"]),
     ("event", &[]),
     ("http", &["consumer", "state", "telemetry"]),
@@ -70,8 +70,9 @@ const KNOWS: [(&str, &[&str]); 23] = [
 const GROUND_FLOOR: [&str; 5] = ["clock", "pattern", "retry", "text", "turns"];
 
 /// Modules that know nothing of runtimes, clients or services.
-const PURE: [&str; 28] = [
+const PURE: [&str; 29] = [
     "args.rs",
+    "cloudtrail/role.rs",
     "config.rs",
     "config/commands.rs",
     "consumer/disposition.rs",
@@ -101,10 +102,12 @@ const PURE: [&str; 28] = [
     "text.rs",
 ];
 /// The only files that may name a type of an SDK or of an HTTP client.
-const EDGES: [&str; 14] = [
+const EDGES: [&str; 16] = [
     "app.rs",
     "aws.rs",
     "cloudtrail/accounts.rs",
+    "cloudtrail/organization.rs",
+    "cloudtrail/sessions.rs",
     "cloudtrail/trails.rs",
     "consumer/sqs.rs",
     "consumer/sqs/mailbox.rs",

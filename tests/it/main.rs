@@ -1,5 +1,6 @@
 //! Behaviour through the public face: the worker between an AWS that answers over HTTP and a Slack on `wiremock`.
 
+mod accounts;
 mod bad_input;
 mod calls;
 mod chaos;

@@ -35,7 +35,9 @@ async fn every_fault_of_the_configuration_is_named_in_one_go() {
         .env("TRAILKEEPER_LOG_FORMAT", "xml")
         .env("TRAILKEEPER_SLACK_WEBHOOK_URL", "hooks/very-secret")
         .env("TRAILKEEPER_SLACK_BOT_TOKEN", "xoxb-very-secret")
-        .env("TRAILKEEPER_MEMBER_ROLE", "restorer")
+        .env("TRAILKEEPER_MEMBER_ROLE", "a role")
+        .env("TRAILKEEPER_EXTERNAL_ID", "?")
+        .env("TRAILKEEPER_NAME", "a name")
         .env("TRAILKEEPER_SWEEP_INTERVAL_SECONDS", "300")
         .env("TRAILKEEPER_TASK_PROTECTION", "perhaps")
         // An empty variable is an absent one.
@@ -228,7 +230,7 @@ async fn a_queue_that_gives_up_before_the_worker_is_told_and_does_not_keep_it_fr
 async fn the_line_of_a_retry_says_what_failed() {
     let (aws, slack) = (Aws::start().await, Slack::start().await);
     aws.stopped_trail("audit", REGION).await;
-    aws.fault("StartLogging", 1, Fault::Refuse(400, "ThrottlingException"));
+    aws.fault("StartLogging", 1, Fault::Refuse(500, "InternalFailure"));
     let process = Process::start(&aws, &slack, &[]);
     aws.send(stop("e-1", "audit").to_string()).await;
     eventually("the queue to be empty", async || (aws.depth("events") == 0).then_some(())).await;
@@ -236,7 +238,7 @@ async fn the_line_of_a_retry_says_what_failed() {
     let log = process.ended().await.stderr;
     let lines = log.lines().map(|line| serde_json::from_str::<Value>(line).expect("JSON"));
     let retried = lines.into_iter().find(|line| line["outcome"] == "retried").expect("a retry");
-    assert_eq!(retried["detail"], "StartLogging: ThrottlingException");
+    assert_eq!(retried["detail"], "StartLogging: InternalFailure");
 }
 
 /// `trailkeeper 0.1.0 (1a2b3c4 2026-11-24)`, where there is a repository.

@@ -347,7 +347,7 @@ async fn giving_up_says_off_only_of_what_was_seen_off() {
     let few = |args: &mut Args| args.set("TRAILKEEPER_MAX_ATTEMPTS", "2");
     for (broken, is_off) in [("GetTrailStatus", false), ("StartLogging", true)] {
         let scene = Scene::start_with(few).await;
-        scene.aws.break_down(broken, Fault::Refuse(400, "ThrottlingException"));
+        scene.aws.break_down(broken, Fault::Refuse(500, "InternalFailure"));
         let (_, told) =
             told_of(&scene, [Trail::on("audit").stopped(ago(60))], stop_at(ago(60), "audit")).await;
         assert!(told.text.contains("giving up after 2 attempts"), "{}", told.text);

@@ -36,7 +36,7 @@ use trailkeeper::consumer::{self, Health, PoolConfig, Shutdown};
 use trailkeeper::event::EventId;
 use trailkeeper::outcome::Reason;
 use trailkeeper::policy::{Mode, Policy};
-use trailkeeper::respond::{Hands, Responder};
+use trailkeeper::respond::{Hands, Membership, Responder};
 use trailkeeper::state::{Asking, Claimed, Claims, Counts, Key, MemoryStore, Store};
 
 use self::book::Sent;
@@ -237,14 +237,17 @@ impl Worker {
         let process = Process::new(world, name);
         let version = if process.is_of_0_1_0 { " as 0.1.0" } else { "" };
         world.book().note(&format!("{process:?} starts{version}"));
-        let accounts = Accounts::discover(&process.sdk_config()).await;
+        let accounts = Accounts::discover(&process.sdk_config(), None).await;
         let channel = Box::new(process.clone());
         let hands = Hands { trails: Trails::new(accounts), channel, retry: world.retry };
         let pool = PoolConfig { visibility: process.visibility, ..world.pool };
         let claims = Arc::new(Claims::new(Watched::new(&process), MemoryStore::new(REMEMBER)));
         let (_, policy) = watch::channel(Arc::new(Policy::default()));
         let lease = pool.visibility;
-        let responder = Responder { mode: Mode::Restore, policy, claims: Arc::clone(&claims), hands, lease };
+        let (_, max_receive_count) = watch::channel(None);
+        let members = Arc::new(Membership::new(max_receive_count));
+        let responder =
+            Responder { mode: Mode::Restore, policy, members, claims: Arc::clone(&claims), hands, lease };
         let (health, shutdown) = (Arc::new(Health::new(WAIT)), Shutdown::default());
         let queue = Arc::new(process.clone());
         let consuming = consumer::run(queue, Arc::new(responder), pool, health, shutdown.clone());
@@ -255,7 +258,7 @@ impl Worker {
                 () = claims.keep() => {}
             }
             // As the program does.
-            let _ = tokio::time::timeout(LAST_WRITES, claims.catch_up()).await;
+            let _ = tokio::time::timeout(LAST_WRITES, Box::pin(claims.catch_up())).await;
         });
         Self { process, shutdown, running }
     }

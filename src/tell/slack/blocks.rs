@@ -107,7 +107,8 @@ mod tests {
 
     fn view(event: &Event, seen: Seen, may_repeat: bool) -> View {
         let now = OffsetDateTime::UNIX_EPOCH;
-        let bounds = Bounds { mode: Mode::Restore, policy: &Policy::default(), own: None, now };
+        let policy = Policy::default();
+        let bounds = Bounds::of(Mode::Restore, &policy, now);
         View::new(event, conclude(event, &judge(event, &bounds), seen), may_repeat)
     }
 

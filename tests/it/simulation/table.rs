@@ -226,7 +226,7 @@ impl Watched {
 struct Unheard<F: FnOnce()>(Option<F>);
 
 impl<F: FnOnce()> Unheard<F> {
-    fn is_heard(mut self) {
+    fn heard(mut self) {
         self.0 = None;
     }
 }
@@ -243,7 +243,7 @@ impl Store for Watched {
     async fn claim(&self, key: &Key, lease: Duration, asking: Asking<'_>) -> Result<Claimed, StoreError> {
         let unheard = Unheard(Some(|| self.process.world.book().unclaimed(self.process.name, key)));
         let claimed = self.store.claim(key, lease, asking).await;
-        unheard.is_heard();
+        unheard.heard();
         let mut book = self.process.world.book();
         match &claimed {
             Ok(answer) => {
@@ -282,7 +282,7 @@ impl Store for Watched {
         self.process.world.book().recording(self.process.name, claim, steps);
         let unheard = Unheard(Some(|| self.process.world.book().end_unwritten(self.process.name, claim)));
         let completed = self.of(claim).complete(claim, ending, steps).await;
-        unheard.is_heard();
+        unheard.heard();
         self.written(claim, &completed);
         if let Err(StoreError::Silent(_)) = completed {
             self.process.world.book().end_unwritten(self.process.name, claim);

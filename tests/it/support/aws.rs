@@ -454,13 +454,12 @@ async fn answer(State(inner): State<Arc<Inner>>, headers: HeaderMap, body: Bytes
     };
     let (service, operation) = target.rsplit_once('.').unwrap_or_default();
     note_call(by.as_deref(), prefix, operation);
-    let call = Call {
-        operation: operation.to_owned(),
-        region: region.clone(),
-        by,
-        key,
-        body: serde_json::from_slice(&body).unwrap_or_default(),
+    let asked = if service == "STS" {
+        url::form_urlencoded::parse(&body).into_owned().map(|(name, value)| (name, json!(value))).collect()
+    } else {
+        serde_json::from_slice(&body).unwrap_or_default()
     };
+    let call = Call { operation: operation.to_owned(), region: region.clone(), by, key, body: asked };
     inner.calls.lock().unwrap_or_else(PoisonError::into_inner).push(call.clone());
     if service == "STS" {
         return inner.sts(&call);
@@ -627,7 +626,8 @@ impl Inner {
         MockResponse { status: 200, body: body.into(), ..answered }
     }
 
-    /// As STS says who asks, by this AWS's clock. There is no role that anybody could assume.
+    /// As STS says who asks, by this AWS's clock. There is no role that anybody could assume, unless a watch answers with
+    /// credentials.
     fn sts(&self, call: &Call) -> Response<Body> {
         let account = &self.account;
         let no_role = call.operation != "GetCallerIdentity";
@@ -639,6 +639,15 @@ impl Inner {
                     "<ErrorResponse><Error><Code>{code}</Code><Message>as the test asked for</Message></Error></ErrorResponse>"
                 ),
             ),
+            Some(Fault::Answer(given)) => {
+                let of =
+                    |name: &str| format!("<{name}>{}</{name}>", given[name].as_str().unwrap_or_default());
+                let given = ["AccessKeyId", "SecretAccessKey", "SessionToken", "Expiration"].map(of).concat();
+                let result =
+                    format!("<AssumeRoleResult><Credentials>{given}</Credentials></AssumeRoleResult>");
+                let space = "https://sts.amazonaws.com/doc/2011-06-15/";
+                (200, format!("<AssumeRoleResponse xmlns=\"{space}\">{result}</AssumeRoleResponse>"))
+            }
             _ => (
                 200,
                 format!(

@@ -71,11 +71,11 @@ impl Trail {
         Self { caller, ..self }
     }
 
-    fn home(&self) -> String {
+    pub fn home(&self) -> String {
         TrailArn::parse(&self.arn).expect("an ARN").region().to_string()
     }
 
-    fn status(&mut self) -> Fault {
+    pub fn status(&mut self) -> Fault {
         let is_stale = self.stale_answers > 0;
         self.stale_answers = self.stale_answers.saturating_sub(1);
         let seconds = |time: Option<OffsetDateTime>| time.map(OffsetDateTime::unix_timestamp);
@@ -88,7 +88,7 @@ impl Trail {
         Fault::Answer(status)
     }
 
-    fn start(&mut self, region: &str) -> Fault {
+    pub fn start(&mut self, region: &str) -> Fault {
         if self.caller == Caller::Member {
             return Fault::Refuse(400, "NotOrganizationMasterAccountException");
         }

@@ -10,6 +10,7 @@ pub mod aws;
 pub mod chaos;
 pub mod cloudtrail;
 pub mod events;
+pub mod organization;
 pub mod process;
 pub mod slack;
 pub mod source;
