@@ -58,6 +58,12 @@ variable "management_role_arn" {
   type        = string
 }
 
+variable "operators_role_arn" {
+  description = "A role of people in this account, with the policy operators_policy_arn, who run trailkeeper check; null: none."
+  type        = string
+  default     = null
+}
+
 variable "mode" {
   description = "notify: this version of the worker can restart trails of its own account alone, and with restore it would take each stop elsewhere for a refusal, tell it, and put it into the dead-letter queue."
   type        = string

@@ -85,9 +85,14 @@ resource "aws_ecs_task_definition" "worker" {
 }
 
 locals {
+  member_role = var.member_role == null || var.mode == "dry-run" ? {} : {
+    TRAILKEEPER_MEMBER_ROLE = var.member_role.name
+    TRAILKEEPER_EXTERNAL_ID = var.member_role.external_id
+  }
   # No TRAILKEEPER_DLQ_URL: the worker reads it from the queue's redrive policy.
-  environment = merge(var.environment, {
+  environment = merge(var.environment, local.member_role, {
     AWS_REGION              = local.region
+    TRAILKEEPER_NAME        = var.name
     TRAILKEEPER_QUEUE_URL   = var.queue.url
     TRAILKEEPER_STATE_TABLE = var.state_table.name
     TRAILKEEPER_MODE        = var.mode

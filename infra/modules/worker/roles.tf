@@ -58,13 +58,14 @@ locals {
   by_mode = concat(
     [for statement in local.look_at_trails : statement if var.mode != "dry-run"],
     [for statement in local.restart_trails : statement if var.mode == "restore"],
+    [for statement in local.act_in_member_accounts : statement if var.mode != "dry-run"],
   )
 
-  member_accounts = [for name in var.member_role_name[*] : {
+  act_in_member_accounts = [for role in var.member_role[*] : {
     Sid      = "ActInMemberAccounts"
     Effect   = "Allow"
     Action   = "sts:AssumeRole"
-    Resource = "arn:${local.partition}:iam::*:role/${name}"
+    Resource = "arn:${local.partition}:iam::*:role/${role.name}"
     # A role of that name in somebody else's account is not ours.
     Condition = { StringEquals = { "aws:ResourceOrgID" = "$${aws:PrincipalOrgID}" } }
   }]
@@ -152,6 +153,6 @@ resource "aws_iam_role_policy" "task" {
         Action   = "ecs:UpdateTaskProtection"
         Resource = "arn:${local.partition}:ecs:${local.region}:${local.account}:task/${var.name}/*"
       },
-    ], local.by_mode, local.member_accounts)
+    ], local.by_mode)
   })
 }

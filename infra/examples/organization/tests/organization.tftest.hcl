@@ -65,6 +65,53 @@ run "fits_together" {
   }
 }
 
+run "member_roles" {
+  command = plan
+
+  variables {
+    operators_role_arn      = "arn:aws:iam::111122223333:role/trailkeeper-operators"
+    organization_trail_arns = ["arn:aws:cloudtrail:us-east-1:999999999999:trail/organization"]
+  }
+
+  assert {
+    condition     = module.worker.environment.TRAILKEEPER_MEMBER_ROLE == "trailkeeper-member" && module.worker.environment.TRAILKEEPER_EXTERNAL_ID == "trailkeeper"
+    error_message = "The worker takes the role, and gives the external id."
+  }
+
+  assert {
+    condition = alltrue([for template in [module.member_roles.template, module.management_role.template] : alltrue([
+      jsondecode(template).Resources.Role.Properties.RoleName == module.worker.environment.TRAILKEEPER_MEMBER_ROLE,
+      jsondecode(template).Resources.Role.Properties.AssumeRolePolicyDocument.Statement == [{
+        Effect    = "Allow"
+        Principal = { AWS = "arn:aws:iam::111122223333:root" }
+        Action    = "sts:AssumeRole"
+        Condition = {
+          ArnEquals = { "aws:PrincipalArn" = [
+            "arn:aws:iam::111122223333:role/trailkeeper-task", "arn:aws:iam::111122223333:role/trailkeeper-operators",
+          ] }
+          StringEquals = {
+            "aws:PrincipalOrgID" = "o-abcdefghij"
+            "sts:ExternalId"     = module.worker.environment.TRAILKEEPER_EXTERNAL_ID
+          }
+        }
+      }],
+    ])])
+    error_message = "Each account's role has the name that the worker takes, and trusts its role and that of its operators, with what it gives."
+  }
+
+  assert {
+    condition = alltrue([for template in [module.member_roles.template, module.management_role.template] :
+      strcontains(template, "cloudtrail:StartLogging") && !strcontains(template, "StopLogging")
+    ])
+    error_message = "No role stops a trail."
+  }
+
+  assert {
+    condition     = strcontains(module.management_role.template, "arn:aws:cloudtrail:us-east-1:999999999999:trail/organization") && !strcontains(module.member_roles.template, "999999999999")
+    error_message = "The organization's trails are the management account's."
+  }
+}
+
 run "where_all_is_recorded" {
   command = plan
 

@@ -248,23 +248,48 @@ run "member_accounts_when_asked_for" {
   command = plan
 
   variables {
-    member_role_name = "trailkeeper-member"
+    mode        = "notify" # It looks there, too.
+    member_role = { name = "trailkeeper-member", external_id = "trailkeeper" }
   }
 
   assert {
-    condition = [for statement in jsondecode(aws_iam_role_policy.task.policy).Statement : statement if statement.Sid == "ActInMemberAccounts"] == [{
-      Sid       = "ActInMemberAccounts"
-      Effect    = "Allow"
-      Action    = "sts:AssumeRole"
-      Resource  = "arn:aws:iam::*:role/trailkeeper-member"
-      Condition = { StringEquals = { "aws:ResourceOrgID" = "$${aws:PrincipalOrgID}" } }
-    }]
+    condition = alltrue([for policy in [aws_iam_role_policy.task.policy, aws_iam_policy.operators.policy] :
+      [for statement in jsondecode(policy).Statement : statement if statement.Action == "sts:AssumeRole"] == [{
+        Sid       = "ActInMemberAccounts"
+        Effect    = "Allow"
+        Action    = "sts:AssumeRole"
+        Resource  = "arn:aws:iam::*:role/trailkeeper-member"
+        Condition = { StringEquals = { "aws:ResourceOrgID" = "$${aws:PrincipalOrgID}" } }
+      }]
+    ])
     error_message = "One role name, in the organization's accounts alone."
   }
 
   assert {
-    condition     = !contains(keys(local.environment), "TRAILKEEPER_MEMBER_ROLE")
-    error_message = "The worker does not start with a variable that it does not support."
+    condition = {
+      for variable in jsondecode(aws_ecs_task_definition.worker.container_definitions)[0].environment : variable.name => variable.value
+      if contains(["TRAILKEEPER_MEMBER_ROLE", "TRAILKEEPER_EXTERNAL_ID"], variable.name)
+    } == { TRAILKEEPER_MEMBER_ROLE = "trailkeeper-member", TRAILKEEPER_EXTERNAL_ID = "trailkeeper" }
+    error_message = "The worker takes that role, and gives the external id."
+  }
+}
+
+run "no_member_accounts_in_a_dry_run" {
+  command = plan
+
+  variables {
+    mode        = "dry-run"
+    member_role = { name = "trailkeeper-member", external_id = "trailkeeper" }
+  }
+
+  assert {
+    condition     = !strcontains(aws_iam_role_policy.task.policy, "sts:")
+    error_message = "A worker that does neither takes no role."
+  }
+
+  assert {
+    condition     = length(setintersection(keys(local.environment), ["TRAILKEEPER_MEMBER_ROLE", "TRAILKEEPER_EXTERNAL_ID"])) == 0
+    error_message = "And knows of none."
   }
 }
 
@@ -287,6 +312,7 @@ run "task" {
   assert {
     condition = { for variable in jsondecode(aws_ecs_task_definition.worker.container_definitions)[0].environment : variable.name => variable.value } == {
       AWS_REGION                  = "eu-west-1"
+      TRAILKEEPER_NAME            = "trailkeeper"
       TRAILKEEPER_QUEUE_URL       = "https://sqs.eu-west-1.amazonaws.com/111122223333/trailkeeper"
       TRAILKEEPER_STATE_TABLE     = "trailkeeper"
       TRAILKEEPER_MODE            = "restore"
@@ -423,7 +449,7 @@ run "refuses_what_cannot_work" {
     architecture             = "arm"
     vpc_id                   = "10.0.0.0/16"
     subnet_ids               = ["subnet-0123456789abcdef0", "subnet-0123456789abcdef0"]
-    member_role_name         = "arn:aws:iam::111122223333:role/trailkeeper-member"
+    member_role              = { name = "arn:aws:iam::111122223333:role/trailkeeper-member", external_id = "trailkeeper" }
     mode                     = "dry"
     organization_trail_arns  = ["arn:aws:cloudtrail:us-east-1:999999999999:trail/*"]
     environment              = { TRAILKEEPER_SLACK_WEBHOOK_URL = "https://hooks.slack.com/services/T000/B000/secret" }
@@ -435,8 +461,28 @@ run "refuses_what_cannot_work" {
 
   expect_failures = [
     var.name, var.slack_webhook_secret_arn, var.image, var.architecture, var.vpc_id, var.subnet_ids,
-    var.member_role_name, var.mode, var.organization_trail_arns, var.environment, var.min_tasks, var.acceptable_delay_seconds, var.processing_seconds, var.log_retention_days,
+    var.member_role, var.mode, var.organization_trail_arns, var.environment, var.min_tasks, var.acceptable_delay_seconds, var.processing_seconds, var.log_retention_days,
   ]
+}
+
+run "refuses_what_the_module_sets_itself" {
+  command = plan
+
+  variables {
+    environment = { TRAILKEEPER_MEMBER_ROLE = "trailkeeper-member" }
+  }
+
+  expect_failures = [var.environment]
+}
+
+run "refuses_an_external_id_that_is_too_short" {
+  command = plan
+
+  variables {
+    member_role = { name = "trailkeeper-member", external_id = "t" }
+  }
+
+  expect_failures = [var.member_role]
 }
 
 run "refuses_more_tasks_at_least_than_at_most" {
