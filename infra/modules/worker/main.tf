@@ -67,8 +67,13 @@ resource "aws_ecs_task_definition" "worker" {
     stopTimeout = 120
 
     environment = [for name, value in local.environment : { name = name, value = value }]
-    # ECS reads it when a task starts; neither the task definition nor Terraform's state ever holds it.
-    secrets = [{ name = "TRAILKEEPER_SLACK_WEBHOOK_URL", valueFrom = var.slack_webhook_secret_arn }]
+    # ECS reads them when a task starts. Neither the task definition nor Terraform's state ever holds the webhook.
+    secrets = concat(
+      [{ name = "TRAILKEEPER_SLACK_WEBHOOK_URL", valueFrom = var.slack_webhook_secret_arn }],
+      [for value_from in local.policy_value_from : { name = "TRAILKEEPER_POLICY_TOML", valueFrom = value_from }],
+    )
+    # Another policy is another task definition, and so a deployment: a parameter's ARN stays the same.
+    dockerLabels = var.policy == null ? null : { "trailkeeper.policy-sha256" = sha256(var.policy) }
 
     logConfiguration = {
       logDriver = "awslogs"

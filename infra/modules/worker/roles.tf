@@ -95,7 +95,7 @@ resource "aws_iam_role_policy" "execution" {
         Action   = "secretsmanager:GetSecretValue"
         Resource = var.slack_webhook_secret_arn
       },
-    ])
+    ], local.read_policy)
   })
 }
 

@@ -98,6 +98,23 @@ variable "mode" {
   }
 }
 
+variable "policy" {
+  description = "What is done about which trails: the text of the policy, as TOML (docs/policy.md). It stands in Terraform's state and in the account for people who may read there: it is no secret. Up to 4,096 bytes it is free, up to 8,192 it costs $0.05 a month, up to 65,536 $0.40. Null: none."
+  type        = string
+  default     = null
+
+  validation {
+    condition     = var.policy == null || try(trimspace(var.policy) != "", true)
+    error_message = "An empty policy is none: null."
+  }
+
+  validation {
+    # policy_bytes of policy.tf, which a validation cannot refer to.
+    condition     = var.policy == null || try(length(base64encode(var.policy)) / 4 * 3 - length(regexall("=", base64encode(var.policy))) <= 65536, true)
+    error_message = "A policy has 65,536 bytes at most: ECS has no place for a longer one."
+  }
+}
+
 variable "environment" {
   description = "Further variables of the worker, such as TRAILKEEPER_MAX_ATTEMPTS. They stand in the state and in the console for all to read: no secrets."
   type        = map(string)
@@ -111,10 +128,10 @@ variable "environment" {
   validation {
     condition = length(setintersection(keys(var.environment), [
       "TRAILKEEPER_EXTERNAL_ID", "TRAILKEEPER_MEMBER_ROLE", "TRAILKEEPER_METRICS", "TRAILKEEPER_MODE", "TRAILKEEPER_NAME",
-      "TRAILKEEPER_QUEUE_URL", "TRAILKEEPER_SLACK_BOT_TOKEN", "TRAILKEEPER_SLACK_WEBHOOK_URL", "TRAILKEEPER_STATE_TABLE",
+      "TRAILKEEPER_POLICY_TOML", "TRAILKEEPER_QUEUE_URL", "TRAILKEEPER_SLACK_BOT_TOKEN", "TRAILKEEPER_SLACK_WEBHOOK_URL", "TRAILKEEPER_STATE_TABLE",
       "TRAILKEEPER_TASK_PROTECTION",
     ])) == 0
-    error_message = "Name, queue, table, mode, member role, metrics and protection are set by this module; a secret never goes here."
+    error_message = "Name, queue, table, mode, policy, member role, metrics and protection are set by this module; a secret never goes here."
   }
 }
 

@@ -19,6 +19,27 @@ override_resource {
   values          = { arn = "arn:aws:logs:eu-west-1:111122223333:log-group:/ecs/trailkeeper" }
 }
 
+override_resource {
+  target          = aws_ssm_parameter.policy
+  override_during = plan
+  values          = { arn = "arn:aws:ssm:eu-west-1:111122223333:parameter/trailkeeper/policy" }
+}
+
+override_resource {
+  target          = aws_secretsmanager_secret.policy
+  override_during = plan
+  values          = { arn = "arn:aws:secretsmanager:eu-west-1:111122223333:secret:trailkeeper-policy-AbCdEf" }
+}
+
+override_resource {
+  target          = aws_secretsmanager_secret_version.policy
+  override_during = plan
+  values = {
+    arn        = "arn:aws:secretsmanager:eu-west-1:111122223333:secret:trailkeeper-policy-AbCdEf"
+    version_id = "00000000-0000-0000-0000-000000000000"
+  }
+}
+
 variables {
   queue = {
     name = "trailkeeper"
@@ -352,6 +373,167 @@ run "task" {
   }
 }
 
+run "no_policy" {
+  command = plan
+
+  assert {
+    condition     = length(aws_ssm_parameter.policy) + length(aws_secretsmanager_secret.policy) + length(aws_secretsmanager_secret_version.policy) == 0
+    error_message = "Without a policy there is no place for one."
+  }
+
+  assert {
+    condition     = !contains(keys(jsondecode(aws_ecs_task_definition.worker.container_definitions)[0]), "dockerLabels")
+    error_message = "And no label for it."
+  }
+}
+
+run "policy" {
+  command = plan
+
+  variables {
+    policy = "version = 1\n"
+  }
+
+  assert {
+    condition = [for parameter in aws_ssm_parameter.policy : [parameter.name, parameter.type, parameter.tier, parameter.insecure_value]] == [
+      ["/trailkeeper/policy", "String", "Standard", "version = 1\n"],
+    ] && length(aws_secretsmanager_secret.policy) == 0
+    error_message = "A short policy is a parameter, unchanged."
+  }
+
+  assert {
+    condition = { for secret in jsondecode(aws_ecs_task_definition.worker.container_definitions)[0].secrets : secret.name => secret.valueFrom } == {
+      TRAILKEEPER_SLACK_WEBHOOK_URL = "arn:aws:secretsmanager:eu-west-1:111122223333:secret:trailkeeper/slack-webhook-AbCdEf"
+      TRAILKEEPER_POLICY_TOML       = "arn:aws:ssm:eu-west-1:111122223333:parameter/trailkeeper/policy"
+    }
+    error_message = "ECS reads it from there."
+  }
+
+  assert {
+    condition     = jsondecode(aws_ecs_task_definition.worker.container_definitions)[0].dockerLabels == { "trailkeeper.policy-sha256" = "dbab12665d98aef021ba64953c61b0ed8a908cfb56a1c01e2fcb4b052b71a2a1" }
+    error_message = "Another policy is another task definition."
+  }
+
+  assert {
+    condition = [for statement in jsondecode(aws_iam_role_policy.execution.policy).Statement : statement if statement.Sid == "ReadPolicy"] == [{
+      Sid      = "ReadPolicy"
+      Effect   = "Allow"
+      Action   = "ssm:GetParameters"
+      Resource = "arn:aws:ssm:eu-west-1:111122223333:parameter/trailkeeper/policy"
+    }]
+    error_message = "ECS may read that parameter."
+  }
+
+  assert {
+    condition     = !strcontains(aws_iam_role_policy.task.policy, "ssm:")
+    error_message = "The worker itself may not."
+  }
+}
+
+# The letter ä has two bytes.
+run "policy_of_4096_bytes" {
+  command = plan
+
+  variables {
+    policy = replace(format("%2048s", ""), " ", "ä")
+  }
+
+  assert {
+    condition     = aws_ssm_parameter.policy[0].tier == "Standard"
+    error_message = "The longest that is free."
+  }
+}
+
+run "policy_of_4097_bytes" {
+  command = plan
+
+  variables {
+    policy = "x${replace(format("%2048s", ""), " ", "ä")}"
+  }
+
+  assert {
+    condition     = aws_ssm_parameter.policy[0].tier == "Advanced"
+    error_message = "A standard parameter would not take it."
+  }
+}
+
+run "policy_of_8192_bytes" {
+  command = plan
+
+  variables {
+    policy = replace(format("%4096s", ""), " ", "ä")
+  }
+
+  assert {
+    condition     = aws_ssm_parameter.policy[0].tier == "Advanced" && length(aws_secretsmanager_secret.policy) == 0
+    error_message = "The longest parameter."
+  }
+}
+
+run "policy_of_8193_bytes" {
+  command = plan
+
+  variables {
+    policy = "x${replace(format("%4096s", ""), " ", "ä")}"
+  }
+
+  assert {
+    condition     = length(aws_ssm_parameter.policy) == 0 && aws_secretsmanager_secret_version.policy[0].secret_string == var.policy
+    error_message = "No parameter would take it: it is a secret, unchanged."
+  }
+
+  assert {
+    condition = { for secret in jsondecode(aws_ecs_task_definition.worker.container_definitions)[0].secrets : secret.name => secret.valueFrom } == {
+      TRAILKEEPER_SLACK_WEBHOOK_URL = "arn:aws:secretsmanager:eu-west-1:111122223333:secret:trailkeeper/slack-webhook-AbCdEf"
+      TRAILKEEPER_POLICY_TOML       = "arn:aws:secretsmanager:eu-west-1:111122223333:secret:trailkeeper-policy-AbCdEf:::00000000-0000-0000-0000-000000000000"
+    }
+    error_message = "ECS reads this version of it."
+  }
+
+  assert {
+    condition = [for statement in jsondecode(aws_iam_role_policy.execution.policy).Statement : statement if statement.Sid == "ReadPolicy"] == [{
+      Sid      = "ReadPolicy"
+      Effect   = "Allow"
+      Action   = "secretsmanager:GetSecretValue"
+      Resource = "arn:aws:secretsmanager:eu-west-1:111122223333:secret:trailkeeper-policy-AbCdEf"
+    }]
+    error_message = "ECS may read that secret, by the ARN that IAM knows."
+  }
+}
+
+run "policy_of_65536_bytes" {
+  command = plan
+
+  variables {
+    policy = replace(format("%32768s", ""), " ", "ä")
+  }
+
+  assert {
+    condition     = length(aws_secretsmanager_secret_version.policy) == 1
+    error_message = "The longest secret."
+  }
+}
+
+run "refuses_a_policy_of_65537_bytes" {
+  command = plan
+
+  variables {
+    policy = "x${replace(format("%32768s", ""), " ", "ä")}"
+  }
+
+  expect_failures = [var.policy]
+}
+
+run "refuses_an_empty_policy" {
+  command = plan
+
+  variables {
+    policy = "\n"
+  }
+
+  expect_failures = [var.policy]
+}
+
 run "service" {
   command = plan
 
@@ -469,7 +651,7 @@ run "refuses_what_the_module_sets_itself" {
   command = plan
 
   variables {
-    environment = { TRAILKEEPER_MEMBER_ROLE = "trailkeeper-member" }
+    environment = { TRAILKEEPER_POLICY_TOML = "version = 1" }
   }
 
   expect_failures = [var.environment]
