@@ -69,6 +69,13 @@ locals {
     # A role of that name in somebody else's account is not ours.
     Condition = { StringEquals = { "aws:ResourceOrgID" = "$${aws:PrincipalOrgID}" } }
   }]
+
+  list_accounts = [for statement in [{
+    Sid      = "ListAccounts"
+    Effect   = "Allow"
+    Action   = "organizations:ListAccounts"
+    Resource = "*" # IAM accepts only `*` as its resource.
+  }] : statement if var.list_accounts]
 }
 
 resource "aws_iam_role" "execution" {
@@ -153,6 +160,6 @@ resource "aws_iam_role_policy" "task" {
         Action   = "ecs:UpdateTaskProtection"
         Resource = "arn:${local.partition}:ecs:${local.region}:${local.account}:task/${var.name}/*"
       },
-    ], local.by_mode)
+    ], local.by_mode, local.list_accounts)
   })
 }

@@ -217,3 +217,9 @@ variable "member_role" {
     error_message = "An external id has 2 to 1,224 letters, digits or _ + = , . @ : / -."
   }
 }
+
+variable "list_accounts" {
+  description = "Whether the worker may list the organization's accounts: needed with source = \"organization\" in the policy. It works in the management account, and in one that is a delegated administrator of any service."
+  type        = bool
+  default     = false
+}

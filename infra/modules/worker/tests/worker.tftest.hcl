@@ -314,6 +314,37 @@ run "no_member_accounts_in_a_dry_run" {
   }
 }
 
+run "accounts_are_listed_when_asked_for" {
+  command = plan
+
+  variables {
+    mode          = "dry-run" # What it would do depends on the account.
+    list_accounts = true
+  }
+
+  assert {
+    condition = alltrue([for policy in [aws_iam_role_policy.task.policy, aws_iam_policy.operators.policy] :
+      [for statement in jsondecode(policy).Statement : statement if statement.Sid == "ListAccounts"] == [{
+        Sid      = "ListAccounts"
+        Effect   = "Allow"
+        Action   = "organizations:ListAccounts"
+        Resource = "*"
+      }]
+    ])
+    error_message = "The worker and the check may ask which accounts there are."
+  }
+}
+
+# Everything that the module can give: infra/test/test_least_rights.py holds it to what is called.
+run "all_rights" {
+  command = plan
+
+  variables {
+    member_role   = { name = "trailkeeper-member", external_id = "trailkeeper" }
+    list_accounts = true
+  }
+}
+
 run "another_registry_needs_no_right" {
   command = plan
 
