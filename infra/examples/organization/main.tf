@@ -57,6 +57,8 @@ module "worker" {
   image                    = var.image
   organization_trail_arns  = var.organization_trail_arns
   member_role              = local.member_role
+  policy                   = var.policy
+  list_accounts            = true
   vpc_id                   = var.vpc_id
   subnet_ids               = var.subnet_ids
 }
@@ -72,6 +74,7 @@ module "observability" {
   cluster_name      = module.worker.cluster_name
   service_name      = module.worker.service_name
   min_tasks         = module.worker.min_tasks
+  member_role       = local.member_role
   alarm_topic_arn   = var.alarm_topic_arn
 }
 

@@ -41,6 +41,25 @@ override_resource {
   values          = { arn = "arn:aws:iam::111122223333:role/trailkeeper-task" }
 }
 
+# So that the plan has the worker's policy, which infra/test/test_organization.py reads.
+override_resource {
+  target          = module.pipeline.aws_sqs_queue.events
+  override_during = plan
+  values          = { arn = "arn:aws:sqs:eu-west-1:111122223333:trailkeeper" }
+}
+
+override_resource {
+  target          = module.pipeline.aws_sqs_queue.dead_letters
+  override_during = plan
+  values          = { arn = "arn:aws:sqs:eu-west-1:111122223333:trailkeeper-dlq" }
+}
+
+override_resource {
+  target          = module.pipeline.aws_dynamodb_table.state
+  override_during = plan
+  values          = { arn = "arn:aws:dynamodb:eu-west-1:111122223333:table/trailkeeper" }
+}
+
 run "fits_together" {
   command = plan
 
@@ -57,6 +76,16 @@ run "fits_together" {
   assert {
     condition     = module.management_forwarder.stack_set_name == null && module.management_global_forwarder[0].stack_set_name == null && module.management_role.stack_set_name == null
     error_message = "The management account gets stacks of its own."
+  }
+
+  assert {
+    condition     = module.worker.environment.TRAILKEEPER_MODE == "restore"
+    error_message = "Trails are restarted."
+  }
+
+  assert {
+    condition     = contains(module.observability.alarm_names, "trailkeeper-role-denied")
+    error_message = "A role that cannot be taken is an alarm."
   }
 
   assert {
