@@ -1,4 +1,4 @@
-# The plan with nothing but what must be given: infra/test/test_scaling.py reads the scaling's numbers out of it.
+# Plans that infra/test reads.
 provider "aws" {
   region                      = "eu-west-1"
   access_key                  = "none"
@@ -13,16 +13,27 @@ override_data {
   values = { account_id = "111122223333" }
 }
 
+variables {
+  queue                    = { name = "q", arn = "arn:aws:sqs:eu-west-1:111122223333:q", url = "https://example.com/q" }
+  dead_letter_queue        = { arn = "arn:aws:sqs:eu-west-1:111122223333:q-dlq" }
+  state_table              = { name = "t", arn = "arn:aws:dynamodb:eu-west-1:111122223333:table/t" }
+  slack_webhook_secret_arn = "arn:aws:secretsmanager:eu-west-1:111122223333:secret:webhook-AbCdEf"
+  image                    = "ghcr.io/example/trailkeeper:1.0.0"
+  vpc_id                   = "vpc-0123456789abcdef0"
+  subnet_ids               = ["subnet-0123456789abcdef0", "subnet-0123456789abcdef1"]
+}
+
+# With nothing but what must be given, for the scaling's numbers.
 run "defaults" {
+  command = plan
+}
+
+# With all that the worker and people may be allowed, for test_least_rights.py.
+run "all_rights" {
   command = plan
 
   variables {
-    queue                    = { name = "q", arn = "arn:aws:sqs:eu-west-1:111122223333:q", url = "https://example.com/q" }
-    dead_letter_queue        = { arn = "arn:aws:sqs:eu-west-1:111122223333:q-dlq" }
-    state_table              = { name = "t", arn = "arn:aws:dynamodb:eu-west-1:111122223333:table/t" }
-    slack_webhook_secret_arn = "arn:aws:secretsmanager:eu-west-1:111122223333:secret:webhook-AbCdEf"
-    image                    = "ghcr.io/example/trailkeeper:1.0.0"
-    vpc_id                   = "vpc-0123456789abcdef0"
-    subnet_ids               = ["subnet-0123456789abcdef0", "subnet-0123456789abcdef1"]
+    member_role   = { name = "trailkeeper-member", external_id = "trailkeeper" }
+    list_accounts = true
   }
 }

@@ -335,16 +335,6 @@ run "accounts_are_listed_when_asked_for" {
   }
 }
 
-# Everything that the module can give: infra/test/test_least_rights.py holds it to what is called.
-run "all_rights" {
-  command = plan
-
-  variables {
-    member_role   = { name = "trailkeeper-member", external_id = "trailkeeper" }
-    list_accounts = true
-  }
-}
-
 run "another_registry_needs_no_right" {
   command = plan
 
