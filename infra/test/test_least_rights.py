@@ -1,4 +1,4 @@
-"""The policies for the worker and for people give what trailkeeper calls, and nothing else.
+"""The policies for the worker, for its role in other accounts and for people give what trailkeeper calls, and nothing else.
 
 `cargo test` writes down every call that each of its programs makes to AWS over the whole suite.
 """
@@ -33,7 +33,7 @@ def needed_by(*programs):
 
 def given_by(policy):
     given = set()
-    for statement in json.loads(policy["policy"])["Statement"]:
+    for statement in policy["Statement"]:
         assert statement["Effect"] == "Allow"
         actions = statement["Action"]
         given.update([actions] if isinstance(actions, str) else actions)
@@ -42,17 +42,25 @@ def given_by(policy):
 
 @pytest.fixture(scope="module")
 def worker(tmp_path_factory):
-    return planned("worker", "defaults.tftest.hcl", "defaults", tmp_path_factory.mktemp("worker"))
+    """With everything that the module can give."""
+    return planned("worker", "plans.tftest.hcl", "all_rights", tmp_path_factory.mktemp("worker"))
 
 
 def test_the_role_gives_what_the_worker_and_its_check_call_and_nothing_else(worker):
     needed = needed_by("trailkeeper", "trailkeeper-check") | BY_THE_AGENT
-    assert given_by(worker["aws_iam_role_policy.task"]) == needed
+    assert given_by(json.loads(worker["aws_iam_role_policy.task"]["policy"])) == needed
+
+
+def test_the_role_in_other_accounts_gives_what_is_called_of_cloudtrail_and_nothing_else(organization):
+    stack_set = organization["module.member_roles.module.rollout.aws_cloudformation_stack_set.everywhere[0]"]
+    [policy] = json.loads(stack_set["template_body"])["Resources"]["Role"]["Properties"]["Policies"]
+    needed = {call for call in needed_by("trailkeeper", "trailkeeper-check") if call.startswith("cloudtrail:")}
+    assert given_by(policy["PolicyDocument"]) == needed
 
 
 def test_the_policy_for_people_gives_what_their_commands_call_and_nothing_else(worker):
     needed = needed_by("trailkeeper-check", "trailkeeper-replay", "trailkeeper-dlq")
-    assert given_by(worker["aws_iam_policy.operators"]) == needed
+    assert given_by(json.loads(worker["aws_iam_policy.operators"]["policy"])) == needed
 
 
 def test_the_policy_for_people_is_attached_to_nobody(worker):

@@ -65,7 +65,7 @@ class Played:
 
 def planned_policy(folder):
     """Reads the policy out of the plan of modules/worker with its defaults."""
-    resources = planned("worker", "defaults.tftest.hcl", "defaults", folder)
+    resources = planned("worker", "plans.tftest.hcl", "defaults", folder)
     limits = resources["aws_appautoscaling_target.worker"]
     [tracking] = resources["aws_appautoscaling_policy.backlog"]["target_tracking_scaling_policy_configuration"]
     return Policy(

@@ -24,6 +24,11 @@ provider "aws" {
   }
 }
 
+locals {
+  # One object for the worker and for the roles, so that each role is the one that the worker takes, and trusts what it gives.
+  member_role = { name = "${var.name}-member", external_id = var.name }
+}
+
 module "central_bus" {
   source = "../../modules/central-bus"
 
@@ -51,6 +56,9 @@ module "worker" {
   slack_webhook_secret_arn = var.slack_webhook_secret_arn
   image                    = var.image
   organization_trail_arns  = var.organization_trail_arns
+  member_role              = local.member_role
+  policy                   = var.policy
+  list_accounts            = true
   vpc_id                   = var.vpc_id
   subnet_ids               = var.subnet_ids
 }
@@ -66,6 +74,7 @@ module "observability" {
   cluster_name      = module.worker.cluster_name
   service_name      = module.worker.service_name
   min_tasks         = module.worker.min_tasks
+  member_role       = local.member_role
   alarm_topic_arn   = var.alarm_topic_arn
 }
 
@@ -114,13 +123,13 @@ module "management_global_forwarder" {
   event_patterns  = module.pipeline.event_patterns
 }
 
-# The worker does not take these roles yet: see modules/member-role. When it does, let it, with
-# member_role_name = module.member_roles.role_name in module.worker.
 module "member_roles" {
   source = "../../modules/member-role"
 
   name                    = var.name
+  member_role             = local.member_role
   task_role_arn           = module.worker.task_role_arn
+  operators_role_arn      = var.operators_role_arn
   organization_id         = var.organization_id
   organizational_unit_ids = var.organizational_unit_ids
 }
@@ -129,7 +138,10 @@ module "management_role" {
   source    = "../../modules/member-role"
   providers = { aws = aws.management }
 
-  name            = var.name
-  task_role_arn   = module.worker.task_role_arn
-  organization_id = var.organization_id
+  name                    = var.name
+  member_role             = local.member_role
+  task_role_arn           = module.worker.task_role_arn
+  operators_role_arn      = var.operators_role_arn
+  organization_id         = var.organization_id
+  organization_trail_arns = var.organization_trail_arns
 }

@@ -48,7 +48,7 @@ variable "log_keys" {
 }
 
 variable "organization_trail_arns" {
-  description = "The organization's trails, each by its whole ARN in the management account, if this account is a delegated administrator of CloudTrail too: the worker may look at these, and restart them in the mode restore."
+  description = "The organization's trails, each by its whole ARN in the management account, if this account is a delegated administrator of CloudTrail too: the worker may look at these, and restart them in the mode restore. The management account's role may in any case."
   type        = list(string)
   default     = []
 }
@@ -58,10 +58,27 @@ variable "management_role_arn" {
   type        = string
 }
 
-variable "mode" {
-  description = "notify: this version of the worker can restart trails of its own account alone, and with restore it would take each stop elsewhere for a refusal, tell it, and put it into the dead-letter queue."
+variable "operators_role_arn" {
+  description = "A role of people in this account, with the policy operators_policy_arn, who run trailkeeper check; null: none."
   type        = string
-  default     = "notify"
+  default     = null
+}
+
+variable "mode" {
+  description = "restore (restart logging and notify), notify (notify only), or dry-run (neither; log the decision)."
+  type        = string
+  default     = "restore"
+}
+
+variable "policy" {
+  description = "What is done about which trails: the text of the policy, as TOML (docs/policy.md). This one restarts every stopped trail in all of the organization's accounts."
+  type        = string
+  default     = <<-TOML
+    version = 1
+
+    [accounts]
+    source = "organization"
+  TOML
 }
 
 variable "vpc_id" {

@@ -1,12 +1,9 @@
-# The role with which the worker restarts trails in another account.
-#
-# THIS VERSION OF THE WORKER DOES NOT USE IT YET: it acts in its own account alone, and refuses to start with
-# TRAILKEEPER_MEMBER_ROLE or TRAILKEEPER_EXTERNAL_ID. Rolled out now, the role waits.
+# The role with which the worker looks at the trails of another account, and restarts them.
 
 data "aws_region" "here" {}
 
 locals {
-  role_name      = "${var.name}-member"
+  task_role      = regex("^arn:(?P<partition>[a-z-]+):iam::(?P<account>[0-9]{12}):", var.task_role_arn)
   policy_version = "2012-10-17"
 
   template = {
@@ -16,33 +13,39 @@ locals {
       Role = {
         Type = "AWS::IAM::Role"
         Properties = {
-          RoleName    = local.role_name
+          RoleName    = var.member_role.name
           Description = "trailkeeper restarts this account's trails with it"
           AssumeRolePolicyDocument = {
             Version = local.policy_version
             Statement = [{
-              Effect    = "Allow"
-              Principal = { AWS = var.task_role_arn }
+              Effect = "Allow"
+              # The account, and its roles by a condition. IAM keeps a role that is the principal by its id, not by its ARN: if
+              # that role were made anew, this one would no longer trust it, in every account.
+              Principal = { AWS = "arn:${local.task_role.partition}:iam::${local.task_role.account}:root" }
               Action    = "sts:AssumeRole"
               Condition = {
+                ArnEquals = { "aws:PrincipalArn" = compact([var.task_role_arn, var.operators_role_arn]) }
                 StringEquals = {
                   "aws:PrincipalOrgID" = var.organization_id
-                  "sts:ExternalId"     = var.external_id
+                  "sts:ExternalId"     = var.member_role.external_id
                 }
               }
             }]
           }
-          # The same as the worker may do in its own account.
+          # What the worker calls here, and never StopLogging.
           Policies = [{
             PolicyName = "restart-trails"
             PolicyDocument = {
               Version = local.policy_version
               Statement = [
                 {
-                  Sid      = "RestartTrails"
-                  Effect   = "Allow"
-                  Action   = ["cloudtrail:GetTrailStatus", "cloudtrail:StartLogging"]
-                  Resource = { "Fn::Sub" = "arn:$${AWS::Partition}:cloudtrail:*:$${AWS::AccountId}:trail/*" }
+                  Sid    = "RestartTrails"
+                  Effect = "Allow"
+                  Action = ["cloudtrail:GetTrailStatus", "cloudtrail:StartLogging"]
+                  Resource = concat(
+                    [{ "Fn::Sub" = "arn:$${AWS::Partition}:cloudtrail:*:$${AWS::AccountId}:trail/*" }],
+                    var.organization_trail_arns,
+                  )
                 },
                 {
                   Sid      = "FindHomeRegions"
@@ -62,7 +65,7 @@ locals {
 module "rollout" {
   source = "../rollout"
 
-  name                    = local.role_name
+  name                    = "${var.name}-member"
   description             = local.template.Description
   template                = jsonencode(local.template)
   organizational_unit_ids = var.organizational_unit_ids

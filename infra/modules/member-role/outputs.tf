@@ -1,6 +1,6 @@
-output "role_name" {
-  description = "The role's name, the same in every account: for worker's member_role_name."
-  value       = local.role_name
+output "template" {
+  description = "The CloudFormation template, as JSON."
+  value       = jsonencode(local.template)
 }
 
 output "stack_set_name" {

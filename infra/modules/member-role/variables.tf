@@ -1,5 +1,5 @@
 variable "name" {
-  description = "Begins the names of the role and of the stack or stack set."
+  description = "Begins the name of the stack or stack set."
   type        = string
   default     = "trailkeeper"
 
@@ -10,13 +10,45 @@ variable "name" {
   }
 }
 
+variable "member_role" {
+  description = "The role's name, the same in every account, and the external id that the worker must give to take it. Not secret. Give the same object to the module worker."
+  type        = object({ name = string, external_id = string })
+
+  validation {
+    condition     = can(regex("^[\\w+=,.@-]{1,64}$", var.member_role.name))
+    error_message = "The name is that of a role, not its ARN: 1 to 64 letters, digits or _ + = , . @ -."
+  }
+
+  validation {
+    # In two parts: a regular expression here counts to 1,000 at most.
+    condition     = can(regex("^[\\w+=,.@:/-]{2,1000}[\\w+=,.@:/-]{0,224}$", var.member_role.external_id))
+    error_message = "An external id has 2 to 1,224 letters, digits or _ + = , . @ : / -."
+  }
+}
+
 variable "task_role_arn" {
-  description = "Who may take the role: worker's output of this name. It must exist first; if it is ever made anew, roll this out again, since IAM remembers the old one."
+  description = "The worker's role, which may take this one: worker's output of this name."
   type        = string
 
   validation {
-    condition     = can(regex("^arn:[a-z-]+:iam::[0-9]{12}:role/.+$", var.task_role_arn))
+    condition     = can(regex("^arn:[a-z-]+:iam::[0-9]{12}:role/[\\w+=,.@/-]+$", var.task_role_arn))
     error_message = "The ARN of a role."
+  }
+}
+
+variable "operators_role_arn" {
+  description = "A role of people in the worker's account, with worker's policy operators, who run trailkeeper check: it may take this one too."
+  type        = string
+  default     = null
+
+  validation {
+    condition     = var.operators_role_arn == null || can(regex("^arn:[a-z-]+:iam::[0-9]{12}:role/[\\w+=,.@/-]+$", var.operators_role_arn))
+    error_message = "The ARN of a role."
+  }
+
+  validation {
+    condition     = var.operators_role_arn == null || try(split(":", var.operators_role_arn)[4] == split(":", var.task_role_arn)[4], true)
+    error_message = "Only roles of the worker's account may take this one."
   }
 }
 
@@ -30,14 +62,14 @@ variable "organization_id" {
   }
 }
 
-variable "external_id" {
-  description = "What the worker must name to take the role. Not a secret."
-  type        = string
-  default     = "trailkeeper"
+variable "organization_trail_arns" {
+  description = "The organization's trails, each by its whole ARN in the management account: for the role in an account that is a delegated administrator of CloudTrail."
+  type        = list(string)
+  default     = []
 
   validation {
-    condition     = can(regex("^[A-Za-z0-9+=,.@:/-]{2,}$", var.external_id))
-    error_message = "An external id has two letters, digits or + = , . @ : / - at least."
+    condition     = alltrue([for arn in var.organization_trail_arns : can(regex("^arn:[a-z-]+:cloudtrail:[a-z0-9-]+:[0-9]{12}:trail/[A-Za-z0-9._-]{3,128}$", arn))])
+    error_message = "Each is the whole ARN of one trail, like arn:aws:cloudtrail:eu-west-1:111122223333:trail/organization."
   }
 }
 

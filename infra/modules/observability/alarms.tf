@@ -1,5 +1,5 @@
-# Twelve alarms for pipeline's four rules on the default bus, and one for each rule more, at $0.10 a month for each metric
-# that they look at: $1.30 in all.
+# Twelve alarms for pipeline's four rules on the default bus, one for each rule more and one for a member role, at $0.10 a
+# month for each metric that they look at: $1.30 in all.
 # Each description ends with its place in the runbook, whose headings begin with trailkeeper, whatever var.name is.
 
 locals {
@@ -32,6 +32,11 @@ locals {
       metric      = "trailkeeper_restore_total"
       dimensions  = { result = "refused" }
       description = "A restart was refused, and trying again will not help. Slack names the trail, and `trailkeeper dlq list` says why. The alarm ends by itself; the trail stays as it is until somebody looks at it."
+    }
+    role-denied = {
+      metric      = "trailkeeper_assume_role_total"
+      dimensions  = { result = "denied" }
+      description = "The worker may not take its role in an account: that account's trails are neither looked at nor restarted. The log says which account. The role is not there, does not trust the worker, or has another external id."
     }
     leases-lost = {
       metric      = "trailkeeper_leases_lost_total"
@@ -150,7 +155,7 @@ resource "aws_cloudwatch_metric_alarm" "state" {
 }
 
 resource "aws_cloudwatch_metric_alarm" "worker" {
-  for_each = local.worker_alarms
+  for_each = { for key, alarm in local.worker_alarms : key => alarm if key != "role-denied" || var.member_role != null }
 
   alarm_name          = "${var.name}-${each.key}"
   alarm_description   = "${each.value.description} See docs/runbook.md, trailkeeper-${each.key}."

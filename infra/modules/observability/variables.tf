@@ -45,6 +45,12 @@ variable "min_tasks" {
   type        = number
 }
 
+variable "member_role" {
+  description = "The role with which the worker acts in other accounts: worker's input of this name. One that it cannot take is an alarm. Null: it takes none."
+  type        = object({ name = string })
+  default     = null
+}
+
 variable "alarm_topic_arn" {
   description = "SNS topic that the alarms tell; null makes one, which nobody has subscribed to yet. Its policy must let cloudwatch.amazonaws.com publish."
   type        = string

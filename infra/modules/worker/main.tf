@@ -67,8 +67,13 @@ resource "aws_ecs_task_definition" "worker" {
     stopTimeout = 120
 
     environment = [for name, value in local.environment : { name = name, value = value }]
-    # ECS reads it when a task starts; neither the task definition nor Terraform's state ever holds it.
-    secrets = [{ name = "TRAILKEEPER_SLACK_WEBHOOK_URL", valueFrom = var.slack_webhook_secret_arn }]
+    # ECS reads them when a task starts. Neither the task definition nor Terraform's state ever holds the webhook.
+    secrets = concat(
+      [{ name = "TRAILKEEPER_SLACK_WEBHOOK_URL", valueFrom = var.slack_webhook_secret_arn }],
+      [for value_from in local.policy_value_from : { name = "TRAILKEEPER_POLICY_TOML", valueFrom = value_from }],
+    )
+    # Another policy is another task definition, and so a deployment: a parameter's ARN stays the same.
+    dockerLabels = var.policy == null ? null : { "trailkeeper.policy-sha256" = sha256(var.policy) }
 
     logConfiguration = {
       logDriver = "awslogs"
@@ -85,9 +90,14 @@ resource "aws_ecs_task_definition" "worker" {
 }
 
 locals {
+  member_role = var.member_role == null || var.mode == "dry-run" ? {} : {
+    TRAILKEEPER_MEMBER_ROLE = var.member_role.name
+    TRAILKEEPER_EXTERNAL_ID = var.member_role.external_id
+  }
   # No TRAILKEEPER_DLQ_URL: the worker reads it from the queue's redrive policy.
-  environment = merge(var.environment, {
+  environment = merge(var.environment, local.member_role, {
     AWS_REGION              = local.region
+    TRAILKEEPER_NAME        = var.name
     TRAILKEEPER_QUEUE_URL   = var.queue.url
     TRAILKEEPER_STATE_TABLE = var.state_table.name
     TRAILKEEPER_MODE        = var.mode

@@ -58,16 +58,24 @@ locals {
   by_mode = concat(
     [for statement in local.look_at_trails : statement if var.mode != "dry-run"],
     [for statement in local.restart_trails : statement if var.mode == "restore"],
+    [for statement in local.act_in_member_accounts : statement if var.mode != "dry-run"],
   )
 
-  member_accounts = [for name in var.member_role_name[*] : {
+  act_in_member_accounts = [for role in var.member_role[*] : {
     Sid      = "ActInMemberAccounts"
     Effect   = "Allow"
     Action   = "sts:AssumeRole"
-    Resource = "arn:${local.partition}:iam::*:role/${name}"
+    Resource = "arn:${local.partition}:iam::*:role/${role.name}"
     # A role of that name in somebody else's account is not ours.
     Condition = { StringEquals = { "aws:ResourceOrgID" = "$${aws:PrincipalOrgID}" } }
   }]
+
+  list_accounts = [for statement in [{
+    Sid      = "ListAccounts"
+    Effect   = "Allow"
+    Action   = "organizations:ListAccounts"
+    Resource = "*" # IAM accepts only `*` as its resource.
+  }] : statement if var.list_accounts]
 }
 
 resource "aws_iam_role" "execution" {
@@ -94,7 +102,7 @@ resource "aws_iam_role_policy" "execution" {
         Action   = "secretsmanager:GetSecretValue"
         Resource = var.slack_webhook_secret_arn
       },
-    ])
+    ], local.read_policy)
   })
 }
 
@@ -152,6 +160,6 @@ resource "aws_iam_role_policy" "task" {
         Action   = "ecs:UpdateTaskProtection"
         Resource = "arn:${local.partition}:ecs:${local.region}:${local.account}:task/${var.name}/*"
       },
-    ], local.by_mode, local.member_accounts)
+    ], local.by_mode, local.list_accounts)
   })
 }

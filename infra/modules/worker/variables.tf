@@ -98,6 +98,23 @@ variable "mode" {
   }
 }
 
+variable "policy" {
+  description = "What is done about which trails: the text of the policy, as TOML (docs/policy.md). It stands in Terraform's state and in the account for people who may read there: it is no secret. Up to 4,096 bytes it is free, up to 8,192 it costs $0.05 a month, up to 65,536 $0.40. Null: none."
+  type        = string
+  default     = null
+
+  validation {
+    condition     = var.policy == null || try(trimspace(var.policy) != "", true)
+    error_message = "An empty policy is none: null."
+  }
+
+  validation {
+    # policy_bytes of policy.tf, which a validation cannot refer to.
+    condition     = var.policy == null || try(length(base64encode(var.policy)) / 4 * 3 - length(regexall("=", base64encode(var.policy))) <= 65536, true)
+    error_message = "A policy has 65,536 bytes at most: ECS has no place for a longer one."
+  }
+}
+
 variable "environment" {
   description = "Further variables of the worker, such as TRAILKEEPER_MAX_ATTEMPTS. They stand in the state and in the console for all to read: no secrets."
   type        = map(string)
@@ -110,10 +127,11 @@ variable "environment" {
 
   validation {
     condition = length(setintersection(keys(var.environment), [
-      "TRAILKEEPER_METRICS", "TRAILKEEPER_MODE", "TRAILKEEPER_QUEUE_URL", "TRAILKEEPER_SLACK_BOT_TOKEN",
-      "TRAILKEEPER_SLACK_WEBHOOK_URL", "TRAILKEEPER_STATE_TABLE", "TRAILKEEPER_TASK_PROTECTION",
+      "TRAILKEEPER_EXTERNAL_ID", "TRAILKEEPER_MEMBER_ROLE", "TRAILKEEPER_METRICS", "TRAILKEEPER_MODE", "TRAILKEEPER_NAME",
+      "TRAILKEEPER_POLICY_TOML", "TRAILKEEPER_QUEUE_URL", "TRAILKEEPER_SLACK_BOT_TOKEN", "TRAILKEEPER_SLACK_WEBHOOK_URL", "TRAILKEEPER_STATE_TABLE",
+      "TRAILKEEPER_TASK_PROTECTION",
     ])) == 0
-    error_message = "Queue, table, mode, metrics and protection are set by this module; a secret never goes here."
+    error_message = "Name, queue, table, mode, policy, member role, metrics and protection are set by this module; a secret never goes here."
   }
 }
 
@@ -183,13 +201,25 @@ variable "organization_trail_arns" {
   }
 }
 
-variable "member_role_name" {
-  description = "Role that the worker may assume in the organization's other accounts (member-role's output role_name). This gives the right alone: this version of the worker acts in its own account only, so null for now."
-  type        = string
+variable "member_role" {
+  description = "The role with which the worker acts in the organization's other accounts, and the external id that it gives. Not secret. Give the same object to the module member-role. Null: it acts in its own account alone. Not used in dry-run."
+  type        = object({ name = string, external_id = string })
   default     = null
 
   validation {
-    condition     = var.member_role_name == null || can(regex("^[A-Za-z0-9+=,.@_-]{1,64}$", var.member_role_name))
-    error_message = "This is the name of a role, not its ARN."
+    condition     = var.member_role == null || can(regex("^[\\w+=,.@-]{1,64}$", var.member_role.name))
+    error_message = "The name is that of a role, not its ARN: 1 to 64 letters, digits or _ + = , . @ -."
   }
+
+  validation {
+    # In two parts: a regular expression here counts to 1,000 at most.
+    condition     = var.member_role == null || can(regex("^[\\w+=,.@:/-]{2,1000}[\\w+=,.@:/-]{0,224}$", var.member_role.external_id))
+    error_message = "An external id has 2 to 1,224 letters, digits or _ + = , . @ : / -."
+  }
+}
+
+variable "list_accounts" {
+  description = "Whether the worker may list the organization's accounts: needed with source = \"organization\" in the policy. It works in the management account, and in one that is a delegated administrator of any service."
+  type        = bool
+  default     = false
 }

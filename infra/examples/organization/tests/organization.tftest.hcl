@@ -41,6 +41,25 @@ override_resource {
   values          = { arn = "arn:aws:iam::111122223333:role/trailkeeper-task" }
 }
 
+# So that the plan has the worker's policy, which infra/test/test_organization.py reads.
+override_resource {
+  target          = module.pipeline.aws_sqs_queue.events
+  override_during = plan
+  values          = { arn = "arn:aws:sqs:eu-west-1:111122223333:trailkeeper" }
+}
+
+override_resource {
+  target          = module.pipeline.aws_sqs_queue.dead_letters
+  override_during = plan
+  values          = { arn = "arn:aws:sqs:eu-west-1:111122223333:trailkeeper-dlq" }
+}
+
+override_resource {
+  target          = module.pipeline.aws_dynamodb_table.state
+  override_during = plan
+  values          = { arn = "arn:aws:dynamodb:eu-west-1:111122223333:table/trailkeeper" }
+}
+
 run "fits_together" {
   command = plan
 
@@ -60,8 +79,65 @@ run "fits_together" {
   }
 
   assert {
+    condition     = module.worker.environment.TRAILKEEPER_MODE == "restore"
+    error_message = "Trails are restarted."
+  }
+
+  assert {
+    condition     = contains(module.observability.alarm_names, "trailkeeper-role-denied")
+    error_message = "A role that cannot be taken is an alarm."
+  }
+
+  assert {
     condition     = length(module.direct_alert) == 0
     error_message = "The direct alert is off."
+  }
+}
+
+run "member_roles" {
+  command = plan
+
+  variables {
+    operators_role_arn      = "arn:aws:iam::111122223333:role/trailkeeper-operators"
+    organization_trail_arns = ["arn:aws:cloudtrail:us-east-1:999999999999:trail/organization"]
+  }
+
+  assert {
+    condition     = module.worker.environment.TRAILKEEPER_MEMBER_ROLE == "trailkeeper-member" && module.worker.environment.TRAILKEEPER_EXTERNAL_ID == "trailkeeper"
+    error_message = "The worker takes the role, and gives the external id."
+  }
+
+  assert {
+    condition = alltrue([for template in [module.member_roles.template, module.management_role.template] : alltrue([
+      jsondecode(template).Resources.Role.Properties.RoleName == module.worker.environment.TRAILKEEPER_MEMBER_ROLE,
+      jsondecode(template).Resources.Role.Properties.AssumeRolePolicyDocument.Statement == [{
+        Effect    = "Allow"
+        Principal = { AWS = "arn:aws:iam::111122223333:root" }
+        Action    = "sts:AssumeRole"
+        Condition = {
+          ArnEquals = { "aws:PrincipalArn" = [
+            "arn:aws:iam::111122223333:role/trailkeeper-task", "arn:aws:iam::111122223333:role/trailkeeper-operators",
+          ] }
+          StringEquals = {
+            "aws:PrincipalOrgID" = "o-abcdefghij"
+            "sts:ExternalId"     = module.worker.environment.TRAILKEEPER_EXTERNAL_ID
+          }
+        }
+      }],
+    ])])
+    error_message = "Each account's role has the name that the worker takes, and trusts its role and that of its operators, with what it gives."
+  }
+
+  assert {
+    condition = alltrue([for template in [module.member_roles.template, module.management_role.template] :
+      strcontains(template, "cloudtrail:StartLogging") && !strcontains(template, "StopLogging")
+    ])
+    error_message = "No role stops a trail."
+  }
+
+  assert {
+    condition     = strcontains(module.management_role.template, "arn:aws:cloudtrail:us-east-1:999999999999:trail/organization") && !strcontains(module.member_roles.template, "999999999999")
+    error_message = "The organization's trails are the management account's."
   }
 }
 

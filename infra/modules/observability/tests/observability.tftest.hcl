@@ -91,6 +91,28 @@ run "alarms" {
   }
 }
 
+run "member_role" {
+  command = plan
+
+  variables {
+    member_role = { name = "trailkeeper-member", external_id = "trailkeeper" }
+  }
+
+  assert {
+    condition = [
+      for alarm in values(aws_cloudwatch_metric_alarm.worker) :
+      "${alarm.statistic} ${alarm.metric_name} of ${join(", ", [for name, value in alarm.dimensions : "${name} ${value}"])} ${alarm.comparison_operator} ${alarm.threshold} for ${alarm.evaluation_periods} x ${alarm.period} s, missing ${alarm.treat_missing_data}"
+      if alarm.alarm_name == "trailkeeper-role-denied"
+    ] == ["Sum trailkeeper_assume_role_total of result denied GreaterThanThreshold 0 for 1 x 60 s, missing notBreaching"]
+    error_message = "A role that the worker may not take is an alarm."
+  }
+
+  assert {
+    condition     = endswith(aws_cloudwatch_metric_alarm.worker["role-denied"].alarm_description, " See docs/runbook.md, trailkeeper-role-denied.") && contains(output.alarm_names, "trailkeeper-role-denied")
+    error_message = "It names its place in the runbook, and is among the others."
+  }
+}
+
 run "topic" {
   command = plan
 

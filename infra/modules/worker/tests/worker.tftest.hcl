@@ -19,6 +19,27 @@ override_resource {
   values          = { arn = "arn:aws:logs:eu-west-1:111122223333:log-group:/ecs/trailkeeper" }
 }
 
+override_resource {
+  target          = aws_ssm_parameter.policy
+  override_during = plan
+  values          = { arn = "arn:aws:ssm:eu-west-1:111122223333:parameter/trailkeeper/policy" }
+}
+
+override_resource {
+  target          = aws_secretsmanager_secret.policy
+  override_during = plan
+  values          = { arn = "arn:aws:secretsmanager:eu-west-1:111122223333:secret:trailkeeper-policy-AbCdEf" }
+}
+
+override_resource {
+  target          = aws_secretsmanager_secret_version.policy
+  override_during = plan
+  values = {
+    arn        = "arn:aws:secretsmanager:eu-west-1:111122223333:secret:trailkeeper-policy-AbCdEf"
+    version_id = "00000000-0000-0000-0000-000000000000"
+  }
+}
+
 variables {
   queue = {
     name = "trailkeeper"
@@ -248,23 +269,69 @@ run "member_accounts_when_asked_for" {
   command = plan
 
   variables {
-    member_role_name = "trailkeeper-member"
+    mode        = "notify" # It looks there, too.
+    member_role = { name = "trailkeeper-member", external_id = "trailkeeper" }
   }
 
   assert {
-    condition = [for statement in jsondecode(aws_iam_role_policy.task.policy).Statement : statement if statement.Sid == "ActInMemberAccounts"] == [{
-      Sid       = "ActInMemberAccounts"
-      Effect    = "Allow"
-      Action    = "sts:AssumeRole"
-      Resource  = "arn:aws:iam::*:role/trailkeeper-member"
-      Condition = { StringEquals = { "aws:ResourceOrgID" = "$${aws:PrincipalOrgID}" } }
-    }]
+    condition = alltrue([for policy in [aws_iam_role_policy.task.policy, aws_iam_policy.operators.policy] :
+      [for statement in jsondecode(policy).Statement : statement if statement.Action == "sts:AssumeRole"] == [{
+        Sid       = "ActInMemberAccounts"
+        Effect    = "Allow"
+        Action    = "sts:AssumeRole"
+        Resource  = "arn:aws:iam::*:role/trailkeeper-member"
+        Condition = { StringEquals = { "aws:ResourceOrgID" = "$${aws:PrincipalOrgID}" } }
+      }]
+    ])
     error_message = "One role name, in the organization's accounts alone."
   }
 
   assert {
-    condition     = !contains(keys(local.environment), "TRAILKEEPER_MEMBER_ROLE")
-    error_message = "The worker does not start with a variable that it does not support."
+    condition = {
+      for variable in jsondecode(aws_ecs_task_definition.worker.container_definitions)[0].environment : variable.name => variable.value
+      if contains(["TRAILKEEPER_MEMBER_ROLE", "TRAILKEEPER_EXTERNAL_ID"], variable.name)
+    } == { TRAILKEEPER_MEMBER_ROLE = "trailkeeper-member", TRAILKEEPER_EXTERNAL_ID = "trailkeeper" }
+    error_message = "The worker takes that role, and gives the external id."
+  }
+}
+
+run "no_member_accounts_in_a_dry_run" {
+  command = plan
+
+  variables {
+    mode        = "dry-run"
+    member_role = { name = "trailkeeper-member", external_id = "trailkeeper" }
+  }
+
+  assert {
+    condition     = !strcontains(aws_iam_role_policy.task.policy, "sts:")
+    error_message = "A worker that does neither takes no role."
+  }
+
+  assert {
+    condition     = length(setintersection(keys(local.environment), ["TRAILKEEPER_MEMBER_ROLE", "TRAILKEEPER_EXTERNAL_ID"])) == 0
+    error_message = "And knows of none."
+  }
+}
+
+run "accounts_are_listed_when_asked_for" {
+  command = plan
+
+  variables {
+    mode          = "dry-run" # What it would do depends on the account.
+    list_accounts = true
+  }
+
+  assert {
+    condition = alltrue([for policy in [aws_iam_role_policy.task.policy, aws_iam_policy.operators.policy] :
+      [for statement in jsondecode(policy).Statement : statement if statement.Sid == "ListAccounts"] == [{
+        Sid      = "ListAccounts"
+        Effect   = "Allow"
+        Action   = "organizations:ListAccounts"
+        Resource = "*"
+      }]
+    ])
+    error_message = "The worker and the check may ask which accounts there are."
   }
 }
 
@@ -287,6 +354,7 @@ run "task" {
   assert {
     condition = { for variable in jsondecode(aws_ecs_task_definition.worker.container_definitions)[0].environment : variable.name => variable.value } == {
       AWS_REGION                  = "eu-west-1"
+      TRAILKEEPER_NAME            = "trailkeeper"
       TRAILKEEPER_QUEUE_URL       = "https://sqs.eu-west-1.amazonaws.com/111122223333/trailkeeper"
       TRAILKEEPER_STATE_TABLE     = "trailkeeper"
       TRAILKEEPER_MODE            = "restore"
@@ -324,6 +392,167 @@ run "task" {
     condition     = aws_ecs_task_definition.worker.skip_destroy
     error_message = "The revision before stays active, so that one can go back to it: docs/runbook.md, A bad deploy."
   }
+}
+
+run "no_policy" {
+  command = plan
+
+  assert {
+    condition     = length(aws_ssm_parameter.policy) + length(aws_secretsmanager_secret.policy) + length(aws_secretsmanager_secret_version.policy) == 0
+    error_message = "Without a policy there is no place for one."
+  }
+
+  assert {
+    condition     = !contains(keys(jsondecode(aws_ecs_task_definition.worker.container_definitions)[0]), "dockerLabels")
+    error_message = "And no label for it."
+  }
+}
+
+run "policy" {
+  command = plan
+
+  variables {
+    policy = "version = 1\n"
+  }
+
+  assert {
+    condition = [for parameter in aws_ssm_parameter.policy : [parameter.name, parameter.type, parameter.tier, parameter.insecure_value]] == [
+      ["/trailkeeper/policy", "String", "Standard", "version = 1\n"],
+    ] && length(aws_secretsmanager_secret.policy) == 0
+    error_message = "A short policy is a parameter, unchanged."
+  }
+
+  assert {
+    condition = { for secret in jsondecode(aws_ecs_task_definition.worker.container_definitions)[0].secrets : secret.name => secret.valueFrom } == {
+      TRAILKEEPER_SLACK_WEBHOOK_URL = "arn:aws:secretsmanager:eu-west-1:111122223333:secret:trailkeeper/slack-webhook-AbCdEf"
+      TRAILKEEPER_POLICY_TOML       = "arn:aws:ssm:eu-west-1:111122223333:parameter/trailkeeper/policy"
+    }
+    error_message = "ECS reads it from there."
+  }
+
+  assert {
+    condition     = jsondecode(aws_ecs_task_definition.worker.container_definitions)[0].dockerLabels == { "trailkeeper.policy-sha256" = "dbab12665d98aef021ba64953c61b0ed8a908cfb56a1c01e2fcb4b052b71a2a1" }
+    error_message = "Another policy is another task definition."
+  }
+
+  assert {
+    condition = [for statement in jsondecode(aws_iam_role_policy.execution.policy).Statement : statement if statement.Sid == "ReadPolicy"] == [{
+      Sid      = "ReadPolicy"
+      Effect   = "Allow"
+      Action   = "ssm:GetParameters"
+      Resource = "arn:aws:ssm:eu-west-1:111122223333:parameter/trailkeeper/policy"
+    }]
+    error_message = "ECS may read that parameter."
+  }
+
+  assert {
+    condition     = !strcontains(aws_iam_role_policy.task.policy, "ssm:")
+    error_message = "The worker itself may not."
+  }
+}
+
+# The letter ä has two bytes.
+run "policy_of_4096_bytes" {
+  command = plan
+
+  variables {
+    policy = replace(format("%2048s", ""), " ", "ä")
+  }
+
+  assert {
+    condition     = aws_ssm_parameter.policy[0].tier == "Standard"
+    error_message = "The longest that is free."
+  }
+}
+
+run "policy_of_4097_bytes" {
+  command = plan
+
+  variables {
+    policy = "x${replace(format("%2048s", ""), " ", "ä")}"
+  }
+
+  assert {
+    condition     = aws_ssm_parameter.policy[0].tier == "Advanced"
+    error_message = "A standard parameter would not take it."
+  }
+}
+
+run "policy_of_8192_bytes" {
+  command = plan
+
+  variables {
+    policy = replace(format("%4096s", ""), " ", "ä")
+  }
+
+  assert {
+    condition     = aws_ssm_parameter.policy[0].tier == "Advanced" && length(aws_secretsmanager_secret.policy) == 0
+    error_message = "The longest parameter."
+  }
+}
+
+run "policy_of_8193_bytes" {
+  command = plan
+
+  variables {
+    policy = "x${replace(format("%4096s", ""), " ", "ä")}"
+  }
+
+  assert {
+    condition     = length(aws_ssm_parameter.policy) == 0 && aws_secretsmanager_secret_version.policy[0].secret_string == var.policy
+    error_message = "No parameter would take it: it is a secret, unchanged."
+  }
+
+  assert {
+    condition = { for secret in jsondecode(aws_ecs_task_definition.worker.container_definitions)[0].secrets : secret.name => secret.valueFrom } == {
+      TRAILKEEPER_SLACK_WEBHOOK_URL = "arn:aws:secretsmanager:eu-west-1:111122223333:secret:trailkeeper/slack-webhook-AbCdEf"
+      TRAILKEEPER_POLICY_TOML       = "arn:aws:secretsmanager:eu-west-1:111122223333:secret:trailkeeper-policy-AbCdEf:::00000000-0000-0000-0000-000000000000"
+    }
+    error_message = "ECS reads this version of it."
+  }
+
+  assert {
+    condition = [for statement in jsondecode(aws_iam_role_policy.execution.policy).Statement : statement if statement.Sid == "ReadPolicy"] == [{
+      Sid      = "ReadPolicy"
+      Effect   = "Allow"
+      Action   = "secretsmanager:GetSecretValue"
+      Resource = "arn:aws:secretsmanager:eu-west-1:111122223333:secret:trailkeeper-policy-AbCdEf"
+    }]
+    error_message = "ECS may read that secret, by the ARN that IAM knows."
+  }
+}
+
+run "policy_of_65536_bytes" {
+  command = plan
+
+  variables {
+    policy = replace(format("%32768s", ""), " ", "ä")
+  }
+
+  assert {
+    condition     = length(aws_secretsmanager_secret_version.policy) == 1
+    error_message = "The longest secret."
+  }
+}
+
+run "refuses_a_policy_of_65537_bytes" {
+  command = plan
+
+  variables {
+    policy = "x${replace(format("%32768s", ""), " ", "ä")}"
+  }
+
+  expect_failures = [var.policy]
+}
+
+run "refuses_an_empty_policy" {
+  command = plan
+
+  variables {
+    policy = "\n"
+  }
+
+  expect_failures = [var.policy]
 }
 
 run "service" {
@@ -423,7 +652,7 @@ run "refuses_what_cannot_work" {
     architecture             = "arm"
     vpc_id                   = "10.0.0.0/16"
     subnet_ids               = ["subnet-0123456789abcdef0", "subnet-0123456789abcdef0"]
-    member_role_name         = "arn:aws:iam::111122223333:role/trailkeeper-member"
+    member_role              = { name = "arn:aws:iam::111122223333:role/trailkeeper-member", external_id = "trailkeeper" }
     mode                     = "dry"
     organization_trail_arns  = ["arn:aws:cloudtrail:us-east-1:999999999999:trail/*"]
     environment              = { TRAILKEEPER_SLACK_WEBHOOK_URL = "https://hooks.slack.com/services/T000/B000/secret" }
@@ -435,8 +664,28 @@ run "refuses_what_cannot_work" {
 
   expect_failures = [
     var.name, var.slack_webhook_secret_arn, var.image, var.architecture, var.vpc_id, var.subnet_ids,
-    var.member_role_name, var.mode, var.organization_trail_arns, var.environment, var.min_tasks, var.acceptable_delay_seconds, var.processing_seconds, var.log_retention_days,
+    var.member_role, var.mode, var.organization_trail_arns, var.environment, var.min_tasks, var.acceptable_delay_seconds, var.processing_seconds, var.log_retention_days,
   ]
+}
+
+run "refuses_what_the_module_sets_itself" {
+  command = plan
+
+  variables {
+    environment = { TRAILKEEPER_POLICY_TOML = "version = 1" }
+  }
+
+  expect_failures = [var.environment]
+}
+
+run "refuses_an_external_id_that_is_too_short" {
+  command = plan
+
+  variables {
+    member_role = { name = "trailkeeper-member", external_id = "t" }
+  }
+
+  expect_failures = [var.member_role]
 }
 
 run "refuses_more_tasks_at_least_than_at_most" {
