@@ -99,7 +99,7 @@ pub async fn run(
     let lease = config.pool.visibility;
     if let Some(store) = state_table(&config, &sdk) {
         let claims = claims(store, config.state.remember).await?;
-        let responder = Responder { mode, policy, members, claims, hands, lease };
+        let responder = Responder::new(mode, policy, members, claims, hands, lease);
         return Box::pin(respond(&config, queue, responder, metrics, shutdown)).await;
     }
     tracing::warn!(
@@ -107,7 +107,7 @@ pub async fn run(
     );
     // What is done need not be remembered twice.
     let claims = claims(MemoryStore::new(config.state.remember), Duration::ZERO).await?;
-    let responder = Responder { mode, policy, members, claims, hands, lease };
+    let responder = Responder::new(mode, policy, members, claims, hands, lease);
     // It is most of the program's state: not all of it on every stack that polls it.
     Box::pin(respond(&config, queue, responder, metrics, shutdown)).await
 }

@@ -59,11 +59,15 @@ Examples:
     #[command(after_long_help = "\
 Examples:
   trailkeeper check
-  trailkeeper check --json")]
+  trailkeeper check --json
+  trailkeeper check --accounts 10")]
     Check {
         /// Print JSON, for machines
         #[arg(long)]
         json: bool,
+        /// Try the member role in so many of the other accounts, drawn by lot, and not in all
+        #[arg(long, value_name = "N")]
+        accounts: Option<usize>,
         #[command(flatten)]
         args: RunArgs,
     },
@@ -207,7 +211,7 @@ pub fn main() -> ExitCode {
     let done = match Cli::parse().command {
         Command::Run(args) => run(&args),
         Command::Healthcheck(args) => healthcheck(&args),
-        Command::Check { json, args } => check(json, &args),
+        Command::Check { json, accounts, args } => check(json, accounts, &args),
         Command::Replay { files, dry_run, resources, args } => replay(&files, dry_run, &resources, &args),
         Command::Dlq(DlqCommand::List { wanted, json, args }) => dlq_list(wanted, json, &args),
         Command::Dlq(DlqCommand::Redrive { wanted, yes, args }) => dlq_redrive(wanted, yes, &args),
@@ -251,8 +255,9 @@ fn healthcheck(args: &HttpArgs) -> Result<(), Failed> {
     if healthy { Ok(()) } else { Err(Failed::Said) }
 }
 
-fn check(json: bool, args: &RunArgs) -> Result<(), Failed> {
+fn check(json: bool, accounts: Option<usize>, args: &RunArgs) -> Result<(), Failed> {
     let config = CheckConfig::read(&args.0, variable).map_err(Failed::Misconfigured)?;
+    let config = CheckConfig { sample: accounts, ..config };
     let findings = runtime()?.block_on(async { Ok::<_, Failed>(check::run(&config, sdk().await?).await) })?;
     print(if json { check::json(&findings)? } else { check::table(&findings) })?;
     if check::all_well(&findings) { Ok(()) } else { Err(Failed::Said) }

@@ -94,6 +94,8 @@ pub struct CheckConfig {
     pub webhook: Option<SecretString>,
     pub policy: Policy,
     pub member_role: Option<MemberRole>,
+    /// In how many of the other accounts the role is tried; in all without it.
+    pub sample: Option<usize>,
     pub queue: QueueConfig,
     pub visibility: Duration,
     pub max_attempts: u32,
@@ -195,7 +197,8 @@ impl CheckConfig {
         let rest = Config::read_rest(Respond::Rehearse, faults, environment)?;
         let Config { policy, member_role, queue, pool, retry, state, .. } = rest;
         let (visibility, max_attempts) = (pool.visibility, retry.max_attempts);
-        Ok(Self { mode, webhook, policy: policy.policy, member_role, queue, visibility, max_attempts, state })
+        let policy = policy.policy;
+        Ok(Self { mode, webhook, policy, member_role, sample: None, queue, visibility, max_attempts, state })
     }
 }
 

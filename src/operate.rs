@@ -6,6 +6,8 @@ pub mod dead_letters;
 pub mod finding;
 mod identity;
 mod judge;
+mod members;
+mod patience;
 mod queue_policy;
 mod recording;
 pub mod replay;

@@ -1,6 +1,7 @@
 //! What is done about an event: claim it, restart the trail, notify people, and remember that it is done.
 
 mod members;
+mod outside;
 mod responder;
 mod verdict;
 mod work;

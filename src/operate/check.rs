@@ -1,13 +1,12 @@
 //! Tries everything that the configuration names, and changes nothing.
 
-use std::time::Duration;
-
 use indicatif::ProgressBar;
 use serde_json::json;
 
 use super::finding::{Check, Finding, Status};
 use super::judge::{self, Attributes};
-use super::{identity, queue_policy, screen};
+use super::patience::{TRIES, failure, todo};
+use super::{identity, members, queue_policy, screen};
 use crate::aws::{self, Sdk};
 use crate::cloudtrail::accounts::{Accounts, Own};
 use crate::cloudtrail::trails::{Asked, Trails, another_region};
@@ -17,7 +16,7 @@ use crate::consumer::redrive::RedrivePolicy;
 use crate::consumer::sqs::SqsClients;
 use crate::event::{AccountId, Region, TrailArn};
 use crate::policy::Mode;
-use crate::retry::{Failure, RetryPolicy, patiently};
+use crate::retry::{Failure, patiently};
 use crate::state::{DynamoStore, Store, Table, Unseen};
 use crate::tell::ShowError;
 use crate::tell::slack::{Slack, Webhook};
@@ -25,10 +24,6 @@ use crate::text::harmless;
 
 /// Stands in the user agent of the calls.
 const APP_NAME: &str = "trailkeeper-check";
-/// For what fails for now: a check that throttling makes fail would be believed.
-const TRIES: RetryPolicy =
-    RetryPolicy { max_attempts: 4, base: Duration::from_millis(500), max: Duration::from_secs(3) };
-
 /// The longest text of what was found shown in the table, in characters: why there are no credentials is the longest.
 const MAX_FOUND_CHARS: usize = 1_000;
 
@@ -45,7 +40,7 @@ pub async fn run(config: &CheckConfig, sdk: Sdk) -> Vec<Finding> {
     if checks.identity().await {
         checks.queues().await;
         checks.state_table().await;
-        checks.trails().await;
+        checks.accounts().await;
     }
     checks.slack().await;
     checks.progress.finish_and_clear();
@@ -238,13 +233,20 @@ impl Checks<'_> {
         self.found(ttl(table.ttl_attribute().await));
     }
 
-    async fn trails(&mut self) {
+    async fn accounts(&mut self) {
         self.looks_at("the trails");
         let Some(region) = self.sdk.region().and_then(|region| Region::parse(region.as_ref())) else {
             let todo = "set AWS_REGION to the worker's";
             return self.found(Finding::failed(Check::Trails, "AWS_REGION is no region's name", todo));
         };
-        let trails = Trails::new(Accounts::of(&self.sdk, self.own.clone(), self.config.member_role.clone()));
+        let accounts = Accounts::of(&self.sdk, self.own.clone(), self.config.member_role.clone());
+        let trails = Trails::new(accounts);
+        self.trails(&trails, region.clone()).await;
+        let others = members::check(self.config, &trails, &region, &self.progress).await;
+        self.findings.extend(others);
+    }
+
+    async fn trails(&mut self, trails: &Trails, region: Region) {
         let all = match patiently(TRIES.waits(), || async {
             trails.all(None, &region).await.map_err(failure)
         })
@@ -263,8 +265,9 @@ impl Checks<'_> {
         };
         self.found(Finding::ok(Check::Trails, format!("{} in {region}", all.len())));
         for (trail, _) in all {
-            if self.own.as_ref().is_none_or(|own| own.account == *trail.account()) {
-                self.trail(&trails, &trail, &region).await;
+            let is_own = self.own.as_ref().is_none_or(|own| own.account == *trail.account());
+            if is_own || trails.accounts().has_member_role() {
+                self.trail(trails, &trail, &region).await;
             } else {
                 let account = trail.account();
                 let found = format!(
@@ -345,15 +348,6 @@ impl Checks<'_> {
     }
 }
 
-/// What to do about a failure: what is wrong for good has its own advice, the rest has the way there to blame.
-fn todo<'a>(failure: &Failure, advice: &'a str) -> &'a str {
-    if failure.is_transient() {
-        "see whether it can be reached from here (network, proxy, throttling), and try again"
-    } else {
-        advice
-    }
-}
-
 fn ttl(attribute: Result<Option<String>, Unseen>) -> Finding {
     let check = Check::StateTableTtl;
     let todo = "switch the table's TTL on, with the attribute expires_at";
@@ -427,13 +421,6 @@ fn is_denied<T>(answer: &Result<T, Refusal>) -> bool {
 
 async fn attributes(clients: &SqsClients, url: &str) -> Result<Attributes, Failure> {
     patiently(TRIES.waits(), || clients.attributes(url)).await
-}
-
-fn failure(refusal: Refusal) -> Failure {
-    match refusal.meaning {
-        Meaning::Passing => Failure::transient(refusal.detail),
-        _ => Failure::permanent(refusal.detail),
-    }
 }
 
 fn post_failure(error: ShowError) -> Failure {

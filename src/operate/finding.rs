@@ -36,13 +36,17 @@ pub enum Check {
     TrailStatusRight,
     /// The right to start a trail.
     TrailStartRight,
+    /// The accounts of the organization can be listed.
+    Accounts,
+    /// The member role can be assumed in the policy's other accounts.
+    MemberRole,
     /// Slack would take a message.
     Slack,
 }
 
 impl Check {
     /// Every check there is, in the order in which they are made.
-    pub const ALL: [Self; 16] = [
+    pub const ALL: [Self; 18] = [
         Self::Credentials,
         Self::Clock,
         Self::Queue,
@@ -58,6 +62,8 @@ impl Check {
         Self::TrailLogging,
         Self::TrailStartRight,
         Self::TrailHomeRegion,
+        Self::Accounts,
+        Self::MemberRole,
         Self::Slack,
     ];
 
@@ -80,6 +86,8 @@ impl Check {
             Self::TrailHomeRegion => "trail-home-region",
             Self::TrailStatusRight => "trail-status-right",
             Self::TrailStartRight => "trail-start-right",
+            Self::Accounts => "accounts",
+            Self::MemberRole => "member-role",
             Self::Slack => "slack",
         }
     }

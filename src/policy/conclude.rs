@@ -107,6 +107,11 @@ pub fn conclude(event: &Event, judgement: &Judgement, seen: Seen) -> Conclusion 
         (true, _) => Severity::Critical,
         (false, _) => by_rule,
     };
+    if let Some(because) =
+        judgement.because.as_ref().filter(|_| judgement.is_outside() && event.kind != Kind::Stopped)
+    {
+        outcome.push(format!("trailkeeper does not look after it: {because}."));
+    }
     let deed = deed(event);
     let severity = if judgement.by_us && deed.weakens() {
         headline = BY_US;

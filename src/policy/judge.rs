@@ -209,6 +209,13 @@ impl Judgement {
         matches!(self.because, Some(Because::Defaults | Because::Rule { .. }))
     }
 
+    /// Says this beside why the policy does not concern the event.
+    pub fn add(&mut self, beside: Option<String>) {
+        if let (Some(Because::Outside(why)), Some(beside)) = (&mut self.because, beside) {
+            *why = format!("{why}; {beside}");
+        }
+    }
+
     /// Whether the policy does not concern the event.
     #[must_use]
     pub fn is_outside(&self) -> bool {

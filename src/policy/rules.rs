@@ -118,6 +118,18 @@ impl Policy {
         (!is_said && event.kind == Kind::Stopped).then_some(account)
     }
 
+    /// The accounts that are listed, beside the worker's own.
+    #[must_use]
+    pub fn list(&self) -> Option<&BTreeSet<AccountId>> {
+        if let Source::List(list) = &self.accounts.source { Some(list) } else { None }
+    }
+
+    /// Whether an account is outside whatever the source says.
+    #[must_use]
+    pub fn excludes(&self, account: &AccountId) -> bool {
+        self.accounts.exclude.contains(account)
+    }
+
     /// Whether the accounts are those of the organization.
     #[must_use]
     pub fn is_for_an_organization(&self) -> bool {

@@ -7,6 +7,7 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 
 use super::members::{Known, Membership};
+use super::outside::{Outside, Report};
 use super::verdict::{Verdict, dead, decide};
 use super::work::{Hands, Work};
 use crate::clock;
@@ -44,9 +45,22 @@ pub struct Responder<S> {
     pub hands: Hands,
     /// How long a claim lasts unless it is extended: the visibility timeout.
     pub lease: Duration,
+    outside: Outside,
 }
 
 impl<S: Store> Responder<S> {
+    #[must_use]
+    pub fn new(
+        mode: Mode,
+        policy: watch::Receiver<Arc<Policy>>,
+        members: Arc<Membership>,
+        claims: Arc<Claims<S>>,
+        hands: Hands,
+        lease: Duration,
+    ) -> Self {
+        Self { mode, policy, members, claims, hands, lease, outside: Outside::default() }
+    }
+
     /// Keeps what is known of the organization up to date. Ends when dropped.
     pub async fn keep(&self) {
         self.members.keep(self.hands.trails.accounts(), &self.policy).await;
@@ -152,7 +166,7 @@ impl<S: Store> Handler for Responder<S> {
         let accounts = self.hands.trails.accounts();
         let asks_for = policy.asks_for(&event, accounts.own());
         let known = self.members.of(accounts, asks_for, delivery, &self.hands.retry).await;
-        let judgement = judge(
+        let mut judgement = judge(
             &event,
             &Bounds {
                 mode: self.mode,
@@ -173,7 +187,23 @@ impl<S: Store> Handler for Responder<S> {
             );
             return handled;
         }
-        let (handled, attempts) = self.respond(&event, &judgement, delivery, hold).await;
+        // What our own roles do is reported wherever it is.
+        let is_held_back = if judgement.is_outside() && !judgement.by_us {
+            match self.outside.report(&event) {
+                Report::Now { beside } => {
+                    judgement.add(beside);
+                    false
+                }
+                Report::HeldBack => true,
+            }
+        } else {
+            false
+        };
+        let (handled, attempts) = if is_held_back {
+            (self.decide(Verdict::Done(Outcome::Outside), 0), 0)
+        } else {
+            self.respond(&event, &judgement, delivery, hold).await
+        };
         log(&event, &judgement, None, &handled, (attempts, started_at));
         handled
     }

@@ -28,9 +28,6 @@ const TABLE_PATIENCE: Duration = Duration::from_mins(3);
 /// Between two looks at whether it answers.
 const TABLE_RETRY: RetryPolicy =
     RetryPolicy { max_attempts: u32::MAX, base: Duration::from_secs(2), max: TABLE_PATIENCE };
-/// Between two executions of a restart that others are before, or that was throttled.
-const TURN_RETRY: RetryPolicy =
-    RetryPolicy { max_attempts: u32::MAX, base: Duration::from_secs(1), max: TABLE_PATIENCE };
 /// Receives after which nothing is waited for any more, since SQS counts them and gives up after some.
 const MAX_RECEIVES: u32 = 12;
 
@@ -304,7 +301,7 @@ impl<S: Store> Work<'_, S> {
             return self.give_up(sighting, detail).await;
         }
         // Each time at least half of it: these waits have a purpose.
-        let wait = TURN_RETRY.wait(receives, 0.5 + fastrand::f64() / 2.0).max(after);
+        let wait = self.hands.retry.wait(receives, 0.5 + fastrand::f64() / 2.0).max(after);
         self.announce_if_late(sighting, wait, &detail).await?;
         tracing::info!(event_id = %self.event.id, detail, "the restart waits for a turn");
         Ok(Verdict::Deferred(wait, Outcome::Retried))

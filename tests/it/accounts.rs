@@ -450,3 +450,55 @@ async fn a_list_of_accounts_and_no_organization() {
     assert!(stage.aws.calls("ListAccounts").is_empty());
     worker.stop().await;
 }
+
+mod checking {
+    use trailkeeper::config::CheckConfig;
+    use trailkeeper::operate::check;
+    use trailkeeper::operate::finding::{Check, Status};
+
+    use super::*;
+
+    async fn found(stage: &Stage, sample: Option<usize>) -> Vec<(Check, Status, String)> {
+        let config = CheckConfig::read(&stage.args, |_| None).expect("a configuration that holds");
+        let config = CheckConfig { sample, ..config };
+        let found = check::run(&config, stage.aws.sdk_config()).await.into_iter();
+        let ours = found.filter(|finding| matches!(finding.check, Check::Accounts | Check::MemberRole));
+        ours.map(|one| (one.check, one.status, one.subject.unwrap_or_default() + " " + &one.found)).collect()
+    }
+
+    /// In each account, side by side; those that do not let it in by name.
+    #[tokio::test]
+    async fn the_member_role_is_tried_in_each_account() {
+        let mut stage = Stage::of((0..30).map(|number| Account::new(&account(number), "member"))).await;
+        stage.organization.change(&account(7), |account| account.has_role = false);
+        stage.organization.change(&account(8), |account| account.state = "SUSPENDED".to_owned());
+        let policy = format!("{ORGANIZATION}exclude = [\"{}\"]", account(9));
+        stage.args.set("TRAILKEEPER_POLICY_TOML", policy);
+        let (listed, outside, suspended) = ("32 in the organization", account(9), account(8));
+        let listed = format!(" {listed}; outside by the policy: {outside}; SUSPENDED: {suspended}");
+        let all = found(&stage, None).await;
+        assert_eq!(all[0], (Check::Accounts, Status::Ok, listed));
+        // All but the own, the one outside and the one that is suspended.
+        let works = format!(" it works in 28 of 29 accounts: their trails in {REGION} can be seen");
+        assert_eq!(all[1], (Check::MemberRole, Status::Warning, works));
+        assert_eq!((all[2].0, all[2].1, all.len()), (Check::MemberRole, Status::Failed, 3));
+        assert!(all[2].2.starts_with(&format!("{} AssumeRole of", account(7))), "{all:?}");
+        stage.organization.change(&account(7), |account| account.has_role = true);
+        let some = found(&stage, Some(3)).await;
+        assert!(some[1].2.contains("it works in 3 of 3 accounts, of 29 that there are"), "{some:?}");
+        assert!(stage.aws.calls("StartLogging").is_empty());
+    }
+
+    #[tokio::test]
+    async fn accounts_that_cannot_be_listed_and_a_role_that_is_not_named_fail() {
+        let mut stage = Stage::with_payments().await;
+        stage.args.set("TRAILKEEPER_EXTERNAL_ID", "");
+        stage.args.set("TRAILKEEPER_MEMBER_ROLE", "");
+        let without = found(&stage, None).await;
+        assert_eq!((without[1].0, without[1].1), (Check::MemberRole, Status::Failed));
+        stage.organization.undelegate();
+        let denied = found(&stage, None).await;
+        assert_eq!((denied.len(), denied[0].0, denied[0].1), (1, Check::Accounts, Status::Failed));
+        assert!(denied[0].2.contains("delegated administrator of any service"), "{denied:?}");
+    }
+}

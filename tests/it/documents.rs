@@ -451,9 +451,11 @@ fn actions(text: &str, quote: char) -> BTreeSet<String> {
                 "ecs",
                 "events",
                 "logs",
+                "organizations",
                 "secretsmanager",
                 "sns",
                 "sqs",
+                "ssm",
                 "sts",
                 "kms",
             ];

@@ -143,6 +143,17 @@ async fn what_is_outside_the_policy_is_reported_and_not_touched() {
     let said = posts[0]["text"].as_str().expect("a text").to_owned();
     let why = "Whether logging is on was not looked at: LOOK AT THE TRAIL. trailkeeper restarted nothing, since Region eu-west-1 is outside the policy.";
     assert!(said.contains(why), "{said}");
+    // Of the same call and trail once an hour; another call is news.
+    scene.handle(stop("e-2", "audit")).await;
+    assert_eq!(scene.slack.posts().await.len(), 1);
+    let mut deleted = stop("e-3", "audit");
+    deleted["detail"]["eventName"] = "DeleteTrail".into();
+    scene.handle(deleted).await;
+    let texts = scene.slack.texts().await;
+    assert_eq!(texts.len(), 2);
+    let why = "trailkeeper does not look after it: Region eu-west-1 is outside the policy.";
+    assert!(texts[1].contains("RECORDING HAS ENDED") && texts[1].contains(why), "{}", texts[1]);
+    assert!(scene.aws.dead_letters().await.is_empty());
     scene.worker.stop().await;
 }
 

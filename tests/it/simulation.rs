@@ -246,8 +246,7 @@ impl Worker {
         let lease = pool.visibility;
         let (_, max_receive_count) = watch::channel(None);
         let members = Arc::new(Membership::new(max_receive_count));
-        let responder =
-            Responder { mode: Mode::Restore, policy, members, claims: Arc::clone(&claims), hands, lease };
+        let responder = Responder::new(Mode::Restore, policy, members, Arc::clone(&claims), hands, lease);
         let (health, shutdown) = (Arc::new(Health::new(WAIT)), Shutdown::default());
         let queue = Arc::new(process.clone());
         let consuming = consumer::run(queue, Arc::new(responder), pool, health, shutdown.clone());

@@ -26,6 +26,9 @@ locals {
     }
   }
 
+  # Two deployments in one account have metrics of their own.
+  deployment = { deployment = var.name }
+
   # The worker's own, as embedded metrics in its log lines. Of what is counted, that which did not happen is not there at all.
   worker_alarms = {
     restore-refused = {
@@ -143,6 +146,7 @@ resource "aws_cloudwatch_metric_alarm" "state" {
   alarm_description   = "The state table does not answer, is gone or denied. Trails that are off are restarted all the same, and messages may come twice. See docs/runbook.md, trailkeeper-state-unavailable."
   namespace           = "trailkeeper"
   metric_name         = "trailkeeper_state_available"
+  dimensions          = local.deployment
   statistic           = "Minimum"
   period              = 60
   evaluation_periods  = 2
@@ -161,7 +165,7 @@ resource "aws_cloudwatch_metric_alarm" "worker" {
   alarm_description   = "${each.value.description} See docs/runbook.md, trailkeeper-${each.key}."
   namespace           = "trailkeeper"
   metric_name         = each.value.metric
-  dimensions          = each.value.dimensions
+  dimensions          = merge(local.deployment, each.value.dimensions)
   statistic           = "Sum"
   period              = 60
   evaluation_periods  = 1

@@ -6,21 +6,21 @@ locals {
     {
       title = "Trails restarted, and not"
       metrics = [for result in ["restored", "already_logging", "not_found", "refused", "failed"] :
-      ["trailkeeper", "trailkeeper_restore_total", "result", result, { stat = "Sum", label = result }]]
+      ["trailkeeper", "trailkeeper_restore_total", "deployment", var.name, "result", result, { stat = "Sum", label = result }]]
     },
     {
       title   = "Seconds from the event to logging verified"
-      metrics = [for stat in ["p50", "Maximum"] : ["trailkeeper", "trailkeeper_time_to_restore_seconds", { stat = stat, label = stat }]]
+      metrics = [for stat in ["p50", "Maximum"] : ["trailkeeper", "trailkeeper_time_to_restore_seconds", "deployment", var.name, { stat = stat, label = stat }]]
     },
     {
       title = "What became of messages"
       metrics = [for outcome in ["restored", "already_logging", "notified", "attempt", "ignored", "duplicate", "retried", "dead_lettered", "released"] :
-      ["trailkeeper", "trailkeeper_messages_total", "outcome", outcome, { stat = "Sum", label = outcome }]]
+      ["trailkeeper", "trailkeeper_messages_total", "deployment", var.name, "outcome", outcome, { stat = "Sum", label = outcome }]]
     },
     {
       title = "Slack's answers"
       metrics = [for result in ["ok", "rate_limited", "failed", "refused"] :
-      ["trailkeeper", "trailkeeper_slack_posts_total", "result", result, { stat = "Sum", label = result }]]
+      ["trailkeeper", "trailkeeper_slack_posts_total", "deployment", var.name, "result", result, { stat = "Sum", label = result }]]
     },
     {
       title = "Queue"

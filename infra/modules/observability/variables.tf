@@ -1,5 +1,5 @@
 variable "name" {
-  description = "Names the alarms, the topic and the dashboard, or begins their names."
+  description = "Names the alarms, the topic and the dashboard, or begins their names. The same as worker's: its own metrics have it as the dimension deployment."
   type        = string
   default     = "trailkeeper"
 

@@ -49,9 +49,9 @@ run "alarms" {
       trailkeeper-rule-default-iam  = "Sum FailedInvocations of trailkeeper-iam GreaterThanThreshold 0 for 1 x 60 s, missing notBreaching"
       trailkeeper-rule-central      = "Sum FailedInvocations of central/trailkeeper GreaterThanThreshold 0 for 1 x 60 s, missing notBreaching"
       trailkeeper-rule-central-iam  = "Sum FailedInvocations of central/trailkeeper-iam GreaterThanThreshold 0 for 1 x 60 s, missing notBreaching"
-      trailkeeper-restore-refused   = "Sum trailkeeper_restore_total of refused GreaterThanThreshold 0 for 1 x 60 s, missing notBreaching"
-      trailkeeper-leases-lost       = "Sum trailkeeper_leases_lost_total of everything GreaterThanThreshold 0 for 1 x 60 s, missing notBreaching"
-      trailkeeper-state-unavailable = "Minimum trailkeeper_state_available of everything LessThanThreshold 1 for 2 x 60 s, missing notBreaching"
+      trailkeeper-restore-refused   = "Sum trailkeeper_restore_total of trailkeeper/refused GreaterThanThreshold 0 for 1 x 60 s, missing notBreaching"
+      trailkeeper-leases-lost       = "Sum trailkeeper_leases_lost_total of trailkeeper GreaterThanThreshold 0 for 1 x 60 s, missing notBreaching"
+      trailkeeper-state-unavailable = "Minimum trailkeeper_state_available of trailkeeper LessThanThreshold 1 for 2 x 60 s, missing notBreaching"
       trailkeeper-tasks             = "SampleCount CPUUtilization of trailkeeper/trailkeeper LessThanThreshold 2 for 5 x 60 s, missing breaching"
     }
     error_message = "Each alarm looks at this."
@@ -103,7 +103,7 @@ run "member_role" {
       for alarm in values(aws_cloudwatch_metric_alarm.worker) :
       "${alarm.statistic} ${alarm.metric_name} of ${join(", ", [for name, value in alarm.dimensions : "${name} ${value}"])} ${alarm.comparison_operator} ${alarm.threshold} for ${alarm.evaluation_periods} x ${alarm.period} s, missing ${alarm.treat_missing_data}"
       if alarm.alarm_name == "trailkeeper-role-denied"
-    ] == ["Sum trailkeeper_assume_role_total of result denied GreaterThanThreshold 0 for 1 x 60 s, missing notBreaching"]
+    ] == ["Sum trailkeeper_assume_role_total of deployment trailkeeper, result denied GreaterThanThreshold 0 for 1 x 60 s, missing notBreaching"]
     error_message = "A role that the worker may not take is an alarm."
   }
 
