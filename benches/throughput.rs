@@ -707,7 +707,10 @@ async fn stopped_trails(aws: &Aws, count: usize) -> Vec<String> {
         cloudtrail.start_logging().name(name).send().await.expect("started");
         cloudtrail.stop_logging().name(name).send().await.expect("stopped");
     }
-    names.iter().map(|name| events::stop(&format!("event-of-{name}"), name).to_string()).collect()
+    let stop = |(number, name): (usize, &String)| {
+        events::stop_of(number, &format!("event-of-{name}"), name).to_string()
+    };
+    names.iter().enumerate().map(stop).collect()
 }
 
 /// Messages in the queue, hidden ones included.
@@ -740,7 +743,8 @@ async fn latencies(aws: &Aws, operation: &str, events: usize) -> Vec<f64> {
     let mut latencies = Vec::new();
     for number in 0..events {
         tokio::time::sleep(Duration::from_millis(fastrand::u64(..PAUSE_MS))).await;
-        let body = events::stop(&format!("event-{number}"), &format!("trail-{number}")).to_string();
+        let body =
+            events::stop_of(number, &format!("event-{number}"), &format!("trail-{number}")).to_string();
         let sent_at = Instant::now();
         let request = sqs.send_message().queue_url(aws.queue_url("events")).message_body(body);
         request.send().await.expect("sent");

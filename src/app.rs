@@ -20,7 +20,7 @@ use crate::policy::{Mode, Policy};
 use crate::protection;
 use crate::respond::{HELD_MARGIN, Hands, Membership, Rehearsal, Responder};
 use crate::retry::{RetryPolicy, patiently};
-use crate::state::{self, Answers, Claims, DynamoStore, MemoryStore, Store};
+use crate::state::{self, Answers, Claims, DynamoStore, Kept, MemoryStore, Store};
 use crate::telemetry::Metrics;
 use crate::tell::slack::Slack;
 
@@ -90,9 +90,16 @@ pub async fn run(
             return work(&config, queue, rehearsal, None, metrics, shutdown).await;
         }
     };
-    let channel = Slack::new(webhook)
+    let channel = Slack::new(webhook, config.name.clone())
         .map_err(|error| StartError::Failed(format!("setting up TLS for Slack: {error}")))?;
-    let discovering = async { Ok(Accounts::discover(&sdk, config.member_role.clone()).await) };
+    let names_accounts = policy.borrow().names_accounts();
+    let member_role = config.member_role.clone().filter(|_| names_accounts);
+    if config.member_role.is_some() && !names_accounts {
+        tracing::warn!(
+            "there is no policy that names accounts: the member role is not used, and other accounts are only reported"
+        );
+    }
+    let discovering = async { Ok(Accounts::discover(&sdk, member_role).await) };
     let ((queue, max_receive_count), accounts) = tokio::try_join!(queue(&config, &sdk), discovering)?;
     let members = Arc::new(Membership::new(max_receive_count));
     let hands = Hands { trails: Trails::new(accounts), channel: Box::new(channel), retry: config.retry };
@@ -100,6 +107,8 @@ pub async fn run(
     if let Some(store) = state_table(&config, &sdk) {
         let claims = claims(store, config.state.remember).await?;
         let responder = Responder::new(mode, policy, members, claims, hands, lease);
+        let kept = config.state.table.clone().map(|table| Kept::in_table(&sdk, table, worker_name()));
+        let responder = responder.keeping(kept.unwrap_or_else(Kept::in_memory));
         return Box::pin(respond(&config, queue, responder, metrics, shutdown)).await;
     }
     tracing::warn!(

@@ -5,11 +5,13 @@
 
 mod asked;
 mod conclude;
+mod difference;
 mod file;
 mod judge;
 mod rules;
 
 pub use conclude::{Conclusion, Deed, Fact, Seen, conclude};
+pub use difference::difference;
 pub use file::{Fault, MAX_BYTES};
 pub use judge::{Action, Because, Bounds, Judgement, Listed, Mode, Untargetable, Which, judge, refusal};
 pub use rules::{Member, Members, Policy};

@@ -1,5 +1,6 @@
 //! What is done about an event: claim it, restart the trail, notify people, and remember that it is done.
 
+mod changes;
 mod members;
 mod outside;
 mod responder;

@@ -7,6 +7,7 @@
 
 mod claims;
 mod dynamodb;
+mod kept;
 mod memory;
 mod session;
 mod steps;
@@ -23,6 +24,7 @@ use crate::retry::Failure;
 pub use claims::{Answers, Claims};
 pub use dynamodb::DynamoStore;
 pub(crate) use dynamodb::{CLOCK_MARGIN, LONGEST_WRITE};
+pub use kept::{Kept, Looked};
 pub use memory::MemoryStore;
 pub use session::{Lost, Opened, Session};
 pub use steps::{Notice, Step, Steps};

@@ -327,7 +327,7 @@ impl Checks<'_> {
             }
         };
         self.looks_at("Slack");
-        let asked = match Slack::new(webhook) {
+        let asked = match Slack::new(webhook, None) {
             Ok(slack) => {
                 patiently(TRIES.waits(), || async { slack.check().await.map_err(post_failure) }).await
             }

@@ -54,6 +54,10 @@ pub(super) async fn check(
         policy.list().into_iter().flatten().cloned().collect()
     };
     wanted.retain(|account| own != Some(account) && !policy.excludes(account));
+    if trails.accounts().has_member_role() && !policy.names_accounts() {
+        let role = "TRAILKEEPER_MEMBER_ROLE is set, and no policy names accounts: it is not used";
+        found.push(Finding::new(Check::MemberRole, Status::Warning, role, "name the accounts in a policy"));
+    }
     if wanted.is_empty() {
         return found;
     }

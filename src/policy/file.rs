@@ -79,7 +79,7 @@ fn policy(mut file: Table) -> Policy {
     let rules = file.tables("rule");
     let rules = rules.into_iter().map(|table| rule(table, stopped, &mut names)).collect();
     file.end();
-    Policy { accounts, stopped, rules }
+    Policy { accounts, stopped, rules, text: String::new() }
 }
 
 fn accounts(mut table: Table) -> Accounts {
@@ -183,7 +183,7 @@ impl Faults {
     fn none(self, text: &str, policy: Policy) -> Result<Policy, Vec<Fault>> {
         let mut found = self.0.into_inner();
         if found.is_empty() {
-            return Ok(policy);
+            return Ok(Policy { text: text.to_owned(), ..policy });
         }
         found.sort();
         let line = |at: usize| 1 + text.bytes().take(at).filter(|byte| *byte == b'\n').count();

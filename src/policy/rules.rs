@@ -26,6 +26,8 @@ pub struct Policy {
     pub(super) stopped: Stopped,
     /// The first that fits decides.
     pub(super) rules: Vec<Rule>,
+    /// As it was written: nothing without a file.
+    pub(super) text: String,
 }
 
 /// Which trails the policy concerns. What is outside is reported, and not touched.
@@ -102,6 +104,12 @@ impl Accounts {
 }
 
 impl Policy {
+    /// As it was written: nothing without a policy.
+    #[must_use]
+    pub fn text(&self) -> &str {
+        &self.text
+    }
+
     /// The first rule that fits the event.
     pub(super) fn rule(&self, event: &Event, now: OffsetDateTime) -> Option<&Rule> {
         // Written once, for all of the rules.
@@ -128,6 +136,12 @@ impl Policy {
     #[must_use]
     pub fn excludes(&self, account: &AccountId) -> bool {
         self.accounts.exclude.contains(account)
+    }
+
+    /// Whether it says which accounts it concerns: there is a policy.
+    #[must_use]
+    pub fn names_accounts(&self) -> bool {
+        self.accounts.source != Source::Unsaid
     }
 
     /// Whether the accounts are those of the organization.

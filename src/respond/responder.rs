@@ -6,6 +6,7 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
+use super::changes;
 use super::members::{Known, Membership};
 use super::outside::{Outside, Report};
 use super::verdict::{Verdict, dead, decide};
@@ -16,7 +17,7 @@ use crate::event::{self, About, AccountId, Event, Malformed};
 use crate::outcome::{Outcome, Reason};
 use crate::policy::{Action, Bounds, Judgement, Mode, Policy, judge};
 use crate::retry::RetryPolicy;
-use crate::state::{Asking, Claims, Counts, Ending, Key, Opened, Session, Store, StoreError};
+use crate::state::{Asking, Claims, Counts, Ending, Kept, Key, Opened, Session, Store, StoreError};
 use crate::text::harmless;
 
 /// On top of another worker's lease, before its event is looked at again.
@@ -45,6 +46,8 @@ pub struct Responder<S> {
     pub hands: Hands,
     /// How long a claim lasts unless it is extended: the visibility timeout.
     pub lease: Duration,
+    /// The policy that the fleet used last.
+    kept: Kept,
     outside: Outside,
 }
 
@@ -58,12 +61,21 @@ impl<S: Store> Responder<S> {
         hands: Hands,
         lease: Duration,
     ) -> Self {
-        Self { mode, policy, members, claims, hands, lease, outside: Outside::default() }
+        let (kept, outside) = (Kept::in_memory(), Outside::default());
+        Self { mode, policy, members, claims, hands, lease, kept, outside }
     }
 
-    /// Keeps what is known of the organization up to date. Ends when dropped.
+    /// With the policy that the fleet used last where all workers find it.
+    #[must_use]
+    pub fn keeping(self, kept: Kept) -> Self {
+        Self { kept, ..self }
+    }
+
+    /// Keeps what is known of the organization up to date, and reports changes of the policy. Ends when dropped.
     pub async fn keep(&self) {
-        self.members.keep(self.hands.trails.accounts(), &self.policy).await;
+        let members = self.members.keep(self.hands.trails.accounts(), &self.policy);
+        let changes = changes::keep(&self.kept, &self.policy, self.hands.channel.as_ref());
+        tokio::join!(members, changes);
     }
 
     /// Works on an event; how, and in which execution.

@@ -39,6 +39,8 @@ const ALIVE: [&str; 3] = ["invalid_payload", "no_text", "missing_text_or_fallbac
 pub struct Slack {
     http: reqwest::Client,
     webhook: SecretString,
+    /// The deployment's name, if it has one: shown with each message.
+    deployment: Option<String>,
     /// What is no secret of the webhook.
     address: Address,
     /// A webhook is one channel, and has one lane.
@@ -79,9 +81,11 @@ struct Answer {
 }
 
 impl Slack {
+    /// `deployment` is shown with each message.
+    ///
     /// # Errors
     /// When the TLS stack cannot be set up.
-    pub fn new(webhook: SecretString) -> Result<Self, reqwest::Error> {
+    pub fn new(webhook: SecretString, deployment: Option<String>) -> Result<Self, reqwest::Error> {
         let http = reqwest::Client::builder()
             .timeout(POST_TIMEOUT)
             .connect_timeout(CONNECT_TIMEOUT)
@@ -89,7 +93,7 @@ impl Slack {
             .redirect(reqwest::redirect::Policy::none())
             .build()?;
         let address = Url::parse(webhook.expose_secret()).as_ref().map(Address::of).unwrap_or_default();
-        Ok(Self { http, webhook, address, turns: Turns::new(MAX_WAIT) })
+        Ok(Self { http, webhook, deployment, address, turns: Turns::new(MAX_WAIT) })
     }
 
     /// Whether the webhook would take a message, found out without posting: what is sent is not JSON. A live webhook
@@ -105,7 +109,10 @@ impl Slack {
     }
 
     async fn send(&self, view: &View) -> Result<(), ShowError> {
-        let request = self.http.post(self.webhook.expose_secret()).json(&blocks::payload(view));
+        let request = self
+            .http
+            .post(self.webhook.expose_secret())
+            .json(&blocks::payload(view, self.deployment.as_deref()));
         let answer = self.ask(request).await?;
         self.meaning(answer)
     }

@@ -3,6 +3,8 @@
 //! Every value in an event was, or could have been, chosen by the person it accuses. Here they are made harmless and
 //! cut; each rendering escapes what its own reader would take for markup.
 
+use time::OffsetDateTime;
+
 use crate::event::{
     About, AccountId, Event, EventId, Kind, Origin, Region, TrailArn, partition_of, trail_name,
 };
@@ -19,7 +21,8 @@ const MAY_REPEAT: &str = "(The state table is not available: this message may co
 /// What is shown.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct View {
-    pub event: EventId,
+    /// None of what is no event.
+    pub event: Option<EventId>,
     pub severity: Severity,
     pub headline: &'static str,
     /// Who did what, where and when: one sentence.
@@ -49,7 +52,7 @@ impl View {
         };
         let key = or_unknown(event.actor.access_key_id.as_deref());
         Self {
-            event: event.id.clone(),
+            event: Some(event.id.clone()),
             severity,
             headline,
             deed: sentence(event, deed),
@@ -64,6 +67,31 @@ impl View {
             ],
             console: console_link(event),
             may_repeat,
+        }
+    }
+
+    /// The policy was changed: which lines are gone and which are new, if they are known.
+    #[must_use]
+    pub fn of_a_policy(lines: Option<Vec<String>>, at: OffsetDateTime) -> Self {
+        let said = match lines {
+            Some(lines) if lines.is_empty() => "Only blank lines differ.".to_owned(),
+            Some(lines) => format!("What changed:\n{}", lines.join("\n")),
+            None => {
+                "The one before was too long to be kept: compare the two where the policy is kept.".to_owned()
+            }
+        };
+        let todo = "If nobody planned this, find out who can write the policy, and put the one before back.";
+        Self {
+            event: None,
+            severity: Severity::High,
+            headline: "The policy of trailkeeper was changed",
+            deed: format!("trailkeeper goes by another policy than before, seen at {}.", stamp(at)),
+            outcome: vec![todo.to_owned(), said],
+            reported: Vec::new(),
+            seen: Vec::new(),
+            small_print: vec!["trailkeeper policy check FILE says what a policy means".to_owned()],
+            console: None,
+            may_repeat: false,
         }
     }
 
@@ -178,7 +206,6 @@ fn or_unknown(value: Option<&str>) -> String {
 #[cfg(test)]
 mod tests {
     use serde_json::json;
-    use time::OffsetDateTime;
     use time::format_description::well_known::Rfc3339;
 
     use super::super::samples::{restored, stopped};

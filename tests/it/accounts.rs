@@ -8,7 +8,7 @@ use trailkeeper::clock;
 
 use crate::support::aws::{ACCOUNT, Aws, Fault, REGION, attribute};
 use crate::support::cloudtrail::Trail;
-use crate::support::events::stop;
+use crate::support::events::{stop, stop_in};
 use crate::support::eventually;
 use crate::support::organization::{Account, EXTERNAL_ID, MANAGEMENT, Organization, ROLE, account};
 use crate::support::slack::Slack;
@@ -83,15 +83,6 @@ fn off(account: &str, name: &str) -> Trail {
     Trail::at(&arn(account, name)).stopped(clock::now())
 }
 
-/// `StopLogging` in another account, some seconds ago.
-fn stopped_in(account: &str, id: &str, name: &str) -> Value {
-    let mut event = stop(id, name);
-    event["account"] = json!(account);
-    event["detail"]["recipientAccountId"] = json!(account);
-    event["detail"]["userIdentity"]["accountId"] = json!(account);
-    event
-}
-
 #[tokio::test]
 async fn a_trail_in_another_account_is_restarted_through_its_role() {
     let mut stage = Stage::with_payments().await;
@@ -99,15 +90,14 @@ async fn a_trail_in_another_account_is_restarted_through_its_role() {
     stage.organization.add_trail(off(ACCOUNT, "own"));
     stage.args.set("TRAILKEEPER_NAME", "eu");
     let worker = stage.worker().await;
-    let events =
-        [stopped_in(PAYMENTS, "e-1", "audit"), stopped_in(PAYMENTS, "e-2", "second"), stop("e-3", "own")];
+    let events = [stop_in(PAYMENTS, "e-1", "audit"), stop_in(PAYMENTS, "e-2", "second"), stop("e-3", "own")];
     stage.handle(events).await;
     assert!(stage.is_on(PAYMENTS, "audit") && stage.is_on(PAYMENTS, "second") && stage.is_on(ACCOUNT, "own"));
     let texts = stage.slack.texts().await;
     assert!(texts.iter().all(|text| text.contains("Logging was restarted and verified")), "{texts:?}");
     let posts = stage.slack.posts().await;
     let posts = serde_json::to_string(&posts).expect("JSON");
-    assert!(posts.contains("444455556666 (payments-prod)"), "{posts}");
+    assert!(posts.contains("444455556666 (payments-prod)") && posts.contains(" · by eu"), "{posts}");
     let assumed = stage.aws.calls("AssumeRole");
     assert_eq!(assumed.len(), 1, "one session for all that is done in an account");
     assert_eq!(
@@ -136,7 +126,7 @@ async fn an_account_that_denies_the_role_is_reported_and_its_event_kept() {
         let stage = Stage::with_payments().await;
         stage.organization.change(PAYMENTS, change);
         let worker = stage.worker().await;
-        stage.handle([stopped_in(PAYMENTS, "e-1", "audit")]).await;
+        stage.handle([stop_in(PAYMENTS, "e-1", "audit")]).await;
         assert!(!stage.is_on(PAYMENTS, "audit"));
         let (reason, detail) = stage.letter().await;
         assert_eq!(reason, "restore-refused");
@@ -157,7 +147,7 @@ async fn an_account_that_has_left_is_outside() {
     let stage = Stage::with_payments().await;
     stage.organization.remove(PAYMENTS);
     // Sent before the accounts were listed.
-    stage.aws.send(stopped_in(PAYMENTS, "e-1", "audit").to_string()).await;
+    stage.aws.send(stop_in(PAYMENTS, "e-1", "audit").to_string()).await;
     tokio::time::sleep(Duration::from_secs(1)).await;
     let worker = stage.worker().await;
     stage.settled().await;
@@ -178,8 +168,8 @@ async fn an_account_that_was_made_a_minute_ago_is_looked_up_before_it_is_judged(
     let worker = stage.worker().await;
     stage.organization.add(Account::new(PAYMENTS, "new"));
     stage.organization.add_trail(off(PAYMENTS, "audit"));
-    stage.aws.send(stopped_in(PAYMENTS, "e-1", "audit").to_string()).await;
-    stage.aws.send(stopped_in("555566667777", "e-2", "audit").to_string()).await;
+    stage.aws.send(stop_in(PAYMENTS, "e-1", "audit").to_string()).await;
+    stage.aws.send(stop_in("555566667777", "e-2", "audit").to_string()).await;
     let on = async || {
         while !stage.is_on(PAYMENTS, "audit") {
             tokio::time::sleep(Duration::from_millis(200)).await;
@@ -204,7 +194,7 @@ async fn a_thousand_accounts_are_listed_page_by_page() {
     stage.organization.with_empty_pages();
     stage.organization.add_trail(off(&account(999), "audit"));
     let worker = stage.worker().await;
-    stage.handle([stopped_in(&account(999), "e-1", "audit")]).await;
+    stage.handle([stop_in(&account(999), "e-1", "audit")]).await;
     assert!(stage.is_on(&account(999), "audit"));
     // 1,002 accounts, twenty a page, and a page without any after each but the last.
     assert!(stage.aws.calls("ListAccounts").len() >= 101);
@@ -222,7 +212,7 @@ async fn without_a_list_other_accounts_wait_and_the_own_one_does_not() {
     );
     stage.aws.set_queue("events", &[("RedrivePolicy", &redrive)]).await;
     let worker = stage.worker().await;
-    stage.handle([stopped_in(PAYMENTS, "e-1", "audit"), stop("e-2", "own")]).await;
+    stage.handle([stop_in(PAYMENTS, "e-1", "audit"), stop("e-2", "own")]).await;
     assert!(stage.is_on(ACCOUNT, "own") && !stage.is_on(PAYMENTS, "audit"));
     let (reason, detail) = stage.letter().await;
     assert_eq!(reason, "attempts-exhausted");
@@ -239,7 +229,7 @@ async fn a_region_that_is_not_enabled_is_named_as_that() {
     let stage = Stage::with_payments().await;
     stage.organization.change(PAYMENTS, |account| account.without = [REGION.to_owned()].into());
     let worker = stage.worker().await;
-    stage.handle([stopped_in(PAYMENTS, "e-1", "audit")]).await;
+    stage.handle([stop_in(PAYMENTS, "e-1", "audit")]).await;
     let (reason, detail) = stage.letter().await;
     assert_eq!(reason, "restore-refused");
     assert!(
@@ -255,7 +245,7 @@ async fn an_sts_that_is_down_delays_other_accounts_alone() {
     stage.organization.add_trail(off(ACCOUNT, "own"));
     let worker = stage.worker().await;
     stage.aws.break_down("AssumeRole", Fault::Refuse(503, "ServiceUnavailable"));
-    stage.aws.send(stopped_in(PAYMENTS, "e-1", "audit").to_string()).await;
+    stage.aws.send(stop_in(PAYMENTS, "e-1", "audit").to_string()).await;
     stage.aws.send(stop("e-2", "own").to_string()).await;
     eventually("the own trail", async || stage.is_on(ACCOUNT, "own").then_some(())).await;
     assert!(!stage.is_on(PAYMENTS, "audit"));
@@ -273,10 +263,10 @@ async fn one_account_that_throttles_everything_keeps_no_other_from_its_restart()
     let mut events = Vec::new();
     for number in 0..40 {
         stage.organization.add_trail(off(&account(number), "audit"));
-        events.push(stopped_in(&account(number), &format!("e-{number}"), "audit"));
+        events.push(stop_in(&account(number), &format!("e-{number}"), "audit"));
     }
     // More than are worked on at once.
-    events.extend((0..40).map(|number| stopped_in(&account(0), &format!("more-{number}"), "audit")));
+    events.extend((0..40).map(|number| stop_in(&account(0), &format!("more-{number}"), "audit")));
     events.reverse();
     let worker = stage.worker().await;
     for event in events {
@@ -295,9 +285,9 @@ async fn a_session_that_ends_in_the_middle_is_followed_by_another() {
     let stage = Stage::with_payments().await;
     stage.organization.add_trail(off(PAYMENTS, "second"));
     let worker = stage.worker().await;
-    stage.handle([stopped_in(PAYMENTS, "e-1", "audit")]).await;
+    stage.handle([stop_in(PAYMENTS, "e-1", "audit")]).await;
     stage.organization.end_sessions();
-    stage.handle([stopped_in(PAYMENTS, "e-2", "second")]).await;
+    stage.handle([stop_in(PAYMENTS, "e-2", "second")]).await;
     assert!(stage.is_on(PAYMENTS, "second"));
     assert_eq!(stage.aws.calls("AssumeRole").len(), 2);
     worker.stop().await;
@@ -309,10 +299,10 @@ async fn a_session_is_renewed_before_it_ends() {
     stage.organization.change(PAYMENTS, |account| account.session_lasts = Duration::from_secs(4));
     stage.organization.add_trail(off(PAYMENTS, "second"));
     let worker = stage.worker().await;
-    stage.handle([stopped_in(PAYMENTS, "e-1", "audit")]).await;
+    stage.handle([stop_in(PAYMENTS, "e-1", "audit")]).await;
     tokio::time::sleep(Duration::from_secs(5)).await;
     stage.aws.forget();
-    stage.handle([stopped_in(PAYMENTS, "e-2", "second")]).await;
+    stage.handle([stop_in(PAYMENTS, "e-2", "second")]).await;
     assert!(stage.is_on(PAYMENTS, "second"));
     assert_eq!(stage.slack.texts().await.len(), 2, "nobody hears of it");
     assert!(!stage.aws.calls("AssumeRole").is_empty());
@@ -327,7 +317,7 @@ async fn an_organizations_trail_is_restarted_from_where_it_may_be() {
         stage.organization.change(MANAGEMENT, |account| account.has_role = has_role);
         stage.organization.add_organization_trail(off(MANAGEMENT, "everyone"));
         let worker = stage.worker().await;
-        stage.handle([stopped_in(MANAGEMENT, "e-1", "everyone")]).await;
+        stage.handle([stop_in(MANAGEMENT, "e-1", "everyone")]).await;
         assert!(stage.is_on(MANAGEMENT, "everyone"), "has a role: {has_role}");
         let starts = stage.aws.calls("StartLogging");
         assert_eq!(starts[0].key.starts_with("ASIA"), has_role);
@@ -338,7 +328,7 @@ async fn an_organizations_trail_is_restarted_from_where_it_may_be() {
 #[tokio::test]
 async fn a_stop_that_names_no_trail_is_looked_for_in_its_own_account() {
     let stage = Stage::of([Account::new(PAYMENTS, "payments-prod")]).await;
-    let stop = stopped_in(PAYMENTS, "e-1", "audit");
+    let stop = stop_in(PAYMENTS, "e-1", "audit");
     let at = time::OffsetDateTime::parse(
         stop["detail"]["eventTime"].as_str().expect("a time"),
         &time::format_description::well_known::Rfc3339,
@@ -358,7 +348,7 @@ async fn a_call_by_a_role_of_ours_is_critical() {
     let stage = Stage::with_payments().await;
     let worker = stage.worker().await;
     let by = |id: &str, account: &str, role: &str| {
-        let mut event = stopped_in(PAYMENTS, id, "audit");
+        let mut event = stop_in(PAYMENTS, id, "audit");
         event["detail"]["userIdentity"] = json!({
             "type": "AssumedRole", "accountId": account,
             "arn": format!("arn:aws:sts::{account}:assumed-role/{role}/trailkeeper"),
@@ -398,10 +388,10 @@ async fn starts_are_paced_by_account_and_region() {
     for number in 0..5 {
         let name = format!("trail-{number}");
         stage.organization.add_trail(off(PAYMENTS, &name));
-        events.push(stopped_in(PAYMENTS, &format!("e-{number}"), &name));
+        events.push(stop_in(PAYMENTS, &format!("e-{number}"), &name));
     }
     stage.organization.add_trail(off(&account(1), "audit"));
-    events.push(stopped_in(&account(1), "e-other", "audit"));
+    events.push(stop_in(&account(1), "e-other", "audit"));
     let worker = stage.worker().await;
     stage.handle(events).await;
     assert!((0..5).all(|number| stage.is_on(PAYMENTS, &format!("trail-{number}"))));
@@ -421,7 +411,7 @@ async fn a_throttle_is_waited_for_and_uses_up_no_attempt() {
     let worker = stage.worker().await;
     stage.aws.fault("StartLogging", 2, Fault::Refuse(400, "ThrottlingException"));
     stage.aws.fault("GetTrailStatus", 1, Fault::Refuse(400, "ThrottlingException"));
-    stage.handle([stopped_in(PAYMENTS, "e-1", "audit")]).await;
+    stage.handle([stop_in(PAYMENTS, "e-1", "audit")]).await;
     assert!(stage.is_on(PAYMENTS, "audit"));
     assert!(stage.aws.dead_letters().await.is_empty());
     worker.stop().await;
@@ -438,7 +428,7 @@ async fn a_list_of_accounts_and_no_organization() {
     stage.args.set("TRAILKEEPER_POLICY_TOML", policy);
     let worker = Worker::start_with(&stage.aws, &stage.args);
     let events =
-        [stopped_in(PAYMENTS, "e-1", "audit"), stopped_in(&account(1), "e-2", "audit"), stop("e-3", "own")];
+        [stop_in(PAYMENTS, "e-1", "audit"), stop_in(&account(1), "e-2", "audit"), stop("e-3", "own")];
     stage.handle(events).await;
     assert!(
         stage.is_on(PAYMENTS, "audit") && stage.is_on(ACCOUNT, "own") && !stage.is_on(&account(1), "audit")
@@ -448,6 +438,18 @@ async fn a_list_of_accounts_and_no_organization() {
     let posts = serde_json::to_string(&stage.slack.posts().await).expect("JSON");
     assert!(posts.contains("444455556666 (the shop)"), "{posts}");
     assert!(stage.aws.calls("ListAccounts").is_empty());
+    worker.stop().await;
+}
+
+/// The role alone lets trailkeeper act nowhere.
+#[tokio::test]
+async fn without_a_policy_the_role_is_not_used() {
+    let mut stage = Stage::with_payments().await;
+    stage.args.set("TRAILKEEPER_POLICY_TOML", "");
+    let worker = Worker::start_with(&stage.aws, &stage.args);
+    stage.handle([stop_in(PAYMENTS, "e-1", "audit")]).await;
+    assert!(!stage.is_on(PAYMENTS, "audit") && stage.aws.calls("AssumeRole").is_empty());
+    assert_eq!(stage.letter().await.0, "restore-refused");
     worker.stop().await;
 }
 

@@ -70,7 +70,7 @@ const KNOWS: [(&str, &[&str]); 23] = [
 const GROUND_FLOOR: [&str; 5] = ["clock", "pattern", "retry", "text", "turns"];
 
 /// Modules that know nothing of runtimes, clients or services.
-const PURE: [&str; 29] = [
+const PURE: [&str; 30] = [
     "args.rs",
     "cloudtrail/role.rs",
     "config.rs",
@@ -92,6 +92,7 @@ const PURE: [&str; 29] = [
     "outcome.rs",
     "pattern.rs",
     "policy/conclude.rs",
+    "policy/difference.rs",
     "policy/file.rs",
     "policy/judge.rs",
     "policy/rules.rs",
@@ -102,7 +103,7 @@ const PURE: [&str; 29] = [
     "text.rs",
 ];
 /// The only files that may name a type of an SDK or of an HTTP client.
-const EDGES: [&str; 16] = [
+const EDGES: [&str; 17] = [
     "app.rs",
     "aws.rs",
     "cloudtrail/accounts.rs",
@@ -117,6 +118,7 @@ const EDGES: [&str; 16] = [
     "otlp.rs",
     "protection.rs",
     "state/dynamodb.rs",
+    "state/kept.rs",
     "state/table.rs",
     "tell/slack.rs",
 ];

@@ -3,13 +3,14 @@
 use std::path::{Path, PathBuf};
 
 use serde_json::json;
+use wiremock::ResponseTemplate;
 
 use crate::support::aws::{Aws, REGION};
 use crate::support::events::stop;
 use crate::support::eventually;
 use crate::support::process::{Ended, Process, configured, ended, trailkeeper};
 use crate::support::slack::Slack;
-use crate::support::worker::Scene;
+use crate::support::worker::{Scene, Worker, args};
 
 const SANDBOX: &str = r#"version = 1
 
@@ -187,4 +188,57 @@ async fn a_policy_is_read_again_on_sighup() {
     let wrong = ended.stderr.lines().find(|line| line.contains("the policy is wrong: the one before stays"));
     assert!(wrong.is_some_and(|line| line.contains("line 1: version is not 1")), "{}", ended.stderr);
     assert!(ended.stderr.contains("read the policy again"), "{}", ended.stderr);
+}
+
+/// With the difference, by one worker, and again by none that starts later.
+#[tokio::test]
+async fn a_changed_policy_is_reported_once_by_the_fleet() {
+    let (aws, slack) = (Aws::start().await, Slack::start().await);
+    aws.create_table("state").await;
+    let started = async |policy: &str| {
+        let mut args = args(&aws, &slack);
+        args.set("TRAILKEEPER_STATE_TABLE", "state");
+        args.set("TRAILKEEPER_POLICY_TOML", policy);
+        Worker::start_with(&aws, &args)
+    };
+    let compared = async || {
+        let all = aws.calls("UpdateItem");
+        let of_policy = all.iter().filter(|call| call.body["Key"]["pk"]["S"] == "policy");
+        of_policy.filter(|call| call.body["UpdateExpression"] == "SET seen_at = :now").count()
+    };
+    // The first is kept, and nobody hears of it.
+    let first = started("version = 1\n").await;
+    eventually("the first", async || (compared().await >= 1).then_some(())).await;
+    let second = started("version = 1\n").await;
+    eventually("the second", async || (compared().await >= 2).then_some(())).await;
+    for worker in [first, second] {
+        worker.stop().await;
+    }
+    assert!(slack.posts().await.is_empty());
+    // Slack does not take it at first: then it is not kept, and the next worker reports it.
+    slack.next(1, ResponseTemplate::new(500)).await;
+    let changed = "version = 1\n[defaults]\nstopped = \"notify\"\n";
+    let unheard = started(changed).await;
+    eventually("a post", async || slack.posts().await.pop()).await;
+    unheard.stop().await;
+    aws.dynamodb(
+        "UpdateItem",
+        &json!({
+            "TableName": "state", "Key": { "pk": { "S": "policy" } }, "UpdateExpression": "REMOVE told_until",
+        }),
+    )
+    .await;
+    let fleet = [started(changed).await, started(changed).await];
+    eventually("the report", async || (slack.posts().await.len() >= 2).then_some(())).await;
+    eventually("all compared", async || (compared().await >= 5).then_some(())).await;
+    for worker in fleet {
+        worker.stop().await;
+    }
+    let last = started(changed).await;
+    eventually("the last", async || (compared().await >= 6).then_some(())).await;
+    last.stop().await;
+    let texts = slack.texts().await;
+    assert_eq!(texts.len(), 2, "{texts:?}");
+    assert!(texts[1].contains("What changed:\n+ [defaults]\n+ stopped = \"notify\""), "{}", texts[1]);
+    assert!(slack.posts().await[1].to_string().contains("HIGH"));
 }

@@ -277,7 +277,7 @@ fn a_webhook_is_not_shown_by_debug() {
     args.set("TRAILKEEPER_OTLP_ENDPOINT", "http://collector:4318/very-secret");
     let config = Config::read(&args, |_| None).expect("a configuration that holds");
     let Respond::Act { webhook, .. } = config.respond.clone() else { panic!("{config:?}") };
-    let slack = Channel::new(webhook);
+    let slack = Channel::new(webhook, None);
     for shown in [format!("{args:?}"), format!("{config:?}"), format!("{slack:?}")] {
         assert!(!shown.contains("very-secret"), "{shown}");
     }

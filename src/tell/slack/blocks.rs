@@ -17,10 +17,10 @@ const FIELDS: usize = 10;
 const MAX_TEXT_CHARS: usize = 2_900;
 
 /// The body of a post.
-pub(super) fn payload(view: &View) -> Value {
+pub(super) fn payload(view: &View, deployment: Option<&str>) -> Value {
     let text = fitted(&view.text());
     json!({
-        "blocks": blocks(view, &text),
+        "blocks": blocks(view, &text, deployment),
         "text": text,
         // Nothing in the text becomes a link, a mention or a preview.
         "mrkdwn": false,
@@ -31,7 +31,7 @@ pub(super) fn payload(view: &View) -> Value {
     })
 }
 
-fn blocks(view: &View, text: &str) -> Vec<Value> {
+fn blocks(view: &View, text: &str, deployment: Option<&str>) -> Vec<Value> {
     let mark = match view.severity {
         Severity::Critical => ":rotating_light:",
         Severity::High => ":warning:",
@@ -47,7 +47,8 @@ fn blocks(view: &View, text: &str) -> Vec<Value> {
         .map(|(label, value)| mrkdwn(&format!("*{label}*\n{}", escaped(value))))
         .collect();
     let link = view.console.as_ref().map(|url| format!(" · <{url}|open in the console>")).unwrap_or_default();
-    let small_print = escaped(&view.small_print.join(" · ")) + &link;
+    let deployment = deployment.map(|name| format!(" · by {}", escaped(name))).unwrap_or_default();
+    let small_print = escaped(&view.small_print.join(" · ")) + &deployment + &link;
     let mut blocks = vec![
         json!({ "type": "header", "text": { "type": "plain_text", "emoji": true, "text": headline } }),
         json!({ "type": "section", "text": mrkdwn(text) }),
@@ -115,7 +116,7 @@ mod tests {
     #[test]
     fn a_restart_in_full() {
         let restored = restored(Restoration::Restarted);
-        insta::assert_json_snapshot!(payload(&view(&stopped(|_| {}), Seen::Ended(&restored), false)));
+        insta::assert_json_snapshot!(payload(&view(&stopped(|_| {}), Seen::Ended(&restored), false), None));
     }
 
     /// One more than a section takes is another section.
@@ -124,7 +125,7 @@ mod tests {
         let restored = restored(Restoration::Restarted);
         let mut view = view(&stopped(|_| {}), Seen::Ended(&restored), false);
         view.seen.push(Fact { label: "Delivering", value: "yes".to_owned() });
-        let payload = payload(&view);
+        let payload = payload(&view, None);
         let fields = |block: usize| payload["blocks"][block]["fields"].as_array().map(Vec::len);
         assert_eq!((fields(2), fields(3)), (Some(10), Some(1)));
     }
@@ -166,7 +167,7 @@ mod tests {
             let around = Seen::Region { account, region, stop: event.time.expect("one"), found: &found };
             for seen in [Seen::Ended(&refused), Seen::Ended(&undelivered), around, Seen::Nothing] {
                 let view = view(&event, seen, true);
-                let payload = payload(&view);
+                let payload = payload(&view, None);
                 prop_assert!(payload["text"].as_str().expect("text").chars().count() <= 3_000);
                 let blocks = payload["blocks"].as_array().expect("blocks");
                 prop_assert!(blocks.len() <= 50);

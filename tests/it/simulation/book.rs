@@ -527,7 +527,7 @@ impl Book {
     }
 
     pub(super) fn posting(&mut self, worker: usize, view: &View) -> PostId {
-        let event = view.event.to_string();
+        let event = view.event.as_ref().expect("an event").to_string();
         let delayed = view.text().contains("the restart is not done yet");
         let class = if delayed { Class::Delayed } else { Class::Final };
         self.note(&format!("w{worker} posts {class:?} of {event}"));

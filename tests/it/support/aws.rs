@@ -504,9 +504,7 @@ async fn answer(State(inner): State<Arc<Inner>>, headers: HeaderMap, body: Bytes
         inner.dynamodb.call(&region, operation, &call.body).await
     } else if service.contains("CloudTrail") {
         request.uri = format!("https://cloudtrail.{region}.amazonaws.com/");
-        let own = format!(":{}:trail/", inner.account);
-        let body = String::from_utf8_lossy(&request.body).replace(&own, &format!(":{ACCOUNT}:trail/"));
-        request.body = body.into();
+        request.body = of_the_one_account(&String::from_utf8_lossy(&request.body), &inner.account).into();
         inner.cloudtrail.handle(request).await
     } else {
         request.uri = format!("https://sqs.{REGION}.amazonaws.com/");
@@ -535,6 +533,20 @@ async fn answer(State(inner): State<Arc<Inner>>, headers: HeaderMap, body: Bytes
     }
     body["Failed"] = json!(failed);
     respond(answered.status, &body)
+}
+
+/// The trails of these accounts are those of the one that winterbaume knows.
+fn of_the_one_account(body: &str, own: &str) -> String {
+    let mut parts: Vec<_> = body.split(":trail/").map(str::to_owned).collect();
+    let last = parts.len() - 1;
+    for part in &mut parts[..last] {
+        let start = part.len().saturating_sub(ACCOUNT.len());
+        if part.get(start..).is_some_and(|account| account == own || account.starts_with(super::events::MANY))
+        {
+            part.replace_range(start.., ACCOUNT);
+        }
+    }
+    parts.join(":trail/")
 }
 
 /// winterbaume's DynamoDB, in the points where it is not the real one put right.

@@ -275,7 +275,7 @@ impl Schedule {
         let mut sends = Vec::new();
         for event in 0..plan.events {
             let at = within(rng, plan.sending);
-            sends.push((at, events::stop(&id(event), &trail(event)).to_string()));
+            sends.push((at, events::stop_of(event, &id(event), &trail(event)).to_string()));
         }
         let duplicates = plan.events * DUPLICATES_PERCENT / 100;
         for event in rng.choose_multiple(0..plan.events, duplicates) {

@@ -12,12 +12,29 @@ use serde_json::{Value, json};
 
 use super::aws::{ACCOUNT, REGION};
 
+/// Begins the ids of accounts of which there are many.
+pub const MANY: &str = "2000000";
+
 /// `StopLogging` on the trail `name` by an IAM user, in its envelope.
 pub fn stop(id: &str, name: &str) -> Value {
     let mut event = fixture("stop_logging");
     event["detail"]["eventID"] = json!(id);
     event["detail"]["requestParameters"]["name"] = json!(name);
     event
+}
+
+/// The same in another account.
+pub fn stop_in(account: &str, id: &str, name: &str) -> Value {
+    let mut event = stop(id, name);
+    event["account"] = json!(account);
+    event["detail"]["recipientAccountId"] = json!(account);
+    event["detail"]["userIdentity"]["accountId"] = json!(account);
+    event
+}
+
+/// The same in an account of its own for each number: CloudTrail takes one restart a second of an account in a Region.
+pub fn stop_of(number: usize, id: &str, name: &str) -> Value {
+    stop_in(&format!("{MANY}{number:05}"), id, name)
 }
 
 /// An event of tests/fixtures, or what lies in a folder there.

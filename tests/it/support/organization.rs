@@ -19,6 +19,7 @@ use trailkeeper::event::TrailArn;
 
 use super::aws::{ACCOUNT, Aws, Call, Fault, Watch};
 use super::cloudtrail::{Caller, Trail};
+use super::events::MANY;
 
 /// The role that the accounts have, and what it asks for.
 pub const ROLE: &str = "trailkeeper-member";
@@ -67,7 +68,7 @@ impl Account {
 
 /// Account number so and so.
 pub fn account(number: usize) -> String {
-    format!("{:012}", 200_000_000_000 + number)
+    format!("{MANY}{number:05}")
 }
 
 /// A trail, and who has copies of it.
