@@ -28,7 +28,7 @@ use trailkeeper::config::Config;
 use trailkeeper::consumer::Shutdown;
 use trailkeeper::telemetry::Metrics;
 
-use aws::{Aws, Fault, REGION, attribute};
+use aws::{ACCOUNT, Aws, Fault, REGION, attribute};
 use slack::Slack;
 
 #[path = "../tests/it/support/aws.rs"]
@@ -50,6 +50,9 @@ const POISON: &str = r#"{"detail-type": "AWS API Call via CloudTrail", "detail":
 /// A trailkeeper at work, and how it ended.
 type Running = JoinHandle<Result<(), StartError>>;
 
+/// Not the worker's. Its trails are in the same AWS here.
+const OTHER_ACCOUNT: &str = "200000044445";
+
 /// What the demo must see, in the order of the summary.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Expected {
@@ -59,20 +62,22 @@ enum Expected {
     Told,
     DuplicateDropped,
     ThrottledRetried,
+    RoleTaken,
     PoisonKept,
     NothingTwice,
     Drained,
 }
 
-const EXPECTED: [(Expected, &str); 9] = [
+const EXPECTED: [(Expected, &str); 10] = [
     (Expected::Taken, "the event of the stopped trail was taken from the queue"),
     (Expected::Restarted, "the trail was restarted (StartLogging was accepted)"),
     (Expected::Verified, "the restart was verified (GetTrailStatus then said that it logs)"),
     (Expected::Told, "Slack was told who did it and how it ended"),
     (Expected::DuplicateDropped, "a duplicate of the event was deleted, and nothing else was done about it"),
     (Expected::ThrottledRetried, "a throttled restart was tried again, and told once it was verified"),
+    (Expected::RoleTaken, "a trail in another account was restarted through the role there"),
     (Expected::PoisonKept, "poison went to the dead-letter queue unchanged, with its reason"),
-    (Expected::NothingTwice, "in all: two trails stopped, two restarts, two Slack messages"),
+    (Expected::NothingTwice, "in all: three trails stopped, three restarts, three Slack messages"),
     (Expected::Drained, "told to shut down, trailkeeper ended well and left the queue empty"),
 ];
 
@@ -110,6 +115,7 @@ async fn demo() -> bool {
     demo.a_trail_is_stopped().await;
     demo.the_event_comes_twice().await;
     demo.cloudtrail_is_throttled().await;
+    demo.a_trail_is_stopped_in_another_account().await;
     demo.poison_arrives().await;
     demo.trailkeeper_is_shut_down(shutdown, running).await;
     demo.summary()
@@ -122,6 +128,9 @@ fn config(queue_url: String, slack_webhook_url: String) -> Config {
     args.set("TRAILKEEPER_SLACK_WEBHOOK_URL", slack_webhook_url);
     args.set("TRAILKEEPER_WAIT_SECONDS", "1");
     args.set("TRAILKEEPER_RETRY_MAX_SECONDS", "1");
+    let policy = format!("version = 1\n[accounts]\nsource = \"list\"\nlist = [\"{OTHER_ACCOUNT}\"]\n");
+    args.set("TRAILKEEPER_POLICY_TOML", policy);
+    args.set("TRAILKEEPER_MEMBER_ROLE", "trailkeeper-member");
     args.set("TRAILKEEPER_SHUTDOWN_GRACE_SECONDS", "3");
     args.set("TRAILKEEPER_HTTP_ADDR", "127.0.0.1:0");
     // Whatever is set around the demo is left out of it.
@@ -205,6 +214,33 @@ impl Demo {
         .await;
     }
 
+    async fn a_trail_is_stopped_in_another_account(&mut self) {
+        begin("A trail is stopped in another account");
+        self.stop_trail("shop").await;
+        let session = json!({
+            "AccessKeyId": "ASIAEXAMPLE", "SecretAccessKey": "example", "SessionToken": "example",
+            "Expiration": "2099-01-01T00:00:00Z",
+        });
+        self.aws.fault("AssumeRole", 1, Fault::Answer(session));
+        self.aws.send(stop_event_in(OTHER_ACCOUNT, "shop")).await;
+        self.tell(
+            "EventBridge",
+            &format!("puts the event on the queue: StopLogging on shop of {OTHER_ACCOUNT}"),
+        );
+        self.watch(async |demo| {
+            let receipt = demo.see_taken("stop-of-shop", "takes it from the queue").await?;
+            let assumed = demo.next(|call| call.operation == "AssumeRole" && call.status == 200).await?;
+            demo.show(&assumed, "trailkeeper", "assumes its role there: AssumeRole");
+            demo.see_restart("shop").await?;
+            demo.see_verified("shop").await?;
+            demo.see_alert().await?;
+            demo.see_deleted(&receipt, "deletes the message: done").await?;
+            demo.observed.push(Expected::RoleTaken);
+            Some(())
+        })
+        .await;
+    }
+
     async fn poison_arrives(&mut self) {
         begin("A message arrives that nobody can read");
         self.aws.send(POISON).await;
@@ -250,7 +286,7 @@ impl Demo {
         }
         let restarts = self.seen.iter().filter(|call| call.operation == "StartLogging" && call.status == 200);
         let posts = self.seen.iter().filter(|call| call.post().is_some());
-        restarts.count() == 2 && posts.count() == 2
+        restarts.count() == 3 && posts.count() == 3
     }
 
     /// Prints each expectation and whether it was observed; true if all were.
@@ -388,7 +424,12 @@ fn quote(text: &str) {
 
 /// `StopLogging` on `trail` just now, as EventBridge sends it. The event's id is the same for the same trail.
 fn stop_event(trail: &str) -> String {
-    let mut event = events::stop(&format!("stop-of-{trail}"), trail);
+    stop_event_in(ACCOUNT, trail)
+}
+
+/// The same in this account.
+fn stop_event_in(account: &str, trail: &str) -> String {
+    let mut event = events::stop_in(account, &format!("stop-of-{trail}"), trail);
     let now = clock::now().replace_nanosecond(0).ok().and_then(|now| now.format(&Rfc3339).ok());
     event["time"] = json!(now);
     event["detail"]["eventTime"] = json!(now);
@@ -480,7 +521,12 @@ async fn pass_on(
 ) -> Result<(StatusCode, HeaderMap, Bytes), StatusCode> {
     // AmazonSQS.ReceiveMessage
     let target = headers.get("x-amz-target").and_then(|target| target.to_str().ok()).unwrap_or_default();
-    let operation = target.rsplit('.').next().unwrap_or_default().to_owned();
+    let mut operation = target.rsplit('.').next().unwrap_or_default().to_owned();
+    // STS names it in the body.
+    if let Some(asked) = body.strip_prefix(b"Action=") {
+        let name = asked.split(|byte| *byte == b'&').next().unwrap_or_default();
+        operation = String::from_utf8_lossy(name).into_owned();
+    }
     let request = serde_json::from_slice(&body).unwrap_or_default();
     headers.remove(header::HOST);
     let (status, headers, answer) =
