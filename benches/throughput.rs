@@ -23,6 +23,7 @@ use tokio::runtime::{Builder, Runtime};
 use tokio::sync::Notify;
 use tokio::time::Instant;
 use trailkeeper::args::Args;
+use trailkeeper::clock;
 use trailkeeper::config::Config;
 use trailkeeper::consumer::queue::{DeadLetter, SettleError};
 use trailkeeper::consumer::sqs::{SqsClients, SqsQueue};
@@ -33,12 +34,18 @@ use trailkeeper::retry::Failure;
 use trailkeeper::{app, event, telemetry};
 
 use aws::{Aws, Fault, REGION};
+use cloudtrail::Trail;
+use organization::{Account, Organization};
 use slack::Slack;
 
 #[path = "../tests/it/support/aws.rs"]
 mod aws;
+#[path = "../tests/it/support/cloudtrail.rs"]
+mod cloudtrail;
 #[path = "../tests/it/support/events.rs"]
 mod events;
+#[path = "../tests/it/support/organization.rs"]
+mod organization;
 #[path = "../tests/it/support/slack.rs"]
 mod slack;
 
@@ -62,6 +69,8 @@ struct Sizes {
     /// Stopped trails that wait when a worker starts, for the whole job, and as many that are stopped one by one. This AWS
     /// copies all that it holds at each change, and a thousand would measure that: a worker whose AWS is busy on the same machine finds cold caches.
     jobs: usize,
+    /// Stops of a storm over an organization, and its accounts.
+    storm: (usize, usize),
 }
 
 /// For figures.
@@ -74,15 +83,27 @@ const WHOLE: Sizes = Sizes {
     starts: 21,
     events: 200,
     jobs: 200,
+    storm: (1_000, 300),
 };
 /// To see that it works.
-const SMALL: Sizes =
-    Sizes { backlog: 100, rounds: 1, afar: 100, many: 200, idle_polls: 1, starts: 1, events: 5, jobs: 10 };
+const SMALL: Sizes = Sizes {
+    backlog: 100,
+    rounds: 1,
+    afar: 100,
+    many: 200,
+    idle_polls: 1,
+    starts: 1,
+    events: 5,
+    jobs: 10,
+    storm: (20, 6),
+};
 /// What a request to the real SQS takes, about.
 const DISTANCE: Duration = Duration::from_millis(20);
 /// The longest pause before such an event, in milliseconds. This AWS looks at its queue every 100 ms during a
 /// long poll; a random pause hits every moment between two looks.
 const PAUSE_MS: u64 = 200;
+/// Workers that a storm meets.
+const STORM_WORKERS: [usize; 2] = [1, 3];
 /// The state table.
 const TABLE: &str = "claims";
 /// The longest that anything takes.
@@ -338,6 +359,18 @@ impl Worker {
         Self::spawn(command, aws)
     }
 
+    /// The program, for an organization.
+    fn fleet(aws: &Aws, slack: &Slack) -> Self {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_trailkeeper"));
+        command.arg("run").args(["--http-addr", "127.0.0.1:0"]);
+        command.env("TRAILKEEPER_SLACK_WEBHOOK_URL", slack.webhook());
+        command.env("TRAILKEEPER_POLICY_TOML", "version = 1\n[accounts]\nsource = \"organization\"\n");
+        command.env("TRAILKEEPER_MEMBER_ROLE", organization::ROLE);
+        command.env("TRAILKEEPER_EXTERNAL_ID", organization::EXTERNAL_ID);
+        command.stdout(Stdio::null()).stderr(Stdio::null());
+        Self::spawn(command, aws)
+    }
+
     fn spawn(mut command: Command, aws: &Aws) -> Self {
         command.env("AWS_ENDPOINT_URL", aws.endpoint()).env("AWS_REGION", REGION);
         command.env("AWS_ACCESS_KEY_ID", "benchmark").env("AWS_SECRET_ACCESS_KEY", "benchmark");
@@ -404,6 +437,10 @@ async fn measure(sizes: Sizes) {
     table.idle().await;
     eprintln!("{starts} starts");
     table.start().await;
+    for workers in STORM_WORKERS {
+        eprintln!("a storm over an organization, {workers} workers");
+        table.storm(workers).await;
+    }
     eprintln!("{events} events one by one");
     table.latency().await;
     table.print();
@@ -430,6 +467,9 @@ enum Row {
     JobWrites,
     SingleCpu,
     SingleRequests,
+    Storm(usize),
+    StormThrottled(usize),
+    StormPeak,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -542,6 +582,35 @@ impl Table {
         }
     }
 
+    /// Stops spread evenly over the accounts of an organization, in one Region: whose quota of starts is one a second in each.
+    #[expect(clippy::cast_precision_loss, reason = "far fewer than 2^52 starts")]
+    async fn storm(&mut self, workers: usize) {
+        let (stops, accounts) = self.sizes.storm;
+        let (aws, slack) = (Aws::start().await, Slack::start().await);
+        let all = (0..accounts).map(|number| Account::new(&organization::account(number), "member"));
+        let organization = Organization::of(&aws, all);
+        let mut stopped = Vec::new();
+        for number in 0..stops {
+            let (account, name) = (organization::account(number % accounts), format!("trail-{number}"));
+            let arn = format!("arn:aws:cloudtrail:{REGION}:{account}:trail/{name}");
+            organization.add_trail(Trail::at(&arn).stopped(clock::now()));
+            stopped.push(events::stop_in(&account, &format!("event-{number}"), &name).to_string());
+        }
+        aws.move_away(DISTANCE);
+        // Without a table: this AWS's is slow once it holds a thousand items, and what is measured is the pace.
+        let fleet: Vec<_> = (0..workers).map(|_| Worker::fleet(&aws, &slack)).collect();
+        seen(&aws, "ReceiveMessage", workers).await;
+        aws.send_many("events", stopped.into_iter()).await;
+        let sent_at = Instant::now();
+        until(Duration::from_millis(5), async || organization.starts().len() >= stops).await;
+        let took = organization.starts().last().map_or(Duration::ZERO, |last| last.duration_since(sent_at));
+        self.add(Row::Storm(workers), Column::Ours, took.as_secs_f64());
+        self.add(Row::StormThrottled(workers), Column::Ours, organization.throttled() as f64);
+        if workers == 1 {
+            self.add(Row::StormPeak, Column::Ours, fleet[0].mebibytes("VmHWM"));
+        }
+    }
+
     async fn memory(&mut self, role: Role) {
         let aws = Aws::start().await;
         let mut worker = Worker::role(role, &aws, self.sizes.many);
@@ -612,6 +681,7 @@ impl Table {
         let Sizes { backlog, afar, many, jobs, .. } = self.sizes;
         let distance = DISTANCE.as_millis();
         let (memory, table) = (Claims::Memory, Claims::Table);
+        let ((stops, accounts), [one, several]) = (self.sizes.storm, STORM_WORKERS);
         let rows = [
             (Row::Cpu, format!("CPU for {backlog} messages"), 2, "s", "at most 1.3 times"),
             (Row::Wall, format!("Wall time for {backlog} messages"), 2, "s", "at most 1.3 times"),
@@ -635,6 +705,19 @@ impl Table {
             (Row::JobPeak(table), format!("Peak memory in {jobs} with a table"), 1, "MiB", "at most 24 MiB"),
             (Row::SingleCpu, format!("CPU for {jobs} with a table, one by one"), 2, "s", "at most 1.3 times"),
             (Row::SingleRequests, "Requests to AWS for each of those".to_owned(), 2, "", "–"),
+            (
+                Row::Storm(one),
+                format!(
+                    "A storm of {stops} stops over {accounts} accounts, {distance} ms away: from the last stop to the last start"
+                ),
+                1,
+                "s",
+                "at most 10 s",
+            ),
+            (Row::StormThrottled(one), "Throttled starts in it".to_owned(), 0, "", "0"),
+            (Row::StormPeak, "Peak memory in it".to_owned(), 1, "MiB", "–"),
+            (Row::Storm(several), format!("The same with {several} workers"), 1, "s", "at most 13 s"),
+            (Row::StormThrottled(several), "Throttled starts in it".to_owned(), 0, "", "–"),
         ];
         println!("| | Bare SDK loop | trailkeeper | Ratio | Target |");
         println!("|---|---:|---:|---:|---|");

@@ -18,9 +18,9 @@ use crate::aws;
 use crate::event::{AccountId, Region};
 use crate::retry::Failure;
 
-/// Clients kept at most, some 10 KiB each: one for each Region of an account that is at work. Beyond that, or where accounts and
-/// Regions are somebody's invention, they are made anew.
-const MAX_CLIENTS: usize = 256;
+/// Clients kept at most, some 20 KiB each: for the Regions of accounts that are at work. Beyond that, or where accounts and Regions are
+/// somebody's invention, they are made anew, which is cheap.
+const MAX_CLIENTS: usize = 64;
 /// For the question who we are. Without an answer the worker starts all the same.
 const WHO_AM_I_TIMEOUT: Duration = Duration::from_secs(5);
 

@@ -36,7 +36,15 @@ pub(super) struct Sessions {
     /// STS in the worker's own Region, and in another for accounts that have switched that one off.
     sts: Vec<Client>,
     /// Each is locked while it is opened, so that events of one account open one.
-    by_account: Mutex<HashMap<AccountId, Arc<tokio::sync::Mutex<Option<Session>>>>>,
+    by_account: Mutex<HashMap<AccountId, Arc<tokio::sync::Mutex<Slot>>>>,
+}
+
+/// What there is of an account.
+#[derive(Debug, Default)]
+struct Slot {
+    session: Option<Session>,
+    /// The last that was refused, and when: it is the answer to all who were waiting for it.
+    refused: Option<(Refusal, Instant)>,
 }
 
 /// A session, while it lasts.
@@ -79,9 +87,13 @@ impl Sessions {
             }
             Arc::clone(all.entry(account.clone()).or_default())
         };
+        let waiting_since = Instant::now();
         let mut kept = kept.lock().await;
-        if let Some(session) = kept.as_ref().filter(|session| Instant::now() < session.good_until) {
+        if let Some(session) = kept.session.as_ref().filter(|session| Instant::now() < session.good_until) {
             return Ok(session.clone());
+        }
+        if let Some((refusal, _)) = kept.refused.as_ref().filter(|(_, at)| *at > waiting_since) {
+            return Err(refusal.clone());
         }
         let arn = self.role.role.arn(account, partition_of(region));
         // Rarely, and much: it is not to be a part of all work on trails.
@@ -91,8 +103,16 @@ impl Sessions {
             Err(refusal) if refusal.may_pass() => AssumeResult::Failed,
             Err(_) => AssumeResult::Denied,
         });
-        *kept = Some(opened?);
-        Ok(kept.clone().expect("just opened"))
+        match opened {
+            Ok(session) => {
+                *kept = Slot { session: Some(session.clone()), refused: None };
+                Ok(session)
+            }
+            Err(refusal) => {
+                *kept = Slot { session: None, refused: Some((refusal.clone(), Instant::now())) };
+                Err(refusal)
+            }
+        }
     }
 
     /// Opens the account's next session anew: this one is no longer taken.

@@ -255,6 +255,41 @@ async fn an_sts_that_is_down_delays_other_accounts_alone() {
     worker.stop().await;
 }
 
+/// A STS that hangs for one account holds its events up together, and not one after the other.
+#[tokio::test]
+async fn an_sts_that_hangs_takes_no_place_from_others_for_long() {
+    let stage = Stage::with_payments().await;
+    stage.organization.add_trail(off(ACCOUNT, "own"));
+    let worker = stage.worker().await;
+    stage.aws.break_down("AssumeRole", Fault::Delay(Duration::from_mins(10)));
+    // As many as are worked on at once, and then the own account's.
+    for number in 0..32 {
+        stage.aws.send(stop_in(PAYMENTS, &format!("e-{number}"), "audit").to_string()).await;
+    }
+    eventually("a session asked for", async || stage.aws.calls("AssumeRole").pop()).await;
+    stage.aws.send(stop("e-own", "own").to_string()).await;
+    eventually("the own trail", async || stage.is_on(ACCOUNT, "own").then_some(())).await;
+    let asked = stage.aws.calls("AssumeRole").len();
+    assert!(asked < 32, "{asked}: each waited for a session of its own");
+    stage.aws.heal();
+    eventually("that one", async || stage.is_on(PAYMENTS, "audit").then_some(())).await;
+    worker.stop().await;
+}
+
+/// Who has waited for a turn looks again: nobody starts what somebody else has started meanwhile.
+#[tokio::test]
+async fn many_stops_of_one_trail_are_one_start() {
+    let stage = Stage::with_payments().await;
+    for number in 0..8 {
+        stage.aws.send(stop_in(PAYMENTS, &format!("e-{number}"), "audit").to_string()).await;
+    }
+    let worker = stage.worker().await;
+    stage.settled().await;
+    assert_eq!(stage.organization.starts().len(), 1);
+    assert_eq!(stage.slack.posts().await.len(), 8);
+    worker.stop().await;
+}
+
 #[tokio::test]
 async fn one_account_that_throttles_everything_keeps_no_other_from_its_restart() {
     let members = (0..40).map(|number| Account::new(&account(number), "member"));

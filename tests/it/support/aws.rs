@@ -9,7 +9,7 @@
 
 use std::collections::HashMap;
 use std::path::Path;
-use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
@@ -113,6 +113,8 @@ struct Inner {
     rules: Mutex<Vec<Rule>>,
     watch: OnceLock<Arc<dyn Watch>>,
     books: Mutex<Books>,
+    /// What each call takes on its way, in milliseconds.
+    distance_ms: AtomicU64,
     /// How far this AWS's clock is ahead.
     clock_offset_seconds: AtomicI64,
     /// How much longer ago than it was every message is said to have been sent.
@@ -196,6 +198,7 @@ impl Aws {
             rules: Mutex::default(),
             watch: OnceLock::new(),
             books: Mutex::default(),
+            distance_ms: AtomicU64::new(0),
             clock_offset_seconds: AtomicI64::new(0),
             aged_seconds: AtomicI64::new(0),
         });
@@ -265,6 +268,12 @@ impl Aws {
     /// All faults are over.
     pub fn heal(&self) {
         self.rules().clear();
+    }
+
+    /// From now on each call takes this long on its way, beside what it takes here.
+    pub fn move_away(&self, distance: Duration) {
+        let millis = distance.as_millis().try_into().expect("a short way");
+        self.inner.distance_ms.store(millis, Ordering::Relaxed);
     }
 
     /// Sets this AWS's clock ahead, or back.
@@ -437,6 +446,7 @@ pub fn attribute<'a>(message: &'a Message, name: &str) -> Option<&'a str> {
 
 async fn answer(State(inner): State<Arc<Inner>>, headers: HeaderMap, body: Bytes) -> Response<Body> {
     let came_at = Instant::now();
+    tokio::time::sleep(Duration::from_millis(inner.distance_ms.load(Ordering::Relaxed))).await;
     let header = |name: &str| headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default();
     // Credential=KEY/20261122/eu-west-1/sqs/aws4_request
     let mut scope = header("authorization").split('/');

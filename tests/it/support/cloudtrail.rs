@@ -2,6 +2,8 @@
 //! members and its delegated administrators see them, answers that are older than a stop, delivery errors, a trail's times.
 //! Each trait is one of AWS's that its documentation or recordings show.
 
+#![allow(dead_code, unreachable_pub, reason = "shared with the benchmark, which uses a part")]
+
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use serde_json::{Value, json};
