@@ -99,6 +99,11 @@ pub async fn run(
             "there is no policy that names accounts: the member role is not used, and other accounts are only reported"
         );
     }
+    if config.member_role.is_none() && policy.borrow().names_others() {
+        tracing::warn!(
+            "the policy names other accounts, and TRAILKEEPER_MEMBER_ROLE is not set: their trails are not restarted"
+        );
+    }
     let discovering = async { Ok(Accounts::discover(&sdk, member_role).await) };
     let ((queue, max_receive_count), accounts) = tokio::try_join!(queue(&config, &sdk), discovering)?;
     let members = Arc::new(Membership::new(max_receive_count));

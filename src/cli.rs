@@ -66,8 +66,8 @@ Examples:
         #[arg(long)]
         json: bool,
         /// Try the member role in so many of the other accounts, drawn by lot, and not in all
-        #[arg(long, value_name = "N")]
-        accounts: Option<usize>,
+        #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+        accounts: Option<u32>,
         #[command(flatten)]
         args: RunArgs,
     },
@@ -255,9 +255,9 @@ fn healthcheck(args: &HttpArgs) -> Result<(), Failed> {
     if healthy { Ok(()) } else { Err(Failed::Said) }
 }
 
-fn check(json: bool, accounts: Option<usize>, args: &RunArgs) -> Result<(), Failed> {
+fn check(json: bool, accounts: Option<u32>, args: &RunArgs) -> Result<(), Failed> {
     let config = CheckConfig::read(&args.0, variable).map_err(Failed::Misconfigured)?;
-    let config = CheckConfig { sample: accounts, ..config };
+    let config = CheckConfig { sample: accounts.and_then(|count| count.try_into().ok()), ..config };
     let findings = runtime()?.block_on(async { Ok::<_, Failed>(check::run(&config, sdk().await?).await) })?;
     print(if json { check::json(&findings)? } else { check::table(&findings) })?;
     if check::all_well(&findings) { Ok(()) } else { Err(Failed::Said) }

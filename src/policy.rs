@@ -13,7 +13,9 @@ mod rules;
 pub use conclude::{Conclusion, Deed, Fact, Seen, conclude};
 pub use difference::difference;
 pub use file::{Fault, MAX_BYTES};
-pub use judge::{Action, Because, Bounds, Judgement, Listed, Mode, Untargetable, Which, judge, refusal};
+pub use judge::{
+    Action, Because, Bounds, ByUs, Judgement, Listed, Mode, Untargetable, Which, judge, refusal,
+};
 pub use rules::{Member, Members, Policy};
 
 /// The JSON Schema of a policy.

@@ -1,7 +1,7 @@
 //! Where CloudTrail is asked: with the worker's own credentials, or through a role in the trail's account.
 
 use std::collections::HashMap;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use aws_config::SdkConfig;
@@ -23,6 +23,8 @@ use crate::retry::Failure;
 const MAX_CLIENTS: usize = 64;
 /// For the question who we are. Without an answer the worker starts all the same.
 const WHO_AM_I_TIMEOUT: Duration = Duration::from_secs(5);
+/// Between two such questions.
+const WHO_AM_I_AGAIN: Duration = Duration::from_secs(15);
 
 /// The accounts that the worker can act in: its own, and with a member role those that have it. Without, it reaches an
 /// organization's trails alone, by their whole ARN, if CloudTrail lets it: as a member to look at them, as a delegated administrator
@@ -30,8 +32,10 @@ const WHO_AM_I_TIMEOUT: Duration = Duration::from_secs(5);
 #[derive(Debug)]
 pub struct Accounts {
     sdk: SdkConfig,
-    /// `None` if nobody could say.
-    own: Option<Own>,
+    /// Nothing while nobody could say.
+    own: OnceLock<Own>,
+    /// When it was asked last; held while it is asked.
+    asked: tokio::sync::Mutex<Option<Instant>>,
     members: Option<Sessions>,
     clients: Mutex<HashMap<Place, Reached>>,
 }
@@ -64,39 +68,60 @@ pub(super) struct Site {
 }
 
 impl Accounts {
-    /// Asks STS whose credentials these are. If it does not say, trails are restarted all the same: a trail is always named
-    /// by its whole ARN, so the worst that comes of it is a refusal by CloudTrail.
+    /// Asks STS whose credentials these are. If it does not say, trails are restarted all the same, with the worker's own credentials
+    /// and by their whole ARN, and it is asked again.
     pub async fn discover(sdk: &SdkConfig, member: Option<MemberRole>) -> Self {
-        let config = aws_sdk_sts::config::Builder::from(sdk)
-            .interceptor(aws::Traced)
-            .retry_config(RetryConfig::disabled())
-            .timeout_config(aws::timeouts(WHO_AM_I_TIMEOUT));
-        let answer = aws_sdk_sts::Client::from_conf(config.build()).get_caller_identity().send().await;
-        let own = match answer {
-            Ok(identity) => identity.account().and_then(AccountId::parse).map(|account| {
-                let arn = identity.arn().unwrap_or_default().to_owned();
-                Own { account, arn }
-            }),
-            Err(error) => {
-                let error = aws::describe(&error);
-                tracing::warn!(%error, "STS did not say which account this is: trailkeeper cannot tell events of other accounts apart");
-                None
-            }
-        };
-        Self::of(sdk, own, member)
+        let accounts = Self::of(sdk, None, member);
+        accounts.identify().await;
+        accounts
     }
 
     /// The same, for who has asked already.
     #[must_use]
     pub fn of(sdk: &SdkConfig, own: Option<Own>, member: Option<MemberRole>) -> Self {
         let members = member.map(|role| Sessions::new(sdk, role));
-        Self { sdk: sdk.clone(), own, members, clients: Mutex::default() }
+        let own = own.map(OnceLock::from).unwrap_or_default();
+        Self {
+            sdk: sdk.clone(),
+            own,
+            asked: tokio::sync::Mutex::default(),
+            members,
+            clients: Mutex::default(),
+        }
+    }
+
+    /// Asks who we are, unless that is known or was asked a short while ago.
+    pub async fn identify(&self) {
+        if self.own.get().is_some() {
+            return;
+        }
+        let mut asked = self.asked.lock().await;
+        if asked.is_some_and(|asked| asked.elapsed() < WHO_AM_I_AGAIN) || self.own.get().is_some() {
+            return;
+        }
+        let config = aws_sdk_sts::config::Builder::from(&self.sdk)
+            .interceptor(aws::Traced)
+            .retry_config(RetryConfig::disabled())
+            .timeout_config(aws::timeouts(WHO_AM_I_TIMEOUT));
+        let client = aws_sdk_sts::Client::from_conf(config.build());
+        match Box::pin(client.get_caller_identity().send()).await {
+            Ok(identity) => {
+                if let Some(account) = identity.account().and_then(AccountId::parse) {
+                    let _ = self.own.set(Own { account, arn: identity.arn().unwrap_or_default().to_owned() });
+                }
+            }
+            Err(error) => {
+                let error = aws::describe(&error);
+                tracing::warn!(%error, "STS did not say which account this is: trailkeeper cannot tell events of other accounts apart");
+            }
+        }
+        *asked = Some(Instant::now());
     }
 
     /// The own account, where it is known.
     #[must_use]
     pub fn own(&self) -> Option<&AccountId> {
-        self.own.as_ref().map(|own| &own.account)
+        self.own.get().map(|own| &own.account)
     }
 
     /// Whether there is a role to act with in other accounts.
@@ -105,18 +130,23 @@ impl Accounts {
         self.members.is_some()
     }
 
-    /// Whether an ARN of IAM's is whose the worker's credentials are, or the member role's in whatever account.
+    /// Whether an ARN of IAM's is whose the worker's credentials are.
     #[must_use]
-    pub fn is_ours(&self, arn: &str) -> bool {
-        let is_own = self.own.as_ref().is_some_and(|own| {
+    pub fn is_own_identity(&self, arn: &str) -> bool {
+        self.own.get().is_some_and(|own| {
             // arn:aws:sts::111122223333:assumed-role/worker/session
             let mut parts = own.arn.splitn(6, ':').nth(5).unwrap_or_default().split('/');
             let is_role = parts.next() == Some("assumed-role");
             let account = arn.split(':').nth(4) == Some(own.account.as_str());
             own.arn == arn
                 || is_role && account && role_name(arn).is_some_and(|name| parts.next() == Some(name))
-        });
-        is_own || self.members.as_ref().is_some_and(|members| members.is_role(arn))
+        })
+    }
+
+    /// Whether an ARN of IAM's is the member role's, in whatever account.
+    #[must_use]
+    pub fn is_member_role(&self, arn: &str) -> bool {
+        self.members.as_ref().is_some_and(|members| members.is_role(arn))
     }
 
     /// The accounts of the organization.
@@ -124,7 +154,13 @@ impl Accounts {
     /// # Errors
     /// As [`organization::list`].
     pub async fn list(&self) -> Result<Vec<Listed>, Failure> {
-        organization::list(&self.sdk).await
+        let listed = organization::list(&self.sdk).await?;
+        if self.own().is_some_and(|own| listed.iter().all(|one| one.id != *own)) {
+            let detail =
+                "organizations:ListAccounts: the list lacks the worker's own account, so it is not believed";
+            return Err(Failure::transient(detail));
+        }
+        Ok(listed)
     }
 
     /// Where the worker's own credentials ask.
@@ -137,6 +173,11 @@ impl Accounts {
         let Some(members) = self.members.as_ref().filter(|_| self.own() != Some(account)) else {
             return self.own_site(region);
         };
+        if self.own().is_none() {
+            // It may be the own account, in which nobody has the role; or one that the policy does not concern.
+            let refusal = Refusal::unknown_caller(account);
+            return Site { without_role: Some(refusal), ..self.own_site(region) };
+        }
         match members.of(account, region).await {
             Ok(session) => {
                 let client = self.client(Some((account, session)), region);

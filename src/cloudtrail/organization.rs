@@ -55,9 +55,12 @@ async fn pages(client: &Client) -> Result<Vec<Listed>, Failure> {
         let answer = patiently(TRIES.waits(), || page(client, token.clone())).await?;
         all.extend(answer.accounts().iter().filter_map(read));
         // A page may be empty and not the last.
-        token = answer.next_token;
+        let before = std::mem::replace(&mut token, answer.next_token);
         if token.is_none() {
             return Ok(all);
+        }
+        if token == before {
+            return Err(Failure::transient("organizations:ListAccounts: the same page again and again"));
         }
     }
     Err(Failure::permanent(format!("organizations:ListAccounts: more than {MAX_PAGES} pages")))

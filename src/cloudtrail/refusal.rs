@@ -80,6 +80,14 @@ impl Refusal {
         Self::new(meaning, format!("AssumeRole of {arn} in account {account}: {told}: {why}"))
     }
 
+    /// Whether a trail is the own account's is not known, so that no role was assumed for it.
+    pub(super) fn unknown_caller(account: &AccountId) -> Self {
+        let detail = format!(
+            "STS does not say which account the worker is in, so no role was assumed in account {account}; it is asked again"
+        );
+        Self::new(Meaning::Passing, detail)
+    }
+
     /// Whether the same may work later.
     #[must_use]
     pub fn may_pass(&self) -> bool {

@@ -71,7 +71,11 @@ pub enum RestartError {
     /// Somebody else may be at it: nothing was started.
     NotOurs,
     /// Nothing was started: CloudTrail takes one start a second of an account in a Region, and others are before this one.
-    NotOurTurn { after: Duration },
+    NotOurTurn {
+        after: Duration,
+        /// CloudTrail's own word for it, if it had one.
+        throttled: Option<String>,
+    },
     /// CloudTrail refused something, for now: what is final is an end.
     Refused {
         refusal: Refusal,
@@ -153,7 +157,8 @@ impl Trails {
             ControlFlow::Continue(before) => before,
         };
         // Before the lease is looked at: waiting for it takes time.
-        let wait = self.turn(trail, region).map_err(|after| RestartError::NotOurTurn { after })?;
+        let wait =
+            self.turn(trail, region).map_err(|after| RestartError::NotOurTurn { after, throttled: None })?;
         let before = if wait.is_zero() {
             before
         } else {
@@ -169,7 +174,10 @@ impl Trails {
         }
         // Without an answer it may have been carried out. Whoever finds logging on later does not claim to know.
         self.start(trail, region).await.map_err(|refusal| match refusal.meaning {
-            Meaning::Throttled => RestartError::NotOurTurn { after: self.throttled(trail, region) },
+            Meaning::Throttled => RestartError::NotOurTurn {
+                after: self.throttled(trail, region),
+                throttled: Some(refusal.detail),
+            },
             _ => refusal.into(),
         })?;
         let verified = match self.verify(trail, region, order).await {

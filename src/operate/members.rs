@@ -8,8 +8,9 @@ use indicatif::ProgressBar;
 
 use super::finding::{Check, Finding, Status};
 use super::patience::{TRIES, failure, todo};
+use crate::cloudtrail::Refusal;
 use crate::cloudtrail::organization::Listed;
-use crate::cloudtrail::trails::Trails;
+use crate::cloudtrail::trails::{Trails, another_region};
 use crate::config::CheckConfig;
 use crate::event::{AccountId, Region};
 use crate::policy::Mode;
@@ -53,6 +54,16 @@ pub(super) async fn check(
     } else {
         policy.list().into_iter().flatten().cloned().collect()
     };
+    if let Some(own) = own.filter(|own| policy.excludes(own)) {
+        let out =
+            format!("the worker's own account {own} is excluded by the policy: its trails are not restarted");
+        found.push(Finding::new(
+            Check::Accounts,
+            Status::Warning,
+            out,
+            "take it out of exclude, unless that is intended",
+        ));
+    }
     wanted.retain(|account| own != Some(account) && !policy.excludes(account));
     if trails.accounts().has_member_role() && !policy.names_accounts() {
         let role = "TRAILKEEPER_MEMBER_ROLE is set, and no policy names accounts: it is not used";
@@ -70,7 +81,7 @@ pub(super) async fn check(
     fastrand::shuffle(&mut wanted);
     let all = wanted.len();
     wanted.truncate(config.sample.unwrap_or(all));
-    found.extend(try_roles(trails, region, &wanted, all, progress).await);
+    found.extend(try_roles(config, trails, region, &wanted, all, progress).await);
     found
 }
 
@@ -92,7 +103,24 @@ fn listed_accounts(config: &CheckConfig, listed: &[Listed]) -> Finding {
     Finding::ok(Check::Accounts, said.join("; "))
 }
 
+/// Looks at an account's trails, at whether one logs, and at whether it might be started, where nothing can be.
+async fn try_one(
+    config: &CheckConfig,
+    trails: &Trails,
+    account: &AccountId,
+    region: &Region,
+) -> Result<(), Refusal> {
+    let all = trails.all(Some(account), region).await?;
+    let Some((trail, _)) = all.iter().find(|(trail, _)| trail.account() == account) else { return Ok(()) };
+    trails.status(trail, trail.region()).await?;
+    if let (Mode::Restore, Some(elsewhere)) = (config.mode, another_region(trail.region())) {
+        trails.may_start(trail, &elsewhere).await?;
+    }
+    Ok(())
+}
+
 async fn try_roles(
+    config: &CheckConfig,
     trails: &Trails,
     region: &Region,
     wanted: &[AccountId],
@@ -103,7 +131,7 @@ async fn try_roles(
     let mut refused = Vec::<(AccountId, Failure)>::new();
     let mut asking = stream::iter(wanted)
         .map(async |account| {
-            let ask = || async { trails.all(Some(account), region).await.map(drop).map_err(failure) };
+            let ask = || async { try_one(config, trails, account, region).await.map_err(failure) };
             (account, patiently(TRIES.waits(), ask).await)
         })
         .buffer_unordered(AT_ONCE);
@@ -117,16 +145,17 @@ async fn try_roles(
     refused.sort_by(|(one, _), (other, _)| one.cmp(other));
     let works = tried - refused.len();
     let sample = if tried < all { format!(", of {all} that there are") } else { String::new() };
-    let summary =
-        format!("it works in {works} of {tried} accounts{sample}: their trails in {region} can be seen");
-    let summary = if refused.is_empty() {
-        Finding::ok(Check::MemberRole, summary)
-    } else {
-        Finding::new(Check::MemberRole, Status::Warning, summary, "see to the accounts that are named")
+    let may = if config.mode == Mode::Restore { "look at trails and restart them" } else { "look at trails" };
+    let summary = format!("it may {may} in {works} of {tried} accounts{sample}");
+    let summary = match works {
+        _ if refused.is_empty() => Finding::ok(Check::MemberRole, summary),
+        0 => Finding::failed(Check::MemberRole, summary, "see to the accounts that are named"),
+        _ => Finding::new(Check::MemberRole, Status::Warning, summary, "see to the accounts that are named"),
     };
     let more = refused.len().saturating_sub(MAX_NAMED);
     let one_by_one = refused.into_iter().take(MAX_NAMED).map(|(account, failure)| {
-        let todo = todo(&failure, ROLL_OUT);
+        let is_role = failure.to_string().starts_with("AssumeRole");
+        let todo = todo(&failure, if is_role { ROLL_OUT } else { "allow it to the member role there" });
         Finding::failed(Check::MemberRole, failure.to_string(), todo).about(&account)
     });
     let rest = (more > 0).then(|| {

@@ -241,6 +241,12 @@ fn describe(event: &Event, config: &ReplayConfig, out: &mut impl Write) -> io::R
     let bounds = Bounds::of(config.mode, &config.policy, clock::now());
     let judgement = judge(event, &bounds);
     writeln!(out, "  decision  {judgement}")?;
+    if config.policy.names_accounts() {
+        writeln!(
+            out,
+            "  unknown   which account is the worker's own, and which the organization has: nobody was asked"
+        )?;
+    }
     let restarted = Restored::new(Restoration::Restarted, clock::now());
     let seen = match judgement.action {
         Action::Ignore => return Ok(()),

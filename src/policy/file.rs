@@ -97,6 +97,12 @@ fn accounts(mut table: Table) -> Accounts {
         let what = "source = \"list\" and a list go together";
         table.faults.add(table.at.clone(), format!("{} has one of the two alone: {what}", table.place));
     }
+    if source == Word::List && says("list") && list.is_empty() {
+        table.faults.add(
+            table.at.clone(),
+            format!("list of {} is empty: source = \"own\" is the worker's own account", table.place),
+        );
+    }
     let names = table.table("name").map(Table::names);
     let accounts = Accounts {
         source: match source {

@@ -64,7 +64,21 @@ pub enum Listed<'a> {
     NotAsked,
     /// They could not be listed, and will not be waited for any longer.
     Never,
-    At(&'a Members),
+    At {
+        members: &'a Members,
+        /// They could not be listed again when they should have been.
+        is_late: bool,
+    },
+}
+
+/// Whether a call was made with an identity of trailkeeper's own, by its name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ByUs {
+    No,
+    /// The worker's.
+    Worker,
+    /// The member role's: trailkeeper's only in accounts that the policy concerns.
+    MemberRole,
 }
 
 /// What decides about an event, beside the event.
@@ -75,8 +89,7 @@ pub struct Bounds<'a> {
     /// The worker's own account, where it is known.
     pub own: Option<&'a AccountId>,
     pub members: Listed<'a>,
-    /// The call was made with an identity of trailkeeper's own.
-    pub by_us: bool,
+    pub by_us: ByUs,
     pub now: OffsetDateTime,
 }
 
@@ -84,7 +97,7 @@ impl<'a> Bounds<'a> {
     /// Where nothing is known beside mode and policy.
     #[must_use]
     pub fn of(mode: Mode, policy: &'a Policy, now: OffsetDateTime) -> Self {
-        Self { mode, policy, own: None, members: Listed::NotAsked, by_us: false, now }
+        Self { mode, policy, own: None, members: Listed::NotAsked, by_us: ByUs::No, now }
     }
 }
 
@@ -119,8 +132,19 @@ pub enum Because {
 #[must_use]
 pub fn judge(event: &Event, bounds: &Bounds) -> Judgement {
     let Bounds { mode, policy, own, members, by_us, now } = *bounds;
-    let known = if let Listed::At(members) = members { Some(members) } else { None };
-    let account = event.account.as_ref().and_then(|account| policy.account_label(account, known));
+    let known = if let Listed::At { members, is_late } = members { Some((members, is_late)) } else { None };
+    let by_us = match by_us {
+        ByUs::No => false,
+        ByUs::Worker => true,
+        ByUs::MemberRole => {
+            let account = event.actor.arn.as_deref().and_then(|arn| AccountId::parse(arn.split(':').nth(4)?));
+            account.is_some_and(|account| policy.outside_account(&account, own, known).is_none())
+        }
+    };
+    let account = event
+        .account
+        .as_ref()
+        .and_then(|account| policy.account_label(account, known.map(|(members, _)| members)));
     let ignore = |because| Judgement {
         action: Action::Ignore,
         because,

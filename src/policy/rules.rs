@@ -144,6 +144,12 @@ impl Policy {
         self.accounts.source != Source::Unsaid
     }
 
+    /// Whether it concerns other accounts than the worker's.
+    #[must_use]
+    pub fn names_others(&self) -> bool {
+        matches!(self.accounts.source, Source::List(_) | Source::Organization)
+    }
+
     /// Whether the accounts are those of the organization.
     #[must_use]
     pub fn is_for_an_organization(&self) -> bool {
@@ -155,37 +161,48 @@ impl Policy {
         &self,
         event: &Event,
         own: Option<&AccountId>,
-        members: Option<&Members>,
+        members: Option<(&Members, bool)>,
     ) -> Option<String> {
-        let Accounts { source, exclude, regions, .. } = &self.accounts;
-        if let Some(account) = &event.account {
-            if exclude.contains(account) {
-                return Some(format!("account {account} is excluded by the policy"));
-            }
-            let is_own = own == Some(account);
-            match (source, members) {
-                (Source::Own, _) if own.is_some() && !is_own => {
-                    return Some(format!("account {account} is outside the policy"));
-                }
-                (Source::List(list), _) if !is_own && !list.contains(account) => {
-                    return Some(format!("account {account} is not in the policy's list"));
-                }
-                (Source::Organization, Some(members))
-                    if !is_own && !members.accounts.contains_key(account) =>
-                {
-                    let listed_at = stamp(members.listed_at);
-                    return Some(format!(
-                        "account {account} is not in the organization, as it was listed at {listed_at}"
-                    ));
-                }
-                _ => {}
-            }
+        let account = event.account.as_ref();
+        if let Some(why) = account.and_then(|account| self.outside_account(account, own, members)) {
+            return Some(why);
         }
         // A trail that is not named was stopped where it lives. Other calls have no home.
         let region = event.target().map(|trail| trail.region().clone());
         let region = region.or_else(|| event.region.clone().filter(|_| event.kind == Kind::Stopped))?;
+        let regions = &self.accounts.regions;
         let is_outside = !regions.is_empty() && !regions.contains(&region);
         is_outside.then(|| format!("Region {region} is outside the policy"))
+    }
+
+    /// Why the policy does not concern an account. Who does not know whose account this is does not say that another is outside.
+    pub(super) fn outside_account(
+        &self,
+        account: &AccountId,
+        own: Option<&AccountId>,
+        members: Option<(&Members, bool)>,
+    ) -> Option<String> {
+        let Accounts { source, exclude, .. } = &self.accounts;
+        if exclude.contains(account) {
+            return Some(format!("account {account} is excluded by the policy"));
+        }
+        if own.is_none_or(|own| own == account) {
+            return None;
+        }
+        match (source, members) {
+            (Source::Own, _) => Some(format!("account {account} is outside the policy")),
+            (Source::List(list), _) if !list.contains(account) => {
+                Some(format!("account {account} is not in the policy's list"))
+            }
+            (Source::Organization, Some((members, is_late))) if !members.accounts.contains_key(account) => {
+                let listed_at = stamp(members.listed_at);
+                let late = if is_late { ", and the list could not be read again" } else { "" };
+                Some(format!(
+                    "account {account} is not in the organization, as it was listed at {listed_at}{late}"
+                ))
+            }
+            _ => None,
+        }
     }
 
     /// What an account is called, and its state where it is not active.

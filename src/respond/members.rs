@@ -21,6 +21,8 @@ const BEING_LISTED: Duration = Duration::from_secs(3);
 const GOOD_FOR: Duration = Duration::from_mins(15);
 /// Of the receives after which SQS gives a message up, in percent: so many an event waits for a list.
 const PATIENCE_PERCENT: u32 = 75;
+/// So many where the failure is for good, as a denial is.
+const RECEIVES_FOR_GOOD: u32 = 3;
 /// Where SQS does not say after how many: as infra/ has it.
 const MAX_RECEIVE_COUNT: u32 = 20;
 
@@ -38,13 +40,19 @@ pub struct Membership {
 struct State {
     members: Option<Arc<Members>>,
     asked_at: Option<Instant>,
+    /// Why the last try failed, if it did, and whether it may pass.
+    failed: Option<Failure>,
 }
 
 /// Whether an event can be judged by what is known.
 #[derive(Debug, Clone)]
 pub(super) enum Known {
     /// By these accounts, or by none where none are needed.
-    Enough(Option<Arc<Members>>),
+    Enough {
+        members: Option<Arc<Members>>,
+        /// They could not be listed again.
+        is_late: bool,
+    },
     /// There was no list, and SQS will soon give the message up.
     Never,
     /// The list is read again before that: after this long the message is looked at once more.
@@ -54,8 +62,8 @@ pub(super) enum Known {
 impl Known {
     pub(super) fn listed(&self) -> Listed<'_> {
         match self {
-            Self::Enough(Some(members)) => Listed::At(members),
-            Self::Enough(None) | Self::NotYet(_) => Listed::NotAsked,
+            Self::Enough { members: Some(members), is_late } => Listed::At { members, is_late: *is_late },
+            Self::Enough { members: None, .. } | Self::NotYet(_) => Listed::NotAsked,
             Self::Never => Listed::Never,
         }
     }
@@ -89,40 +97,43 @@ impl Membership {
         delivery: &Delivery,
         retry: &RetryPolicy,
     ) -> Known {
-        let Some(account) = asks_for else { return Known::Enough(self.members()) };
+        let known = |members| Known::Enough { members, is_late: false };
+        let Some(account) = asks_for else { return known(self.members()) };
         let is_known = |members: &Arc<Members>| members.accounts.contains_key(account);
         // What was listed since the message was sent says it all.
         let is_late =
             |members: &Arc<Members>| delivery.sent_at.is_some_and(|sent_at| sent_at <= members.listed_at);
         let enough = || self.members().filter(|members| is_known(members) || is_late(members));
         if let Some(members) = enough() {
-            return Known::Enough(Some(members));
+            return known(Some(members));
         }
-        // One that is being read is waited for, and not for long: who waits keeps others from work.
-        if tokio::time::timeout(BEING_LISTED, self.listing.lock()).await.is_err() {
+        // One that is being read is waited for, and by nobody for long: who waits keeps others from work.
+        let asked_for = self.state().asked_at.map_or(Duration::ZERO, |asked_at| asked_at.elapsed());
+        let left = BEING_LISTED.saturating_sub(asked_for);
+        if tokio::time::timeout(left, self.listing.lock()).await.is_err() {
             return Known::NotYet(BEING_LISTED * 2);
         }
         if let Some(members) = enough() {
-            return Known::Enough(Some(members));
+            return known(Some(members));
         }
         let is_listed = match self.may_ask() {
             None => self.list(accounts).await,
             Some(wait) if self.members().is_some() => return Known::NotYet(wait),
             Some(_) => false,
         };
-        match self.members() {
+        if let Some(members) = self.members() {
             // Just listed; or it could not be, and the list before stands.
-            Some(members) => Known::Enough(Some(members)),
-            None if is_listed => Known::Enough(None),
-            None => {
-                let most = self.max_receive_count.borrow().unwrap_or(MAX_RECEIVE_COUNT);
-                if delivery.receive_count >= most.saturating_mul(PATIENCE_PERCENT) / 100 {
-                    return Known::Never;
-                }
-                // Each time at least half of the longest wait: SQS counts receives.
-                Known::NotYet(retry.max.mul_f64(0.5 + fastrand::f64() / 2.0))
-            }
+            return Known::Enough { members: Some(members), is_late: !is_listed };
         }
+        let most = self.max_receive_count.borrow().unwrap_or(MAX_RECEIVE_COUNT);
+        let patience = most.saturating_mul(PATIENCE_PERCENT) / 100;
+        // What no wait mends is not waited for long.
+        let is_for_good = self.state().failed.as_ref().is_some_and(|failure| !failure.is_transient());
+        if delivery.receive_count >= if is_for_good { patience.min(RECEIVES_FOR_GOOD) } else { patience } {
+            return Known::Never;
+        }
+        // Each time at least half of the longest wait: SQS counts receives.
+        Known::NotYet(retry.max.mul_f64(0.5 + fastrand::f64() / 2.0))
     }
 
     fn members(&self) -> Option<Arc<Members>> {
@@ -150,11 +161,13 @@ impl Membership {
                     listed.into_iter().map(|one| (one.id, Member { name: one.name, state: one.state }));
                 let members = Members { accounts: accounts.collect(), listed_at: clock::now() };
                 tracing::info!(accounts = members.accounts.len(), "listed the accounts of the organization");
-                self.state().members = Some(Arc::new(members));
+                let mut state = self.state();
+                (state.members, state.failed) = (Some(Arc::new(members)), None);
                 true
             }
             Err(failure) => {
                 self.warn(&failure);
+                self.state().failed = Some(failure);
                 false
             }
         }

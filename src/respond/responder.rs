@@ -12,10 +12,11 @@ use super::outside::{Outside, Report};
 use super::verdict::{Verdict, dead, decide};
 use super::work::{Hands, Work};
 use crate::clock;
+use crate::cloudtrail::accounts::Accounts;
 use crate::consumer::{Delivery, Disposition, Handled, Handler, HandlingFailure, Hold};
 use crate::event::{self, About, AccountId, Event, Malformed};
 use crate::outcome::{Outcome, Reason};
-use crate::policy::{Action, Bounds, Judgement, Mode, Policy, judge};
+use crate::policy::{Action, Bounds, ByUs, Judgement, Mode, Policy, Seen, conclude, judge};
 use crate::retry::RetryPolicy;
 use crate::state::{Asking, Claims, Counts, Ending, Kept, Key, Opened, Session, Store, StoreError};
 use crate::text::harmless;
@@ -176,6 +177,7 @@ impl<S: Store> Handler for Responder<S> {
         };
         let policy = Arc::clone(&self.policy.borrow());
         let accounts = self.hands.trails.accounts();
+        accounts.identify().await;
         let asks_for = policy.asks_for(&event, accounts.own());
         let known = self.members.of(accounts, asks_for, delivery, &self.hands.retry).await;
         let mut judgement = judge(
@@ -185,7 +187,7 @@ impl<S: Store> Handler for Responder<S> {
                 policy: &policy,
                 own: accounts.own(),
                 members: known.listed(),
-                by_us: event.actor.arn.as_deref().is_some_and(|arn| accounts.is_ours(arn)),
+                by_us: by_us(&event, accounts),
                 now: clock::now(),
             },
         );
@@ -200,22 +202,22 @@ impl<S: Store> Handler for Responder<S> {
             return handled;
         }
         // What our own roles do is reported wherever it is.
-        let is_held_back = if judgement.is_outside() && !judgement.by_us {
-            match self.outside.report(&event) {
-                Report::Now { beside } => {
-                    judgement.add(beside);
-                    false
-                }
-                Report::HeldBack => true,
-            }
-        } else {
-            false
-        };
-        let (handled, attempts) = if is_held_back {
+        let severity = (judgement.is_outside() && !judgement.by_us)
+            .then(|| conclude(&event, &judgement, Seen::Nothing).severity);
+        let report = severity.map(|severity| self.outside.report(&event, severity));
+        let (handled, attempts) = if report == Some(Report::HeldBack) {
             (self.decide(Verdict::Done(Outcome::Outside), 0), 0)
         } else {
+            if let Some(Report::Now { beside }) = report {
+                judgement.add(beside);
+            }
             self.respond(&event, &judgement, delivery, hold).await
         };
+        if let Some(severity) =
+            severity.filter(|_| attempts > 0 && handled.outcome == Outcome::Outside.as_str())
+        {
+            self.outside.reported(&event, severity);
+        }
         log(&event, &judgement, None, &handled, (attempts, started_at));
         handled
     }
@@ -251,6 +253,15 @@ impl Handler for Rehearsal {
 
     fn panicked(&self, attempts: u32) -> Handled {
         panicked(attempts, &self.retry)
+    }
+}
+
+/// Whether a call was made with an identity of trailkeeper's own.
+fn by_us(event: &Event, accounts: &Accounts) -> ByUs {
+    match event.actor.arn.as_deref() {
+        Some(arn) if accounts.is_own_identity(arn) => ByUs::Worker,
+        Some(arn) if accounts.is_member_role(arn) => ByUs::MemberRole,
+        _ => ByUs::No,
     }
 }
 

@@ -32,7 +32,7 @@ const TABLE_RETRY: RetryPolicy =
 const MAX_RECEIVES: u32 = 12;
 
 /// What there is to say of a restart that is not done after [`PATIENCE`].
-const SLOW: &str = "CloudTrail is slow to answer";
+const SLOW: &str = "AWS is slow to answer: CloudTrail, or STS for the role in another account";
 /// And of one that waits for its turn.
 const NOT_OUR_TURN: &str =
     "CloudTrail takes one StartLogging a second of an account in a Region, and others are before this one";
@@ -262,8 +262,9 @@ impl<S: Store> Work<'_, S> {
         match result {
             Ok(ended) => Ok(Ok(ended)),
             Err(RestartError::NotOurs) => Err(Lost),
-            Err(RestartError::NotOurTurn { after }) => {
-                self.wait_for_a_turn(order.seen(), after, NOT_OUR_TURN.to_owned()).await.map(Err)
+            Err(RestartError::NotOurTurn { after, throttled }) => {
+                let detail = throttled.unwrap_or_else(|| NOT_OUR_TURN.to_owned());
+                self.wait_for_a_turn(order.seen(), after, detail).await.map(Err)
             }
             Err(RestartError::Refused {
                 refusal: Refusal { meaning: Meaning::Throttled, detail },

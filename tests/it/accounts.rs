@@ -476,6 +476,34 @@ async fn a_list_of_accounts_and_no_organization() {
     worker.stop().await;
 }
 
+/// It may be the own account's, and is found out.
+#[tokio::test]
+async fn who_does_not_know_its_own_account_calls_nothing_outside_and_assumes_no_role() {
+    let mut stage = Stage::with_payments().await;
+    stage.organization.add_trail(off(ACCOUNT, "own"));
+    let policy = format!("version = 1\n[accounts]\nsource = \"list\"\nlist = [\"{}\"]\n", account(1));
+    stage.args.set("TRAILKEEPER_POLICY_TOML", policy);
+    stage.aws.break_down("GetCallerIdentity", Fault::Refuse(503, "ServiceUnavailable"));
+    let worker = Worker::start_with(&stage.aws, &stage.args);
+    stage.aws.send(stop("e-1", "own").to_string()).await;
+    stage.aws.send(stop_in(PAYMENTS, "e-2", "audit").to_string()).await;
+    eventually("the own trail", async || stage.is_on(ACCOUNT, "own").then_some(())).await;
+    assert!(stage.aws.calls("AssumeRole").is_empty() && !stage.is_on(PAYMENTS, "audit"));
+    worker.stop().await;
+}
+
+/// One without the worker's own account is none.
+#[tokio::test]
+async fn a_list_that_cannot_be_is_not_believed() {
+    let stage = Stage::with_payments().await;
+    stage.aws.fault("ListAccounts", 1, Fault::Answer(json!({ "Accounts": [] })));
+    let worker = stage.worker().await;
+    stage.aws.send(stop_in(PAYMENTS, "e-1", "audit").to_string()).await;
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    assert!(stage.slack.posts().await.is_empty() && stage.aws.depth("events") == 1);
+    worker.stop().await;
+}
+
 /// The role alone lets trailkeeper act nowhere.
 #[tokio::test]
 async fn without_a_policy_the_role_is_not_used() {
@@ -516,14 +544,22 @@ mod checking {
         let all = found(&stage, None).await;
         assert_eq!(all[0], (Check::Accounts, Status::Ok, listed));
         // All but the own, the one outside and the one that is suspended.
-        let works = format!(" it works in 28 of 29 accounts: their trails in {REGION} can be seen");
+        let works = " it may look at trails and restart them in 28 of 29 accounts".to_owned();
         assert_eq!(all[1], (Check::MemberRole, Status::Warning, works));
         assert_eq!((all[2].0, all[2].1, all.len()), (Check::MemberRole, Status::Failed, 3));
         assert!(all[2].2.starts_with(&format!("{} AssumeRole of", account(7))), "{all:?}");
         stage.organization.change(&account(7), |account| account.has_role = true);
         let some = found(&stage, Some(3)).await;
-        assert!(some[1].2.contains("it works in 3 of 3 accounts, of 29 that there are"), "{some:?}");
+        assert!(some[1].2.ends_with("in 3 of 3 accounts, of 29 that there are"), "{some:?}");
         assert!(stage.aws.calls("StartLogging").is_empty());
+        // The rights as well, where there is a trail to ask about.
+        stage.organization.add_trail(off(&account(1), "audit"));
+        stage.aws.break_down("StartLogging", Fault::Deny("because no identity-based policy allows it"));
+        let denied = found(&stage, None).await;
+        assert!(
+            denied[2].2.contains("allow cloudtrail:StartLogging on this trail to the member role in account"),
+            "{denied:?}"
+        );
     }
 
     #[tokio::test]

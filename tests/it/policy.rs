@@ -154,6 +154,16 @@ async fn what_is_outside_the_policy_is_reported_and_not_touched() {
     assert_eq!(texts.len(), 2);
     let why = "trailkeeper does not look after it: Region eu-west-1 is outside the policy.";
     assert!(texts[1].contains("RECORDING HAS ENDED") && texts[1].contains(why), "{}", texts[1]);
+    // What is worse than what was reported is news as well.
+    let denied = |id: &str| {
+        let mut event = stop(id, "second");
+        event["detail"]["errorCode"] = "AccessDenied".into();
+        event
+    };
+    for (event, posts) in [(denied("e-4"), 3), (denied("e-5"), 3), (stop("e-6", "second"), 4)] {
+        scene.handle(event).await;
+        assert_eq!(scene.slack.posts().await.len(), posts);
+    }
     assert!(scene.aws.dead_letters().await.is_empty());
     scene.worker.stop().await;
 }
