@@ -1,5 +1,7 @@
 //! LocalStack's and moto's AWS, from outside the stack.
 
+use std::collections::HashMap;
+
 use aws_config::{BehaviorVersion, Region, SdkConfig};
 use aws_sdk_cloudtrail::Client as CloudTrail;
 use aws_sdk_sqs::Client as Sqs;
@@ -20,10 +22,20 @@ const BATCH: usize = 10;
 /// Calls at once, where there are many to make.
 const AT_ONCE: usize = 8;
 
+/// Regions of numbered trails: CloudTrail takes one restart a second of an account in a Region, and a Region has five trails at most.
+const REGIONS: usize = 60;
+
+/// Where a trail lives: the numbered ones are spread.
+pub(crate) fn region_of(trail: &str) -> String {
+    let number = trail.strip_prefix("trail-").and_then(|number| number.parse::<usize>().ok());
+    number.map_or_else(|| REGION.to_owned(), |number| format!("eu-west-{}", 1 + number % REGIONS))
+}
+
 pub(crate) struct Aws {
     localstack: String,
     sqs: Sqs,
-    cloudtrail: CloudTrail,
+    /// By Region.
+    cloudtrail: HashMap<String, CloudTrail>,
 }
 
 /// How many messages are in the queue.
@@ -45,8 +57,17 @@ impl Aws {
     pub(crate) fn new(localstack_port: &str, moto_port: &str) -> Self {
         let localstack = format!("http://127.0.0.1:{localstack_port}");
         let sqs = Sqs::new(&sdk_config(&localstack));
-        let cloudtrail = CloudTrail::new(&sdk_config(&format!("http://127.0.0.1:{moto_port}")));
-        Self { localstack, sqs, cloudtrail }
+        let moto = sdk_config(&format!("http://127.0.0.1:{moto_port}"));
+        let client = |number: usize| {
+            let region = region_of(&format!("trail-{number}"));
+            let config = moto.to_builder().region(Region::new(region.clone())).build();
+            (region, CloudTrail::new(&config))
+        };
+        Self { localstack, sqs, cloudtrail: (0..REGIONS).map(client).collect() }
+    }
+
+    fn cloudtrail(&self, trail: &str) -> &CloudTrail {
+        &self.cloudtrail[&region_of(trail)]
     }
 
     fn queue_url(&self, name: &str) -> String {
@@ -85,7 +106,7 @@ impl Aws {
     pub(crate) async fn stopped_trails(&self, names: &[String]) {
         stream::iter(names)
             .for_each_concurrent(AT_ONCE, async |name| {
-                let create = self.cloudtrail.create_trail().name(name);
+                let create = self.cloudtrail(name).create_trail().name(name);
                 create.s3_bucket_name("trailkeeper-audit-logs").send().await.expect("created");
                 self.stop_trail(name).await;
             })
@@ -93,11 +114,11 @@ impl Aws {
     }
 
     pub(crate) async fn stop_trail(&self, name: &str) {
-        self.cloudtrail.stop_logging().name(name).send().await.expect("stopped");
+        self.cloudtrail(name).stop_logging().name(name).send().await.expect("stopped");
     }
 
     pub(crate) async fn is_logging(&self, name: &str) -> bool {
-        let status = self.cloudtrail.get_trail_status().name(name).send().await.expect("a status");
+        let status = self.cloudtrail(name).get_trail_status().name(name).send().await.expect("a status");
         status.is_logging() == Some(true)
     }
 

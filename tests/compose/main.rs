@@ -17,6 +17,7 @@ use serde_json::{Value, json};
 use tokio::time::Instant;
 use trailkeeper::event::{Kind, parse};
 
+use aws::region_of;
 use events::stop;
 use stack::{SHORT_VISIBILITY, Stack, docker, eventually, inspect, log_lines};
 
@@ -26,7 +27,12 @@ fn trails(count: usize) -> Vec<String> {
 }
 
 fn stops_of(trails: &[String]) -> Vec<Value> {
-    trails.iter().map(|trail| stop(&event_of(trail), trail)).collect()
+    let stop_of = |trail: &String| {
+        let mut event = stop(&event_of(trail), trail);
+        event["detail"]["awsRegion"] = json!(region_of(trail));
+        event
+    };
+    trails.iter().map(stop_of).collect()
 }
 
 fn event_of(trail: &str) -> String {
