@@ -472,7 +472,7 @@ async fn answer(State(inner): State<Arc<Inner>>, headers: HeaderMap, body: Bytes
     let call = Call { operation: operation.to_owned(), region: region.clone(), by, key, body: asked };
     inner.calls.lock().unwrap_or_else(PoisonError::into_inner).push(call.clone());
     if service == "STS" {
-        return inner.sts(&call);
+        return inner.sts(&call).await;
     }
     let mut request = MockRequest { method: "POST".to_owned(), uri: String::new(), headers, body };
     let mut failed = Vec::new();
@@ -650,10 +650,15 @@ impl Inner {
 
     /// As STS says who asks, by this AWS's clock. There is no role that anybody could assume, unless a watch answers with
     /// credentials.
-    fn sts(&self, call: &Call) -> Response<Body> {
+    async fn sts(&self, call: &Call) -> Response<Body> {
         let account = &self.account;
         let no_role = call.operation != "GetCallerIdentity";
-        let fault = self.next_fault(call).or_else(|| no_role.then_some(Fault::Refuse(403, "AccessDenied")));
+        let mut fault = self.next_fault(call);
+        if let Some(Fault::Delay(delay)) = fault {
+            tokio::time::sleep(delay).await;
+            fault = None;
+        }
+        let fault = fault.or_else(|| no_role.then_some(Fault::Refuse(403, "AccessDenied")));
         let (status, body) = match fault {
             Some(Fault::Refuse(status, code)) => (
                 status,
