@@ -33,7 +33,7 @@ use trailkeeper::consumer::{
 use trailkeeper::retry::Failure;
 use trailkeeper::{app, event, telemetry};
 
-use aws::{Aws, Fault, REGION};
+use aws::{Aws, REGION};
 use cloudtrail::Trail;
 use organization::{Account, Organization};
 use slack::Slack;
@@ -516,9 +516,7 @@ impl Table {
     async fn afar(&mut self, role: Role) {
         let aws = Aws::start().await;
         send(&aws, self.sizes.afar).await;
-        for operation in WORK {
-            aws.break_down(operation, Fault::Delay(DISTANCE));
-        }
+        aws.move_away(DISTANCE);
         let started_at = Instant::now();
         Worker::role(role, &aws, self.sizes.afar).done().await;
         self.add(Row::WallAfar, role, started_at.elapsed().as_secs_f64());
@@ -587,11 +585,11 @@ impl Table {
     async fn storm(&mut self, workers: usize) {
         let (stops, accounts) = self.sizes.storm;
         let (aws, slack) = (Aws::start().await, Slack::start().await);
-        let all = (0..accounts).map(|number| Account::new(&organization::account(number), "member"));
+        let all = (0..accounts).map(|number| Account::new(&events::account(number), "member"));
         let organization = Organization::of(&aws, all);
         let mut stopped = Vec::new();
         for number in 0..stops {
-            let (account, name) = (organization::account(number % accounts), format!("trail-{number}"));
+            let (account, name) = (events::account(number % accounts), format!("trail-{number}"));
             let arn = format!("arn:aws:cloudtrail:{REGION}:{account}:trail/{name}");
             organization.add_trail(Trail::at(&arn).stopped(clock::now()));
             stopped.push(events::stop_in(&account, &format!("event-{number}"), &name).to_string());

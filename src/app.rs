@@ -109,11 +109,10 @@ pub async fn run(
     let members = Arc::new(Membership::new(max_receive_count));
     let hands = Hands { trails: Trails::new(accounts), channel: Box::new(channel), retry: config.retry };
     let lease = config.pool.visibility;
-    if let Some(store) = state_table(&config, &sdk) {
+    if let (Some(store), Some(table)) = (state_table(&config, &sdk), config.state.table.clone()) {
         let claims = claims(store, config.state.remember).await?;
         let responder = Responder::new(mode, policy, members, claims, hands, lease);
-        let kept = config.state.table.clone().map(|table| Kept::in_table(&sdk, table, worker_name()));
-        let responder = responder.keeping(kept.unwrap_or_else(Kept::in_memory));
+        let responder = responder.keeping(Kept::in_table(&sdk, table, worker_name()));
         return Box::pin(respond(&config, queue, responder, metrics, shutdown)).await;
     }
     tracing::warn!(

@@ -115,7 +115,7 @@ pub const EXTERNAL_ID: Variable<Text> = Variable {
 };
 pub const NAME: Variable<Text> = Variable {
     name: "TRAILKEEPER_NAME",
-    meaning: "This deployment: in the names of sessions, as the dimension deployment of EMF metrics, in messages",
+    meaning: "This deployment: in the names of sessions, in messages and, where it is set, as the dimension deployment of EMF metrics",
     unit: "NAME",
     kind: default(DEPLOYMENT),
     because: "most have one",

@@ -339,7 +339,7 @@ impl<'a> Faults<'a> {
             ));
         }
         Some(MemberRole {
-            role: template?,
+            template: template?,
             external_id: external_id.map(SecretString::from),
             session: role::session(name.unwrap_or(args::DEPLOYMENT)),
         })

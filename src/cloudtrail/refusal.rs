@@ -49,7 +49,6 @@ impl Refusal {
         Self { meaning, detail }
     }
 
-    /// `another`: the account of the trail that the call was about, if it may be another than the caller's.
     /// A member role that could not be assumed, so that the trail was not reached in its own account.
     pub(super) fn of_role(code: Option<&str>, told: &str, arn: &str, account: &AccountId) -> Self {
         let (meaning, why) = match code.unwrap_or_default() {
@@ -94,6 +93,7 @@ impl Refusal {
         matches!(self.meaning, Meaning::Passing | Meaning::Throttled)
     }
 
+    /// `another`: the account of the trail that the call was about, if it may be another than the caller's.
     pub(super) fn of(answer: Answer, another: Option<&AccountId>) -> Self {
         let Answer { call, by, code, message, told } = answer;
         let (meaning, why) = match (code.unwrap_or_default(), another) {

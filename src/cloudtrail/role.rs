@@ -18,7 +18,7 @@ pub const MAX_DEPLOYMENT_BYTES: usize = MAX_SESSION_BYTES - SESSION.len() - 1;
 /// What is assumed in another account, and how.
 #[derive(Debug, Clone)]
 pub struct MemberRole {
-    pub role: RoleTemplate,
+    pub template: RoleTemplate,
     /// What the role's trust policy asks for. No secret, and shown to nobody all the same.
     pub external_id: Option<SecretString>,
     /// The session's name: of this deployment.

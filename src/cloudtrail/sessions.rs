@@ -10,6 +10,7 @@ use aws_sdk_sts::Client;
 use aws_sdk_sts::config::{Credentials, Region as SdkRegion};
 use aws_sdk_sts::error::{ProvideErrorMetadata, SdkError};
 use aws_sdk_sts::operation::assume_role::AssumeRoleError;
+use secrecy::ExposeSecret;
 use tokio::time::Instant;
 
 use super::refusal::Refusal;
@@ -59,23 +60,21 @@ impl Sessions {
     pub(super) fn new(sdk: &SdkConfig, role: MemberRole) -> Self {
         let own = sdk.region().and_then(|region| Region::parse(region.as_ref()));
         let another = own.as_ref().and_then(another_region);
-        let client = |region: Option<Region>| {
-            let mut config = aws_sdk_sts::config::Builder::from(sdk)
+        let config = || {
+            aws_sdk_sts::config::Builder::from(sdk)
                 .interceptor(aws::Traced)
                 .retry_config(RetryConfig::disabled())
-                .timeout_config(aws::timeouts(ANSWER_TIMEOUT));
-            config.set_region(
-                region.map(|region| SdkRegion::new(region.as_str().to_owned())).or(sdk.region().cloned()),
-            );
-            Client::from_conf(config.build())
+                .timeout_config(aws::timeouts(ANSWER_TIMEOUT))
         };
-        let sts = std::iter::once(client(own)).chain(another.map(|another| client(Some(another)))).collect();
+        let another = another.map(|region| config().region(SdkRegion::new(region.as_str().to_owned())));
+        let all = std::iter::once(config()).chain(another);
+        let sts = all.map(|config| Client::from_conf(config.build())).collect();
         Self { role, sts, by_account: Mutex::default() }
     }
 
     /// Whether an ARN of IAM's is the member role's, in whatever account.
     pub(super) fn is_role(&self, arn: &str) -> bool {
-        self.role.role.is(arn)
+        self.role.template.is(arn)
     }
 
     /// A session in an account; `region` says in which partition that is.
@@ -95,7 +94,7 @@ impl Sessions {
         if let Some((refusal, _)) = kept.refused.as_ref().filter(|(_, at)| *at > waiting_since) {
             return Err(refusal.clone());
         }
-        let arn = self.role.role.arn(account, partition_of(region));
+        let arn = self.role.template.arn(account, partition_of(region));
         // Rarely, and much: it is not to be a part of all work on trails.
         let opened = Box::pin(self.open(&arn, account)).await;
         telemetry::assumed(match &opened {
@@ -138,8 +137,7 @@ impl Sessions {
     }
 
     async fn assume(&self, sts: &Client, arn: &str) -> Result<Session, SdkError<AssumeRoleError>> {
-        let external_id =
-            self.role.external_id.as_ref().map(|id| secrecy::ExposeSecret::expose_secret(id).to_owned());
+        let external_id = self.role.external_id.as_ref().map(|id| id.expose_secret().to_owned());
         let opened_at = Instant::now();
         let answer = sts
             .assume_role()

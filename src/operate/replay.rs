@@ -219,6 +219,9 @@ pub fn preview(
     let (files, faults) = found(given);
     let mut replayed = Replayed::over(faults);
     let mut seen = HashSet::new();
+    if config.policy.names_accounts() {
+        writeln!(out, "Nobody was asked which account is the worker's own, nor which the organization has.")?;
+    }
     for file in &files {
         let events = replayed.read(file, resources);
         replayed.events += events.len();
@@ -241,12 +244,6 @@ fn describe(event: &Event, config: &ReplayConfig, out: &mut impl Write) -> io::R
     let bounds = Bounds::of(config.mode, &config.policy, clock::now());
     let judgement = judge(event, &bounds);
     writeln!(out, "  decision  {judgement}")?;
-    if config.policy.names_accounts() {
-        writeln!(
-            out,
-            "  unknown   which account is the worker's own, and which the organization has: nobody was asked"
-        )?;
-    }
     let restarted = Restored::new(Restoration::Restarted, clock::now());
     let seen = match judgement.action {
         Action::Ignore => return Ok(()),

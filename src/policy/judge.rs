@@ -57,10 +57,9 @@ pub enum Untargetable {
 }
 
 /// What is known of the organization's accounts.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Copy)]
 pub enum Listed<'a> {
     /// Nobody asked.
-    #[default]
     NotAsked,
     /// They could not be listed, and will not be waited for any longer.
     Never,

@@ -117,11 +117,12 @@ impl Policy {
         self.rules.iter().find(|rule| rule.fits(event, trail.as_deref(), now))
     }
 
-    /// The account that must be in the list of the organization's before the event can be judged.
+    /// The account that must be in the list of the organization's before the event can be judged. Who does not know its own account
+    /// waits for no list: it may be that one.
     #[must_use]
     pub fn asks_for<'e>(&self, event: &'e Event, own: Option<&AccountId>) -> Option<&'e AccountId> {
         let account = event.account.as_ref().filter(|_| self.accounts.source == Source::Organization)?;
-        let is_said = own == Some(account) || self.accounts.exclude.contains(account);
+        let is_said = own.is_none_or(|own| own == account) || self.accounts.exclude.contains(account);
         // Of other calls nothing is undone: people hear of them at once.
         (!is_said && event.kind == Kind::Stopped).then_some(account)
     }
@@ -242,8 +243,12 @@ impl fmt::Display for Policy {
             Source::List(list) => format!("the worker's own account and of {}", listed(list)),
             Source::Organization => "every account of the organization".to_owned(),
         };
-        let where_ = if regions.is_empty() { "all Regions".to_owned() } else { listed(regions) };
-        writeln!(formatter, "It concerns the trails of {whose} whose home is in {where_}.")?;
+        let where_ = if regions.is_empty() {
+            "in whatever Region they live".to_owned()
+        } else {
+            format!("as far as they live in {}", listed(regions))
+        };
+        writeln!(formatter, "It concerns the trails of {whose}, {where_}.")?;
         if !exclude.is_empty() {
             writeln!(
                 formatter,

@@ -18,19 +18,27 @@ pub(super) async fn keep(kept: &Kept, policy: &watch::Receiver<Arc<Policy>>, cha
     let mut policy = policy.clone();
     loop {
         let now = Arc::clone(&policy.borrow_and_update());
-        match report(kept, &now, channel).await {
-            // Until the next is read; without anybody who reads one, for ever.
-            Ok(None) => {
-                if policy.changed().await.is_err() {
-                    std::future::pending::<()>().await;
-                }
-            }
-            Ok(Some(wait)) => drop(tokio::time::timeout(wait, policy.changed()).await),
-            Err(error) => {
-                tracing::warn!(%error, "it is not known whether the policy has changed: the state table is asked again");
-                drop(tokio::time::timeout(AGAIN, policy.changed()).await);
-            }
+        let wait = report(kept, &now, channel).await.unwrap_or_else(|error| {
+            tracing::warn!(%error, "it is not known whether the policy has changed: the state table is asked again");
+            Some(AGAIN)
+        });
+        match wait {
+            Some(wait) => another_within(&mut policy, wait).await,
+            None => another(&mut policy).await,
         }
+    }
+}
+
+/// Waits for another policy, no longer than this.
+pub(super) async fn another_within(policy: &mut watch::Receiver<Arc<Policy>>, longest: Duration) {
+    // Whichever ends it, it is looked again.
+    let _ = tokio::time::timeout(longest, another(policy)).await;
+}
+
+/// Waits for another policy; for ever once nobody reads one.
+async fn another(policy: &mut watch::Receiver<Arc<Policy>>) {
+    if policy.changed().await.is_err() {
+        std::future::pending::<()>().await;
     }
 }
 

@@ -1,11 +1,12 @@
 //! Which accounts the organization has: listed at the start and now and then, and once more for an account that is not known.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::watch;
 use tokio::time::Instant;
 
+use super::changes::another_within;
 use crate::clock;
 use crate::cloudtrail::accounts::Accounts;
 use crate::consumer::Delivery;
@@ -85,7 +86,7 @@ impl Membership {
             if is_wanted && is_old && self.may_ask().is_none() {
                 self.list(accounts).await;
             }
-            let _ = tokio::time::timeout(AGAIN, policy.changed()).await;
+            another_within(&mut policy, AGAIN).await;
         }
     }
 
@@ -146,12 +147,12 @@ impl Membership {
         AGAIN.checked_sub(asked_at.elapsed()).filter(|wait| !wait.is_zero())
     }
 
-    /// Whether there is a list that is not older than this was asked.
+    /// Whether they could be listed, by this or by whoever was at it when this was asked.
     async fn list(&self, accounts: &Accounts) -> bool {
         let waiting_since = Instant::now();
         let _one_at_a_time = self.listing.lock().await;
         if self.state().asked_at.is_some_and(|asked_at| asked_at >= waiting_since) {
-            return self.members().is_some();
+            return self.state().failed.is_none();
         }
         self.state().asked_at = Some(Instant::now());
         // Rarely, and much: it is not to be a part of all work on events.
@@ -182,7 +183,7 @@ impl Membership {
         );
     }
 
-    fn state(&self) -> std::sync::MutexGuard<'_, State> {
+    fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

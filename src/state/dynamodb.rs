@@ -69,7 +69,7 @@ const CLAIM: &str = "SET #status = :held, #owner = :owner, #token = :token, leas
 /// Holds for the owner of a claim, until it is released, ended or taken over.
 const IS_OURS: &str = "#status = :held AND #owner = :owner AND fence = :fence";
 
-type Item = HashMap<String, AttributeValue>;
+pub(super) type Item = HashMap<String, AttributeValue>;
 
 /// [`Store`] in a table.
 #[derive(Debug)]
@@ -87,7 +87,7 @@ pub struct DynamoStore {
 type Moment = [(&'static str, Option<AttributeValue>); 3];
 
 /// How a write ended, if the table answered.
-enum Written {
+pub(super) enum Written {
     /// It is done; the item as it is now, where asked for.
     Done(Item),
     /// Its condition does not hold; the item as it is. On a later try the reason may be that an earlier one was
@@ -95,15 +95,20 @@ enum Written {
     Refused { item: Item, again: bool },
 }
 
+/// A client for single writes.
+pub(super) fn client(sdk: &SdkConfig) -> Client {
+    let config = aws_sdk_dynamodb::config::Builder::from(sdk)
+        .interceptor(aws::Traced)
+        .retry_config(RetryConfig::disabled())
+        .timeout_config(aws::timeouts(ANSWER_TIMEOUT));
+    Client::from_conf(config.build())
+}
+
 impl DynamoStore {
     /// `owner` names this worker and nobody else; an ended event is remembered for `remember`.
     #[must_use]
     pub fn new(sdk: &SdkConfig, table: String, owner: String, remember: Duration) -> Self {
-        let config = aws_sdk_dynamodb::config::Builder::from(sdk)
-            .interceptor(aws::Traced)
-            .retry_config(RetryConfig::disabled())
-            .timeout_config(aws::timeouts(ANSWER_TIMEOUT));
-        Self { client: Client::from_conf(config.build()), table, owner, remember, watched: Mutex::default() }
+        Self { client: client(sdk), table, owner, remember, watched: Mutex::default() }
     }
 
     fn update(&self, key: &Key) -> UpdateItemFluentBuilder {
@@ -450,7 +455,7 @@ fn may_pass(error: &SdkError<UpdateItemError>) -> bool {
     !is_refused(error) && error.code() != Some("ConditionalCheckFailedException")
 }
 
-fn written(
+pub(super) fn written(
     sent: Result<UpdateItemOutput, SdkError<UpdateItemError>>,
     again: bool,
 ) -> Result<Written, StoreError> {
@@ -504,15 +509,15 @@ fn ending_in(item: &Item) -> Option<Ending> {
     }
 }
 
-fn text(text: impl Into<String>) -> AttributeValue {
+pub(super) fn text(text: impl Into<String>) -> AttributeValue {
     AttributeValue::S(text.into())
 }
 
-fn number(number: impl Into<i128>) -> AttributeValue {
+pub(super) fn number(number: impl Into<i128>) -> AttributeValue {
     AttributeValue::N(number.into().to_string())
 }
 
-fn text_in<'a>(item: &'a Item, name: &str) -> Option<&'a str> {
+pub(super) fn text_in<'a>(item: &'a Item, name: &str) -> Option<&'a str> {
     item.get(name)?.as_s().ok().map(String::as_str)
 }
 

@@ -8,17 +8,15 @@
 //! | `pk` | S | `policy` |
 //! | `digest` | S | SHA-256 of the text |
 //! | `text` | B | the text, packed with gzip; nothing if it is too long |
+//! | `seen_at` | N | when a worker found its own policy here, likewise |
 //! | `teller`, `told_until` | S, N | who reports that it has changed, and until when, in seconds since 1970 |
 
-use std::collections::HashMap;
 use std::io::{Read, Write};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use aws_config::SdkConfig;
-use aws_config::retry::RetryConfig;
 use aws_sdk_dynamodb::Client;
-use aws_sdk_dynamodb::operation::update_item::UpdateItemError;
 use aws_sdk_dynamodb::operation::update_item::builders::UpdateItemFluentBuilder;
 use aws_sdk_dynamodb::primitives::Blob;
 use aws_sdk_dynamodb::types::{AttributeValue, ReturnValuesOnConditionCheckFailure};
@@ -28,7 +26,7 @@ use flate2::write::GzEncoder;
 use sha2::{Digest, Sha256};
 
 use super::StoreError;
-use crate::aws;
+use super::dynamodb::{self, Item, Written, number, text_in, written};
 use crate::clock;
 
 /// The longest packed text kept, in bytes: an item of DynamoDB's has 400 KB at most.
@@ -70,11 +68,7 @@ impl Kept {
     /// In the state table; `teller` names this worker.
     #[must_use]
     pub fn in_table(sdk: &SdkConfig, table: String, teller: String) -> Self {
-        let config = aws_sdk_dynamodb::config::Builder::from(sdk)
-            .interceptor(aws::Traced)
-            .retry_config(RetryConfig::disabled())
-            .timeout_config(aws::timeouts(aws::ANSWER_TIMEOUT));
-        Self(Place::Table(KeptInTable { client: Client::from_conf(config.build()), table, teller }))
+        Self(Place::Table(KeptInTable { client: dynamodb::client(sdk), table, teller }))
     }
 
     /// In this process alone.
@@ -94,12 +88,10 @@ impl Kept {
         };
         let mut kept = kept.lock().unwrap_or_else(PoisonError::into_inner);
         let before = kept.get_or_insert_with(|| text.to_owned());
-        let digest = || digest(before);
-        Ok(if before == text {
-            Looked::Same
-        } else {
-            Looked::Changed { digest: digest(), before: Some(before.clone()) }
-        })
+        if before == text {
+            return Ok(Looked::Same);
+        }
+        Ok(Looked::Changed { digest: digest(before), before: Some(before.clone()) })
     }
 
     /// Keeps this policy from now on, in place of the one with this digest, which this worker has taken up.
@@ -123,10 +115,10 @@ impl KeptInTable {
         let compare = self
             .update("SET seen_at = :now")
             .condition_expression("digest = :mine")
-            .expression_attribute_values(":mine", AttributeValue::S(digest(text)))
+            .expression_attribute_values(":mine", dynamodb::text(digest(text)))
             .expression_attribute_values(":now", number(now));
         let Some(item) = refused(compare).await? else { return Ok(Looked::Same) };
-        let Some(AttributeValue::S(old)) = item.get("digest") else {
+        let Some(old) = text_in(&item, "digest").map(str::to_owned) else {
             let first = self.write(text, "").condition_expression("attribute_not_exists(digest)");
             return Ok(if refused(first).await?.is_none() { Looked::Same } else { Looked::TakenUp });
         };
@@ -134,10 +126,10 @@ impl KeptInTable {
         let take_up = self
             .update("SET told_until = :until, teller = :teller")
             .condition_expression("digest = :old AND (attribute_not_exists(told_until) OR told_until < :now)")
-            .expression_attribute_values(":old", AttributeValue::S(old.clone()))
+            .expression_attribute_values(":old", dynamodb::text(old.clone()))
             .expression_attribute_values(":now", number(now))
             .expression_attribute_values(":until", number(until))
-            .expression_attribute_values(":teller", AttributeValue::S(self.teller.clone()));
+            .expression_attribute_values(":teller", dynamodb::text(self.teller.clone()));
         if refused(take_up).await?.is_some() {
             return Ok(Looked::TakenUp);
         }
@@ -145,15 +137,15 @@ impl KeptInTable {
             .get("text")
             .and_then(|packed| packed.as_b().ok())
             .and_then(|packed| unpacked(packed.as_ref()));
-        Ok(Looked::Changed { before, digest: old.clone() })
+        Ok(Looked::Changed { before, digest: old })
     }
 
     async fn replace(&self, before: String, text: &str) -> Result<(), StoreError> {
         let request = self
             .write(text, " REMOVE told_until, teller")
             .condition_expression("digest = :old AND teller = :teller")
-            .expression_attribute_values(":old", AttributeValue::S(before))
-            .expression_attribute_values(":teller", AttributeValue::S(self.teller.clone()));
+            .expression_attribute_values(":old", dynamodb::text(before))
+            .expression_attribute_values(":teller", dynamodb::text(self.teller.clone()));
         // Refused, somebody else was faster, after a minute: what they wrote stands.
         refused(request).await.map(drop)
     }
@@ -162,7 +154,7 @@ impl KeptInTable {
         self.client
             .update_item()
             .table_name(&self.table)
-            .key("pk", AttributeValue::S("policy".to_owned()))
+            .key("pk", dynamodb::text("policy".to_owned()))
             .update_expression(expression)
             .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld)
     }
@@ -170,22 +162,17 @@ impl KeptInTable {
     fn write(&self, text: &str, beside: &str) -> UpdateItemFluentBuilder {
         self.update(format!("SET digest = :mine, #text = :text{beside}"))
             .expression_attribute_names("#text", "text")
-            .expression_attribute_values(":mine", AttributeValue::S(digest(text)))
+            .expression_attribute_values(":mine", dynamodb::text(digest(text)))
             .expression_attribute_values(":text", AttributeValue::B(Blob::new(packed(text))))
     }
 }
 
 /// The item as it is, if the write's condition does not hold.
-async fn refused(
-    request: UpdateItemFluentBuilder,
-) -> Result<Option<HashMap<String, AttributeValue>>, StoreError> {
-    let Err(error) = request.send().await else { return Ok(None) };
-    match error.as_service_error() {
-        Some(UpdateItemError::ConditionalCheckFailedException(refusal)) => {
-            Ok(Some(refusal.item().cloned().unwrap_or_default()))
-        }
-        _ => Err(StoreError::Silent(aws::describe(&error))),
-    }
+async fn refused(request: UpdateItemFluentBuilder) -> Result<Option<Item>, StoreError> {
+    Ok(match written(request.send().await, false)? {
+        Written::Done(_) => None,
+        Written::Refused { item, .. } => Some(item),
+    })
 }
 
 fn digest(text: &str) -> String {
@@ -202,10 +189,6 @@ fn packed(text: &str) -> Vec<u8> {
 fn unpacked(packed: &[u8]) -> Option<String> {
     let mut text = String::new();
     GzDecoder::new(packed).take(MAX_UNPACKED_BYTES).read_to_string(&mut text).ok().map(|_| text)
-}
-
-fn number(number: i64) -> AttributeValue {
-    AttributeValue::N(number.to_string())
 }
 
 #[cfg(test)]

@@ -74,7 +74,7 @@ impl View {
     #[must_use]
     pub fn of_a_policy(lines: Option<Vec<String>>, at: OffsetDateTime) -> Self {
         let said = match lines {
-            Some(lines) if lines.is_empty() => "Only blank lines differ.".to_owned(),
+            Some(lines) if lines.is_empty() => "What changed: blank lines alone.".to_owned(),
             Some(lines) => format!("What changed:\n{}", lines.join("\n")),
             None => {
                 "The one before was too long to be kept: compare the two where the policy is kept.".to_owned()

@@ -8,9 +8,9 @@ use trailkeeper::clock;
 
 use crate::support::aws::{ACCOUNT, Aws, Fault, REGION, attribute};
 use crate::support::cloudtrail::Trail;
-use crate::support::events::{stop, stop_in};
+use crate::support::events::{account, stop, stop_in};
 use crate::support::eventually;
-use crate::support::organization::{Account, EXTERNAL_ID, MANAGEMENT, Organization, ROLE, account};
+use crate::support::organization::{Account, EXTERNAL_ID, MANAGEMENT, Organization, ROLE};
 use crate::support::slack::Slack;
 use crate::support::worker::{Worker, args};
 
@@ -479,17 +479,20 @@ async fn a_list_of_accounts_and_no_organization() {
 /// It may be the own account's, and is found out.
 #[tokio::test]
 async fn who_does_not_know_its_own_account_calls_nothing_outside_and_assumes_no_role() {
-    let mut stage = Stage::with_payments().await;
-    stage.organization.add_trail(off(ACCOUNT, "own"));
-    let policy = format!("version = 1\n[accounts]\nsource = \"list\"\nlist = [\"{}\"]\n", account(1));
-    stage.args.set("TRAILKEEPER_POLICY_TOML", policy);
-    stage.aws.break_down("GetCallerIdentity", Fault::Refuse(503, "ServiceUnavailable"));
-    let worker = Worker::start_with(&stage.aws, &stage.args);
-    stage.aws.send(stop("e-1", "own").to_string()).await;
-    stage.aws.send(stop_in(PAYMENTS, "e-2", "audit").to_string()).await;
-    eventually("the own trail", async || stage.is_on(ACCOUNT, "own").then_some(())).await;
-    assert!(stage.aws.calls("AssumeRole").is_empty() && !stage.is_on(PAYMENTS, "audit"));
-    worker.stop().await;
+    let list = format!("version = 1\n[accounts]\nsource = \"list\"\nlist = [\"{}\"]\n", account(1));
+    for policy in [list.as_str(), ORGANIZATION] {
+        let mut stage = Stage::with_payments().await;
+        stage.organization.undelegate();
+        stage.organization.add_trail(off(ACCOUNT, "own"));
+        stage.args.set("TRAILKEEPER_POLICY_TOML", policy);
+        stage.aws.break_down("GetCallerIdentity", Fault::Refuse(503, "ServiceUnavailable"));
+        let worker = Worker::start_with(&stage.aws, &stage.args);
+        stage.aws.send(stop("e-1", "own").to_string()).await;
+        stage.aws.send(stop_in(PAYMENTS, "e-2", "audit").to_string()).await;
+        eventually("the own trail", async || stage.is_on(ACCOUNT, "own").then_some(())).await;
+        assert!(stage.aws.calls("AssumeRole").is_empty() && !stage.is_on(PAYMENTS, "audit"));
+        worker.stop().await;
+    }
 }
 
 /// One without the worker's own account is none.

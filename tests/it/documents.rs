@@ -2,7 +2,7 @@
 //!
 //! `UPDATE_DOCS=1 cargo test --test it documents` writes anew what is made from the program.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -11,11 +11,11 @@ use serde_json::json;
 use tokio::process::Command;
 use trailkeeper::args::{NOT_YET, OF_RUN, flag};
 use trailkeeper::consumer::Label;
-use trailkeeper::event::{self, About, Kind};
+use trailkeeper::event::{self, About, AccountId, Kind};
 use trailkeeper::incident::{DeliveryErrors, Found, Restoration, Restored, Sighting};
 use trailkeeper::operate::finding::Check;
 use trailkeeper::outcome::Reason;
-use trailkeeper::policy::{Bounds, Mode, Policy, Seen, conclude, judge};
+use trailkeeper::policy::{Bounds, ByUs, Listed, Members, Mode, Policy, Seen, conclude, judge};
 use trailkeeper::tell::View;
 use trailkeeper::{cli, clock};
 
@@ -601,6 +601,24 @@ fn views() -> Vec<View> {
     let mut views: Vec<_> = seen.into_iter().map(view).collect();
     views.push(by_policy("version = 1\n[defaults]\nstopped = \"notify\"", Seen::Ended(&looks[1])));
     views.push(by_policy("version = 1\n[accounts]\nregions = [\"eu-central-1\"]", Seen::Nothing));
+    let organization = Policy::parse("version = 1\n[accounts]\nsource = \"organization\"").expect("no fault");
+    let own = AccountId::parse("111122223333");
+    let by_bounds = |event, members, by_us| {
+        let bounds = Bounds { own: own.as_ref(), members, by_us, ..bounds(Mode::Restore, &organization) };
+        View::new(event, conclude(event, &judge(event, &bounds), Seen::Nothing), true)
+    };
+    let mut elsewhere = calls[0].clone();
+    elsewhere.account = AccountId::parse("444455556666");
+    let stop_elsewhere = event::Event { account: elsewhere.account.clone(), ..stop.clone() };
+    let nobody = Members { accounts: HashMap::new(), listed_at: now };
+    let listed = Listed::At { members: &nobody, is_late: true };
+    views.extend([
+        by_bounds(&stop_elsewhere, Listed::Never, ByUs::No),
+        by_bounds(&elsewhere, listed, ByUs::No),
+        by_bounds(&failed[0], Listed::NotAsked, ByUs::Worker),
+        View::of_a_policy(Some(vec!["+ stopped = \"notify\"".to_owned()]), now),
+        View::of_a_policy(None, now),
+    ]);
     views
 }
 
@@ -633,7 +651,9 @@ fn the_runbook_has_every_message() {
         let has_row = rows.iter().any(|row| row.iter().all(|phrase| outcome.contains(phrase)));
         assert!(has_row, "the runbook does not have `{outcome}`");
         let deed = &view.deed;
-        let deeds = inline(known).into_iter().filter(|code| code.contains("CloudTrail") || *code == "called");
+        let deeds = inline(known)
+            .into_iter()
+            .filter(|code| code.contains("CloudTrail") || code.contains("policy") || *code == "called");
         assert!(deeds.into_iter().any(|phrase| deed.contains(phrase)), "the runbook does not have `{deed}`");
     }
 }

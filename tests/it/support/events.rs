@@ -32,9 +32,14 @@ pub fn stop_in(account: &str, id: &str, name: &str) -> Value {
     event
 }
 
+/// Account number so and so.
+pub fn account(number: usize) -> String {
+    format!("{MANY}{number:05}")
+}
+
 /// The same in an account of its own for each number: CloudTrail takes one restart a second of an account in a Region.
 pub fn stop_of(number: usize, id: &str, name: &str) -> Value {
-    stop_in(&format!("{MANY}{number:05}"), id, name)
+    stop_in(&account(number), id, name)
 }
 
 /// An event of tests/fixtures, or what lies in a folder there.

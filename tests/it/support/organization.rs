@@ -19,7 +19,6 @@ use trailkeeper::event::TrailArn;
 
 use super::aws::{ACCOUNT, Aws, Call, Fault, Watch};
 use super::cloudtrail::{Caller, Trail};
-use super::events::MANY;
 
 /// The role that the accounts have, and what it asks for.
 pub const ROLE: &str = "trailkeeper-member";
@@ -64,11 +63,6 @@ impl Account {
             throttles: false,
         }
     }
-}
-
-/// Account number so and so.
-pub fn account(number: usize) -> String {
-    format!("{MANY}{number:05}")
 }
 
 /// A trail, and who has copies of it.
