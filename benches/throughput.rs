@@ -350,7 +350,8 @@ impl Worker {
     /// The program, restarting trails and telling Slack, as it is configured by default.
     fn program(aws: &Aws, slack: &Slack, claims: Claims) -> Self {
         let mut command = Command::new(env!("CARGO_BIN_EXE_trailkeeper"));
-        command.arg("run").args(["--http-addr", "127.0.0.1:0"]);
+        // What is measured is what an event takes.
+        command.arg("run").args(["--http-addr", "127.0.0.1:0", "--sweep-interval-seconds", "0"]);
         command.env("TRAILKEEPER_SLACK_WEBHOOK_URL", slack.webhook());
         if claims == Claims::Table {
             command.env("TRAILKEEPER_STATE_TABLE", TABLE);
@@ -362,7 +363,8 @@ impl Worker {
     /// The program, for an organization.
     fn fleet(aws: &Aws, slack: &Slack) -> Self {
         let mut command = Command::new(env!("CARGO_BIN_EXE_trailkeeper"));
-        command.arg("run").args(["--http-addr", "127.0.0.1:0"]);
+        // What is measured is what an event takes.
+        command.arg("run").args(["--http-addr", "127.0.0.1:0", "--sweep-interval-seconds", "0"]);
         command.env("TRAILKEEPER_SLACK_WEBHOOK_URL", slack.webhook());
         command.env("TRAILKEEPER_POLICY_TOML", "version = 1\n[accounts]\nsource = \"organization\"\n");
         command.env("TRAILKEEPER_MEMBER_ROLE", organization::ROLE);

@@ -127,6 +127,7 @@ fn config(queue_url: String, slack_webhook_url: String) -> Config {
     args.set("TRAILKEEPER_QUEUE_URL", queue_url);
     args.set("TRAILKEEPER_SLACK_WEBHOOK_URL", slack_webhook_url);
     args.set("TRAILKEEPER_WAIT_SECONDS", "1");
+    args.set("TRAILKEEPER_SWEEP_INTERVAL_SECONDS", "0");
     args.set("TRAILKEEPER_RETRY_MAX_SECONDS", "1");
     let policy = format!("version = 1\n[accounts]\nsource = \"list\"\nlist = [\"{OTHER_ACCOUNT}\"]\n");
     args.set("TRAILKEEPER_POLICY_TOML", policy);

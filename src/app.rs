@@ -18,9 +18,9 @@ use crate::consumer::{self, Handler, Health, Shutdown};
 use crate::http;
 use crate::policy::{Mode, Policy};
 use crate::protection;
-use crate::respond::{HELD_MARGIN, Hands, Membership, Rehearsal, Responder};
+use crate::respond::{HELD_MARGIN, Hands, Membership, Rehearsal, Responder, Sweeping};
 use crate::retry::{RetryPolicy, patiently};
-use crate::state::{self, Answers, Claims, DynamoStore, Kept, MemoryStore, Store};
+use crate::state::{self, Answers, Claims, DynamoStore, Kept, MemoryStore, Records, Store};
 use crate::telemetry::Metrics;
 use crate::tell::slack::Slack;
 
@@ -107,12 +107,23 @@ pub async fn run(
     let discovering = async { Ok(Accounts::discover(&sdk, member_role).await) };
     let ((queue, max_receive_count), accounts) = tokio::try_join!(queue(&config, &sdk), discovering)?;
     let members = Arc::new(Membership::new(max_receive_count));
-    let hands = Hands { trails: Trails::new(accounts), channel: Box::new(channel), retry: config.retry };
+    let sweeps = !config.sweep_interval.is_zero();
+    let records = sweeps.then(|| match &config.state.table {
+        Some(table) => Records::in_table(&sdk, table.clone()),
+        None => Records::in_memory(),
+    });
+    let hands =
+        Hands { trails: Trails::new(accounts), records, channel: Box::new(channel), retry: config.retry };
+    let queue_url = config.queue.url.clone();
+    let sweeping = sweeps.then(|| Sweeping {
+        every: config.sweep_interval,
+        queue: SqsClients::new(&sdk, config.queue.wait).outbox(queue_url),
+    });
     let lease = config.pool.visibility;
     if let (Some(store), Some(table)) = (state_table(&config, &sdk), config.state.table.clone()) {
         let claims = claims(store, config.state.remember).await?;
         let responder = Responder::new(mode, policy, members, claims, hands, lease);
-        let responder = responder.keeping(Kept::in_table(&sdk, table, worker_name()));
+        let responder = responder.keeping(Kept::in_table(&sdk, table, worker_name())).sweeping(sweeping);
         return Box::pin(respond(&config, queue, responder, metrics, shutdown)).await;
     }
     tracing::warn!(
@@ -120,7 +131,7 @@ pub async fn run(
     );
     // What is done need not be remembered twice.
     let claims = claims(MemoryStore::new(config.state.remember), Duration::ZERO).await?;
-    let responder = Responder::new(mode, policy, members, claims, hands, lease);
+    let responder = Responder::new(mode, policy, members, claims, hands, lease).sweeping(sweeping);
     // It is most of the program's state: not all of it on every stack that polls it.
     Box::pin(respond(&config, queue, responder, metrics, shutdown)).await
 }

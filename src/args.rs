@@ -143,6 +143,13 @@ pub const STATE_TTL_HOURS: Variable<Number> = Variable {
     kind: Number { range: 1..=8_760, default: 336 },
     because: "14 days, the longest that a dead-letter queue keeps a duplicate",
 };
+pub const SWEEP_INTERVAL_SECONDS: Variable<Number> = Variable {
+    name: "TRAILKEEPER_SWEEP_INTERVAL_SECONDS",
+    meaning: "Between two looks at every trail of every account of the policy; 0: no trail is looked at without an event",
+    unit: "SECONDS",
+    kind: Number { range: 0..=86_400, default: 300 },
+    because: "an event that never arrives costs some minutes of recording",
+};
 pub const CONCURRENCY: Variable<Number> = Variable {
     name: "TRAILKEEPER_CONCURRENCY",
     meaning: "Messages worked on at once",
@@ -252,7 +259,7 @@ pub const HTTP_ADDR: Variable<Text> = Variable {
 };
 
 /// What `run` and `check` are configured with, in the order of their help.
-pub const OF_RUN: [&dyn Row; 25] = [
+pub const OF_RUN: [&dyn Row; 26] = [
     &QUEUE_URL,
     &DLQ_URL,
     &MODE,
@@ -264,6 +271,7 @@ pub const OF_RUN: [&dyn Row; 25] = [
     &SLACK_WEBHOOK_URL,
     &STATE_TABLE,
     &STATE_TTL_HOURS,
+    &SWEEP_INTERVAL_SECONDS,
     &CONCURRENCY,
     &MAX_POLLERS,
     &WAIT_SECONDS,
@@ -282,12 +290,11 @@ pub const OF_RUN: [&dyn Row; 25] = [
 
 /// Variables of the interface that this version does not act on. Whoever sets one expects something of it, so it is an
 /// error rather than a surprise. Beside each stands the one value that asks for nothing.
-pub const NOT_YET: [(&str, Option<&str>); 15] = [
+pub const NOT_YET: [(&str, Option<&str>); 14] = [
     ("TRAILKEEPER_SLACK_BOT_TOKEN", None),
     ("TRAILKEEPER_SLACK_CHANNEL", None),
     ("TRAILKEEPER_SLACK_API_URL", None),
     ("TRAILKEEPER_BUS_ARN", None),
-    ("TRAILKEEPER_SWEEP_INTERVAL_SECONDS", Some("0")),
     ("TRAILKEEPER_CANARY_INTERVAL_SECONDS", Some("0")),
     ("TRAILKEEPER_EVIDENCE_DAYS", None),
     ("TRAILKEEPER_RUNBOOK_URL", None),

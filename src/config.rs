@@ -55,6 +55,8 @@ pub struct Config {
     /// Between attempts of one message, and how many there are.
     pub retry: RetryPolicy,
     pub state: StateConfig,
+    /// Between two looks at all trails; zero for none.
+    pub sweep_interval: Duration,
     /// Whether to ask for scale-in protection while at work.
     pub task_protection: bool,
     /// The ECS agent of the task that this runs in.
@@ -163,6 +165,7 @@ impl Config {
             visibility,
         };
         let state = faults.state();
+        let sweep_interval = faults.seconds(&args::SWEEP_INTERVAL_SECONDS);
         let http = faults.http_address();
         let telemetry = faults.telemetry(name.clone());
         let task_protection = faults.one_of(&args::TASK_PROTECTION);
@@ -176,6 +179,7 @@ impl Config {
             pool,
             retry,
             state,
+            sweep_interval,
             task_protection,
             ecs_agent,
             http,

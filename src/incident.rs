@@ -42,6 +42,23 @@ pub enum Sighting {
     },
 }
 
+/// A trail's own word on whether it logs, in its home Region.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Glimpse {
+    pub logging: bool,
+    /// When it was started last, where CloudTrail says so.
+    pub started_at: Option<OffsetDateTime>,
+    /// When it was stopped last, likewise: also of a trail that was started since.
+    pub stopped_at: Option<OffsetDateTime>,
+}
+
+impl Glimpse {
+    #[must_use]
+    pub fn sighting(self, at: OffsetDateTime) -> Sighting {
+        if self.logging { Sighting::On { at, since: self.started_at } } else { Sighting::Off { at } }
+    }
+}
+
 impl Sighting {
     fn is_none(&self) -> bool {
         *self == Self::NotLookedAt

@@ -8,6 +8,7 @@
 //! - [`consumer`]: a worker pool on any queue, which knows nothing of CloudTrail
 //! - [`state`]: claims and steps, so that an event is handled to its end and its effects are not repeated
 //! - [`cloudtrail`]: the accounts, Regions and trails that are looked at and acted on
+//! - [`sweep`]: every trail of every account, compared with what is known of it
 //! - [`tell`]: what people are shown, and where
 //! - [`respond`]: what is done about one message
 //! - [`args`], [`config`], [`telemetry`], `spans`, [`otlp`], [`http`], [`protection`], `aws`: what surrounds them
@@ -38,6 +39,7 @@ pub mod respond;
 pub mod retry;
 mod spans;
 pub mod state;
+pub mod sweep;
 pub mod telemetry;
 pub mod tell;
 pub mod text;

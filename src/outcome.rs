@@ -32,6 +32,8 @@ words! {
         FailedCall = "attempt",
         /// People were notified of an account or Region that the policy does not concern.
         Outside = "outside",
+        /// A look of ours, and there was nothing to do.
+        Looked = "looked",
         /// Nothing to do with switching CloudTrail off.
         Ignored = "ignored",
         /// Its event was finished before.

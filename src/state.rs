@@ -9,6 +9,8 @@ mod claims;
 mod dynamodb;
 mod kept;
 mod memory;
+mod record;
+mod records;
 mod session;
 mod steps;
 mod table;
@@ -26,6 +28,8 @@ pub use dynamodb::DynamoStore;
 pub(crate) use dynamodb::{CLOCK_MARGIN, LONGEST_WRITE};
 pub use kept::{Kept, Looked};
 pub use memory::MemoryStore;
+pub use record::{AccountRecord, Failing, Left, News, Stop, SweepRecord, Told, TrailRecord, Wanted, Why};
+pub use records::{RecordKey, Records};
 pub use session::{Lost, Opened, Session};
 pub use steps::{Notice, Step, Steps};
 pub use table::{Table, Unseen};
@@ -34,6 +38,10 @@ pub use table::{Table, Unseen};
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Key {
     Event(EventId),
+    /// What a look at a trail found: by an id that the look makes of it, so that each who finds it works on the same.
+    Finding(EventId),
+    /// The sweep: one worker at a time.
+    Sweep,
 }
 
 /// The partition key of its item.
@@ -41,6 +49,8 @@ impl fmt::Display for Key {
     fn fmt(&self, formatter: &mut fmt::Formatter) -> fmt::Result {
         match self {
             Self::Event(id) => write!(formatter, "event#{id}"),
+            Self::Finding(id) => write!(formatter, "finding#{id}"),
+            Self::Sweep => formatter.write_str("claim#sweep"),
         }
     }
 }

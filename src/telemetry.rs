@@ -10,6 +10,7 @@ use std::time::Duration;
 use metrics::{Unit, counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram};
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
 use secrecy::SecretString;
+use time::OffsetDateTime;
 use tracing_subscriber::filter::{FilterExt, LevelFilter, Targets, filter_fn};
 use tracing_subscriber::prelude::*;
 
@@ -27,6 +28,10 @@ const SQS_REQUESTS: &str = "trailkeeper_sqs_requests_total";
 const SLACK_POSTS: &str = "trailkeeper_slack_posts_total";
 const RESTORE: &str = "trailkeeper_restore_total";
 const ASSUME_ROLE: &str = "trailkeeper_assume_role_total";
+const SWEEP: &str = "trailkeeper_sweep_seconds";
+const SWEEP_TRAILS: &str = "trailkeeper_sweep_trails";
+const SWEEP_ACCOUNTS: &str = "trailkeeper_sweep_accounts";
+const SWEEP_FINISHED: &str = "trailkeeper_sweep_finished_timestamp_seconds";
 const LEASES_LOST: &str = "trailkeeper_leases_lost_total";
 const STATE_AVAILABLE: &str = "trailkeeper_state_available";
 const QUEUE_DELAY: &str = "trailkeeper_queue_delay_seconds";
@@ -142,6 +147,26 @@ words! {
 }
 
 words! {
+    /// How a sweep saw a trail.
+    TrailState {
+        /// On.
+        Ok = "ok",
+        /// Off, or gone.
+        Stopped = "stopped",
+    }
+}
+
+words! {
+    /// Whether a sweep could look at an account.
+    SweepResult {
+        /// As a whole.
+        Ok = "ok",
+        /// Not, or not as a whole.
+        Failed = "failed",
+    }
+}
+
+words! {
     /// How STS answered when a role in another account was asked for.
     AssumeResult {
         /// With a session.
@@ -195,6 +220,28 @@ pub(crate) fn restore(result: RestoreResult) {
 
 pub(crate) fn assumed(result: AssumeResult) {
     counter!(ASSUME_ROLE, "result" => result.as_str()).increment(1);
+}
+
+/// A sweep has come to its end.
+#[expect(clippy::cast_precision_loss, reason = "seconds since 1970 are far fewer than 2^52")]
+pub(crate) fn swept(took: Duration, at: OffsetDateTime) {
+    histogram!(SWEEP).record(took);
+    gauge!(SWEEP_FINISHED).set(at.unix_timestamp() as f64);
+}
+
+/// Trails that a sweep saw, by state.
+#[expect(clippy::cast_precision_loss, reason = "far fewer than 2^52 trails are seen")]
+pub(crate) fn swept_trails(ok: usize, stopped: usize) {
+    for (state, count) in [(TrailState::Ok, ok), (TrailState::Stopped, stopped)] {
+        gauge!(SWEEP_TRAILS, "state" => state.as_str()).set(count as f64);
+    }
+}
+
+/// Accounts that a sweep looked at, and those that it could not.
+pub(crate) fn swept_accounts(ok: usize, failed: usize) {
+    for (result, count) in [(SweepResult::Ok, ok), (SweepResult::Failed, failed)] {
+        counter!(SWEEP_ACCOUNTS, "result" => result.as_str()).increment(count as u64);
+    }
 }
 
 pub(crate) fn lease_lost() {
@@ -302,7 +349,7 @@ pub fn init(config: &TelemetryConfig) -> anyhow::Result<Telemetry> {
 
 fn install_prometheus() -> anyhow::Result<PrometheusHandle> {
     let mut builder = PrometheusBuilder::new();
-    for name in [QUEUE_DELAY, TIME_TO_RESTORE] {
+    for name in [QUEUE_DELAY, TIME_TO_RESTORE, SWEEP] {
         builder = builder.set_buckets_for_metric(Matcher::Full(name.to_owned()), &DELAY_BUCKETS_SECONDS)?;
     }
     for name in [PROCESSING, SLACK_POST] {
@@ -336,6 +383,10 @@ fn describe() {
         Unit::Count,
         "1 while the state table does what it is asked for, 0 while it does not."
     );
+    describe_gauge!(SWEEP_TRAILS, Unit::Count, "Trails that the last sweep of this worker saw.");
+    describe_counter!(SWEEP_ACCOUNTS, Unit::Count, "Accounts that sweeps looked at.");
+    describe_gauge!(SWEEP_FINISHED, Unit::Seconds, "When the last sweep of this worker ended, since 1970.");
+    describe_histogram!(SWEEP, Unit::Seconds, "One sweep.");
     describe_histogram!(QUEUE_DELAY, Unit::Seconds, "From sent to first received.");
     describe_histogram!(PROCESSING, Unit::Seconds, "From received to decided.");
     describe_histogram!(TIME_TO_RESTORE, Unit::Seconds, "From the event to logging verified.");
@@ -346,7 +397,7 @@ fn describe() {
     for name in [IN_FLIGHT, POLLERS] {
         gauge!(name).set(0.0);
     }
-    for name in [QUEUE_DELAY, PROCESSING, TIME_TO_RESTORE, SLACK_POST] {
+    for name in [QUEUE_DELAY, PROCESSING, TIME_TO_RESTORE, SLACK_POST, SWEEP] {
         // Registering is what makes it appear.
         let _ = histogram!(name);
     }
@@ -367,6 +418,9 @@ fn describe() {
     }
     for result in RestoreResult::ALL {
         counter!(RESTORE, "result" => result.as_str()).absolute(0);
+    }
+    for result in SweepResult::ALL {
+        counter!(SWEEP_ACCOUNTS, "result" => result.as_str()).absolute(0);
     }
     for result in AssumeResult::ALL {
         counter!(ASSUME_ROLE, "result" => result.as_str()).absolute(0);

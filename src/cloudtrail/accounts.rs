@@ -124,6 +124,11 @@ impl Accounts {
         self.own.get().map(|own| &own.account)
     }
 
+    /// The worker's own Region.
+    pub(super) fn region(&self) -> Option<Region> {
+        self.sdk.region().and_then(|region| Region::parse(region.as_ref()))
+    }
+
     /// Whether there is a role to act with in other accounts.
     #[must_use]
     pub fn has_member_role(&self) -> bool {

@@ -4,18 +4,21 @@ use std::time::Duration;
 
 use aws_sdk_cloudtrail::error::{ProvideErrorMetadata, SdkError};
 use aws_sdk_cloudtrail::primitives::DateTime;
-use aws_sdk_cloudtrail::types::Trail;
+use aws_sdk_cloudtrail::types::{Trail, TrailInfo};
 use time::OffsetDateTime;
 
 use super::accounts::{Accounts, Site};
 use super::refusal::{Answer, Meaning, Refusal, WORKER};
 use crate::aws;
 use crate::event::{AccountId, Region, TrailArn, partition_of};
-use crate::incident::DeliveryErrors;
+use crate::incident::{DeliveryErrors, Glimpse};
 use crate::turns::Turns;
 
 /// The longest delivery error kept, in characters.
 const MAX_DELIVERY_ERROR_CHARS: usize = 200;
+
+/// Pages of the trails of an account: five trails a Region are far fewer.
+const MAX_PAGES: usize = 20;
 
 /// The longest that a start waits for its turn with a message in hand: a Region has five trails at most. What would wait longer goes
 /// back to the queue, and keeps nobody else from work.
@@ -38,6 +41,13 @@ pub struct Status {
     pub started_at: Option<OffsetDateTime>,
     pub stopped_at: Option<OffsetDateTime>,
     pub delivery: DeliveryErrors,
+}
+
+impl Status {
+    #[must_use]
+    pub fn glimpse(&self) -> Glimpse {
+        Glimpse { logging: self.logging, started_at: self.started_at, stopped_at: self.stopped_at }
+    }
 }
 
 /// What became of a start that was asked for where it cannot happen, by somebody who has the right to it.
@@ -78,6 +88,35 @@ impl Trails {
             TrailArn::parse(trail.trail_arn()?).map(|arn| (arn, home))
         };
         Ok(answer.trail_list().iter().filter_map(read).collect())
+    }
+
+    /// The trails that an account has, in all Regions, and where each lives; of its organization's too. That one request is enough is what
+    /// AWS's quotas and public tools say, and not the API's page.
+    pub async fn of_account(&self, account: &AccountId) -> Result<Vec<(TrailArn, Region)>, Refusal> {
+        let Some(region) = self.accounts.region() else {
+            return Err(Refusal::new(Meaning::Impossible, "the worker's own Region is not known".to_owned()));
+        };
+        let site = self.accounts.site(account, &region).await;
+        if let Some(refusal) = site.without_role {
+            return Err(refusal);
+        }
+        let (mut listed, mut next) = (Vec::new(), None);
+        for _ in 0..MAX_PAGES {
+            let answer = site.client.list_trails().set_next_token(next).send().await;
+            let answer = answer.map_err(|error| self.refusal(&error, "ListTrails", account, &site))?;
+            let read = |trail: &TrailInfo| {
+                let arn = TrailArn::parse(trail.trail_arn()?)?;
+                let home = trail.home_region().and_then(Region::parse);
+                let home = home.unwrap_or_else(|| arn.region().clone());
+                Some((arn, home))
+            };
+            listed.extend(answer.trails().iter().filter_map(read));
+            next = answer.next_token.filter(|next| !next.is_empty());
+            if next.is_none() {
+                break;
+            }
+        }
+        Ok(listed)
     }
 
     /// Where the trail lives, as CloudTrail describes it from the region of its ARN.

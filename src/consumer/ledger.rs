@@ -52,6 +52,12 @@ impl Hold {
         }
     }
 
+    /// For work that no message asked for.
+    #[must_use]
+    pub fn of_no_message() -> Self {
+        Self::new(Span::none())
+    }
+
     /// Ends when the work must stop. A handler that does not look is dropped soon after.
     pub async fn cancelled(&self) {
         self.token.cancelled().await;

@@ -136,6 +136,7 @@ impl Queue for SqsQueue {
                 body: letter.delivery.body.clone(),
                 label,
                 kind: letter.delivery.kind.clone(),
+                after: Duration::ZERO,
             })
             .await
     }

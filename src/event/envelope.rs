@@ -71,6 +71,8 @@ pub struct Event {
     pub user_agent: Option<String>,
     /// Why the call failed, if it did.
     pub error_code: Option<String>,
+    /// No event told of it: it is what a look at the trail showed, and its id is of our own making.
+    pub by_look: bool,
 }
 
 /// Where an event comes from, as it says itself. Untrusted text, where it is text.
@@ -91,6 +93,42 @@ pub struct Origin {
 }
 
 impl Event {
+    /// A call that a look showed to have been made: nobody told who made it, and when only as far as CloudTrail shows it.
+    #[must_use]
+    pub fn seen(id: EventId, name: &str, trail: &TrailArn, time: Option<OffsetDateTime>) -> Self {
+        const CLOUDTRAIL: &str = "cloudtrail.amazonaws.com";
+        let call = calls::find(Some(CLOUDTRAIL), name);
+        let (account, region) = (Some(trail.account().clone()), Some(trail.region().clone()));
+        Self {
+            id,
+            name: name.to_owned(),
+            kind: kind(call, None, false),
+            call,
+            origin: Origin {
+                service: Some(CLOUDTRAIL.to_owned()),
+                account: account.clone(),
+                region: region.clone(),
+                ..Origin::default()
+            },
+            resource: Some(trail.to_string()),
+            account,
+            region,
+            parameters: Parameters::default(),
+            time,
+            actor: Actor {
+                who: "Somebody".to_owned(),
+                is_root: false,
+                arn: None,
+                access_key_id: None,
+                mfa: None,
+            },
+            source_address: None,
+            user_agent: None,
+            error_code: None,
+            by_look: true,
+        }
+    }
+
     /// The trail that the event is about, complete enough to act on.
     #[must_use]
     pub fn target(&self) -> Option<TrailArn> {
@@ -371,6 +409,7 @@ fn event(
         source_address: detail.source_ip_address.take(),
         user_agent: detail.user_agent.take(),
         error_code,
+        by_look: false,
     }
 }
 

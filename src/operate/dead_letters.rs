@@ -440,7 +440,12 @@ impl Held {
 }
 
 fn letter(delivery: &Delivery) -> Letter {
-    Letter { body: delivery.body.clone(), label: delivery.label.clone(), kind: delivery.kind.clone() }
+    Letter {
+        body: delivery.body.clone(),
+        label: delivery.label.clone(),
+        kind: delivery.kind.clone(),
+        after: Duration::ZERO,
+    }
 }
 
 fn wants(wanted: &Wanted, letter: &Delivery) -> bool {

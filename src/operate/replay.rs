@@ -158,7 +158,12 @@ impl Replayed {
         for (position, file) in files.iter().enumerate() {
             steps.blocking_send(Step::File(position, file.clone()))?;
             let events = self.read(file, resources).into_iter();
-            let letters = events.map(|event| Letter { body: event.body, label: None, kind: None });
+            let letters = events.map(|event| Letter {
+                body: event.body,
+                label: None,
+                kind: None,
+                after: Duration::ZERO,
+            });
             let mut full = batches(rest.into_iter().chain(letters));
             // It may have room for events of the next file.
             rest = full.pop().unwrap_or_default();

@@ -31,6 +31,8 @@ const START_IT: &str = "Start it by hand.";
 const BY_US: &str = "Somebody acts as trailkeeper";
 const REVOKE: &str = "The call was made with an identity of trailkeeper's own, and trailkeeper makes no such call: find out who has it, \
                       and revoke the role's sessions.";
+/// Said of what no event told of.
+const BY_LOOK: &str = "No event of it has arrived: trailkeeper looked at the trail.";
 const ONLY_NOTIFIES: &str = "trailkeeper only notifies here and restarted nothing.";
 
 /// What was seen, or not looked at.
@@ -56,6 +58,8 @@ pub enum Seen<'a> {
         /// How often.
         attempts: u32,
     },
+    /// The stop was reported before the event came, as a look showed it; the restart, or the look, has come to an end.
+    Known(&'a Restored),
     /// Nothing: all that is known is what the event says.
     Nothing,
 }
@@ -120,6 +124,9 @@ pub fn conclude(event: &Event, judgement: &Judgement, seen: Seen) -> Conclusion 
     } else {
         severity
     };
+    if event.by_look {
+        outcome.push(BY_LOOK.to_owned());
+    }
     facts.push(Fact { label: "Logging was off", value: off });
     Conclusion { severity, deed, headline, outcome, facts, account: judgement.account.clone() }
 }
@@ -165,6 +172,7 @@ impl Said {
 fn said(event: &Event, judgement: &Judgement, seen: Seen) -> Said {
     match (seen, &judgement.action, event.kind) {
         (Seen::Ended(restored), ..) => ended(event, judgement, restored),
+        (Seen::Known(restored), ..) => known(event, judgement, restored),
         (Seen::Region { account, region, stop, found }, action, _) => {
             let looked = format!(
                 "The event names no trail that can be read, so trailkeeper looked at the trails that live in {region}, \
@@ -312,8 +320,11 @@ fn changed(event: &Event) -> Said {
             (Severity::Medium, "Something was changed that CloudTrail rests on", [means, CANNOT_UNDO])
         }
     };
-    let off =
-        if effect == Effect::Ends { "ended by this call, and not looked at since" } else { NOT_LOOKED_AT };
+    let off = match effect {
+        Effect::Ends if event.by_look => "the trail is gone",
+        Effect::Ends => "ended by this call, and not looked at since",
+        _ => NOT_LOOKED_AT,
+    };
     Said {
         by_itself,
         headline,
@@ -386,6 +397,14 @@ fn ended(event: &Event, judgement: &Judgement, restored: &Restored) -> Said {
         ),
         (Restoration::Refused { detail }, sighting) => refused(sighting, judgement, detail),
     }
+}
+
+/// Who it was, and what is true of the trail now: the stop itself was reported before.
+fn known(event: &Event, judgement: &Judgement, restored: &Restored) -> Said {
+    let said = ended(event, judgement, restored);
+    let mut outcome = vec!["trailkeeper has reported this stop before, and now knows who it was.".to_owned()];
+    outcome.extend(said.outcome);
+    Said { by_itself: Severity::Medium, headline: "Who turned off CloudTrail is known now", outcome, ..said }
 }
 
 fn refused(sighting: Sighting, judgement: &Judgement, detail: &str) -> Said {

@@ -10,7 +10,7 @@ use time::format_description::well_known::Rfc3339;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
-use super::rules::{Accounts, Policy, Rule, SEVERITIES, Source, Stopped};
+use super::rules::{Accounts, FoundOff, Policy, Rule, SEVERITIES, Source, Stopped};
 use crate::event::{AccountId, CALLS, Region};
 use crate::pattern::ArnPattern;
 use crate::text::is_hidden;
@@ -71,7 +71,7 @@ fn policy(mut file: Table) -> Policy {
         None => file.faults.add(0..0, "version is missing: begin with version = 1".to_owned()),
     }
     let accounts = file.table("accounts").map_or_else(Accounts::own, accounts);
-    let stopped = file.table("defaults").and_then(defaults).unwrap_or_default();
+    let (stopped, found_off) = file.table("defaults").map(defaults).unwrap_or_default();
     file.not_yet("escalate", "repeats are not counted");
     file.not_yet("digest", "there is no daily line");
     file.not_yet("channel", "the channel is the one that TRAILKEEPER_SLACK_WEBHOOK_URL makes, slack");
@@ -79,7 +79,7 @@ fn policy(mut file: Table) -> Policy {
     let rules = file.tables("rule");
     let rules = rules.into_iter().map(|table| rule(table, stopped, &mut names)).collect();
     file.end();
-    Policy { accounts, stopped, rules, text: String::new() }
+    Policy { accounts, stopped, found_off, rules, text: String::new() }
 }
 
 fn accounts(mut table: Table) -> Accounts {
@@ -118,15 +118,16 @@ fn accounts(mut table: Table) -> Accounts {
     accounts
 }
 
-fn defaults(mut table: Table) -> Option<Stopped> {
-    let stopped = table.word("stopped", &STOPPED, |_| None);
-    table.not_yet("found_off", "nothing looks for trails that are off");
+fn defaults(mut table: Table) -> (Stopped, FoundOff) {
+    let stopped = table.word("stopped", &STOPPED, |_| None).unwrap_or_default();
+    let words = [("report", FoundOff::Report), ("restart", FoundOff::Restart)];
+    let found_off = table.word("found_off", &words, |_| None).unwrap_or_default();
     table.not_yet("changed", "nothing is put back");
     table.not_yet("trusted", "there is no baseline that a change could become");
     table.not_yet("buckets", "nothing is put back");
     table.not_yet("keys", "nothing is put back");
     table.end();
-    stopped
+    (stopped, found_off)
 }
 
 const STOPPED: [(&str, Stopped); 2] = [("restart", Stopped::Restart), ("notify", Stopped::Notify)];
@@ -407,6 +408,7 @@ name = { "111122223333" = "payments-prod" }
 
 [defaults]
 stopped = "restart"
+found_off = "restart"
 
 [[rule]]
 name = "sandbox"

@@ -24,6 +24,8 @@ pub struct Policy {
     pub(super) accounts: Accounts,
     /// What is done about a trail that was stopped, unless a rule says otherwise.
     pub(super) stopped: Stopped,
+    /// Whether a trail is restarted that was off before it was looked at for the first time.
+    pub(super) found_off: FoundOff,
     /// The first that fits decides.
     pub(super) rules: Vec<Rule>,
     /// As it was written: nothing without a file.
@@ -80,6 +82,14 @@ pub(super) enum Stopped {
     Notify,
 }
 
+/// What is done about a trail that was off when it was looked at for the first time.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) enum FoundOff {
+    #[default]
+    Report,
+    Restart,
+}
+
 /// What is done about what fits; what it leaves out, the defaults say. An empty list fits anything.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Rule {
@@ -131,6 +141,38 @@ impl Policy {
     #[must_use]
     pub fn list(&self) -> Option<&BTreeSet<AccountId>> {
         if let Source::List(list) = &self.accounts.source { Some(list) } else { None }
+    }
+
+    /// Whether a trail is restarted that was off before it was looked at for the first time.
+    #[must_use]
+    pub fn restarts_what_was_off(&self) -> bool {
+        self.found_off == FoundOff::Restart
+    }
+
+    /// The accounts whose trails are looked at; nothing while those of the organization are not known. An account that is closed has no
+    /// trails to keep.
+    #[must_use]
+    pub fn looked_at(
+        &self,
+        own: Option<&AccountId>,
+        members: Option<&Members>,
+    ) -> Option<BTreeSet<AccountId>> {
+        let others: Vec<&AccountId> = match &self.accounts.source {
+            Source::Unsaid | Source::Own => Vec::new(),
+            Source::List(list) => list.iter().collect(),
+            Source::Organization => {
+                let is_open =
+                    |member: &Member| !matches!(member.state.as_deref(), Some("SUSPENDED" | "CLOSED"));
+                members?
+                    .accounts
+                    .iter()
+                    .filter(|(_, member)| is_open(member))
+                    .map(|(account, _)| account)
+                    .collect()
+            }
+        };
+        let all = others.into_iter().chain(own).filter(|account| !self.excludes(account));
+        Some(all.cloned().collect())
     }
 
     /// Whether an account is outside whatever the source says.
@@ -268,6 +310,11 @@ impl fmt::Display for Policy {
             formatter,
             "A trail that was stopped is {stopped}, and people are notified, unless a rule says otherwise."
         )?;
+        let found_off = match self.found_off {
+            FoundOff::Report => "reported once, and left as it is",
+            FoundOff::Restart => "restarted",
+        };
+        write!(formatter, "\nA trail that was off before it was first looked at is {found_off}.")?;
         if self.rules.iter().any(|rule| rule.stopped == Some(Stopped::Notify)) {
             write!(formatter, "\nA trail that root stopped is never left off by a rule.")?;
         }

@@ -137,7 +137,12 @@ impl Membership {
         Known::NotYet(retry.max.mul_f64(0.5 + fastrand::f64() / 2.0))
     }
 
-    fn members(&self) -> Option<Arc<Members>> {
+    /// What is known now.
+    pub(super) fn known(&self) -> Known {
+        Known::Enough { members: self.members(), is_late: false }
+    }
+
+    pub(super) fn members(&self) -> Option<Arc<Members>> {
         self.state().members.clone()
     }
 

@@ -7,18 +7,24 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 
 use super::changes;
+use super::looks::{Looks, Turn};
 use super::members::{Known, Membership};
 use super::outside::{Outside, Report};
 use super::verdict::{Verdict, dead, decide};
 use super::work::{Hands, Work};
 use crate::clock;
 use crate::cloudtrail::accounts::Accounts;
-use crate::consumer::{Delivery, Disposition, Handled, Handler, HandlingFailure, Hold};
-use crate::event::{self, About, AccountId, Event, Malformed};
+use crate::cloudtrail::{Meaning, Refusal};
+use crate::consumer::sqs::Outbox;
+use crate::consumer::{Delivery, Disposition, Handled, Handler, HandlingFailure, Hold, ReceiptHandle};
+use crate::event::{self, About, AccountId, Event, Malformed, TrailArn};
 use crate::outcome::{Outcome, Reason};
 use crate::policy::{Action, Bounds, ByUs, Judgement, Mode, Policy, Seen, conclude, judge};
 use crate::retry::RetryPolicy;
-use crate::state::{Asking, Claims, Counts, Ending, Kept, Key, Opened, Session, Store, StoreError};
+use crate::state::{
+    Asking, Claims, Counts, Ending, Kept, Key, Opened, RecordKey, Session, Store, StoreError, TrailRecord,
+};
+use crate::sweep::{LOOK_AT_TRAIL, finding, last_finding, look_at, looked_at};
 use crate::text::harmless;
 
 /// On top of another worker's lease, before its event is looked at again.
@@ -50,6 +56,17 @@ pub struct Responder<S> {
     /// The policy that the fleet used last.
     kept: Kept,
     outside: Outside,
+    looks: Looks,
+    /// Nothing if no trail is looked at without an event.
+    sweeping: Option<Sweeping>,
+}
+
+/// How often all trails are looked at, and where looks at those go that differ.
+#[derive(Debug)]
+pub struct Sweeping {
+    /// Between the beginnings of two passes.
+    pub every: Duration,
+    pub queue: Outbox,
 }
 
 impl<S: Store> Responder<S> {
@@ -62,8 +79,8 @@ impl<S: Store> Responder<S> {
         hands: Hands,
         lease: Duration,
     ) -> Self {
-        let (kept, outside) = (Kept::in_memory(), Outside::default());
-        Self { mode, policy, members, claims, hands, lease, kept, outside }
+        let (kept, outside, looks) = (Kept::in_memory(), Outside::default(), Looks::default());
+        Self { mode, policy, members, claims, hands, lease, kept, outside, looks, sweeping: None }
     }
 
     /// With the policy that the fleet used last where all workers find it.
@@ -72,11 +89,23 @@ impl<S: Store> Responder<S> {
         Self { kept, ..self }
     }
 
+    /// With looks at all trails now and then.
+    #[must_use]
+    pub fn sweeping(self, sweeping: Option<Sweeping>) -> Self {
+        Self { sweeping, ..self }
+    }
+
     /// Keeps what is known of the organization up to date, and reports changes of the policy. Ends when dropped.
     pub async fn keep(&self) {
         let members = self.members.keep(self.hands.trails.accounts(), &self.policy);
         let changes = changes::keep(&self.kept, &self.policy, self.hands.channel.as_ref());
-        tokio::join!(members, changes);
+        let sweep = async {
+            if let (Some(sweeping), Some(records)) = (&self.sweeping, &self.hands.records) {
+                self.sweep(sweeping, records).await;
+            }
+        };
+        // Rarely, and much.
+        tokio::join!(members, changes, Box::pin(sweep));
     }
 
     /// Works on an event; how, and in which execution.
@@ -93,7 +122,8 @@ impl<S: Store> Responder<S> {
         let asking = Asking { message: &delivery.message_id, redriven: delivery.label.is_some() };
         // Should nobody be able to count: receives space the attempts, and never make one the last.
         let guess = delivery.receive_count.min(self.hands.retry.max_attempts.saturating_sub(1)).max(1);
-        let key = Key::Event(event.id.clone());
+        let id = event.id.clone();
+        let key = if event.by_look { Key::Finding(id) } else { Key::Event(id) };
         let session = match Session::open(&self.claims, key, self.lease, asking, guess).await {
             Opened::Yours(session) => session,
             Opened::Held(ends_in) => {
@@ -168,13 +198,102 @@ impl<S: Store> Responder<S> {
     }
 }
 
+impl<S: Store> Responder<S> {
+    /// Looks at the trail that a message of ours names, and works on what is to be done about it.
+    async fn look(&self, delivery: &Delivery, hold: &Hold) -> Handled {
+        let Some(trail) = looked_at(&delivery.body) else {
+            return bury(delivery, Reason::Malformed, "a look that names no trail by its ARN".to_owned());
+        };
+        let looked = || self.decide(Verdict::Done(Outcome::Looked), 0);
+        let began_at = match self.looks.take(&trail, delivery.sent_at) {
+            Turn::Now(began_at) => began_at,
+            Turn::Answered => return looked(),
+            Turn::In(wait) => return self.decide(Verdict::Deferred(wait, Outcome::Released), 0),
+        };
+        let handled = match self.find(&trail).await {
+            Ok(Some(event)) => self.work_on(event, delivery, hold).await,
+            Ok(None) => {
+                tracing::info!(%trail, outcome = Outcome::Looked.as_str(), "decided");
+                looked()
+            }
+            Err(detail) => {
+                let is_last = self.hands.retry.is_last(delivery.receive_count);
+                tracing::warn!(%trail, detail, is_last, "the trail could not be looked at");
+                // The sweep looks again, and reports what cannot be looked at for long.
+                return if is_last {
+                    looked()
+                } else {
+                    self.decide(Verdict::Failed(detail), delivery.receive_count)
+                };
+            }
+        };
+        if handled.disposition == Disposition::Delete {
+            self.looks.answer(&trail, began_at);
+        }
+        handled
+    }
+
+    /// What is to be done about a trail; nothing if it is as its record has it, or nobody knows it.
+    async fn find(&self, trail: &TrailArn) -> Result<Option<Event>, String> {
+        let policy = Arc::clone(&self.policy.borrow());
+        let accounts = self.hands.trails.accounts();
+        let (known, about) = (self.members.known(), RecordKey::Trail(trail.clone()));
+        let bounds = Bounds {
+            mode: self.mode,
+            policy: &policy,
+            own: accounts.own(),
+            members: known.listed(),
+            by_us: ByUs::No,
+            now: clock::now(),
+        };
+        let Some(records) = &self.hands.records else { return Ok(None) };
+        let read = records.read::<TrailRecord>(&about).await;
+        let Some(record) = read.map_err(|error| error.to_string())? else { return Ok(None) };
+        let seen = match self.hands.trails.status(trail, trail.region()).await {
+            Ok(status) => Some(status.glimpse()),
+            Err(Refusal { meaning: Meaning::Gone, .. }) => None,
+            Err(refusal) => return Err(refusal.detail),
+        };
+        Ok(finding(&record, trail, seen, &bounds).or_else(|| last_finding(&record, trail)))
+    }
+
+    /// Looks at a trail without a message: the queue may be gone.
+    pub async fn look_now(&self, trail: &TrailArn) {
+        let delivery = Delivery {
+            message_id: format!("look-{:016x}", fastrand::u64(..)),
+            receipt: ReceiptHandle(String::new()),
+            body: look_at(trail),
+            sent_at: Some(clock::now()),
+            receive_count: 1,
+            label: None,
+            kind: Some(LOOK_AT_TRAIL.to_owned()),
+            asked_at: Instant::now(),
+        };
+        // What fails is found again by the next sweep.
+        self.look(&delivery, &Hold::of_no_message()).await;
+    }
+}
+
 impl<S: Store> Handler for Responder<S> {
     async fn handle(&self, delivery: &Delivery, hold: &Hold) -> Handled {
+        if delivery.kind.as_deref() == Some(LOOK_AT_TRAIL) {
+            return self.look(delivery, hold).await;
+        }
+        match read(delivery, hold, &self.hands.retry) {
+            Ok(event) => self.work_on(event, delivery, hold).await,
+            Err(handled) => handled,
+        }
+    }
+
+    fn panicked(&self, attempts: u32) -> Handled {
+        panicked(attempts, &self.hands.retry)
+    }
+}
+
+impl<S: Store> Responder<S> {
+    /// Works on an event, or on what a look showed, as far as the policy concerns it.
+    async fn work_on(&self, event: Event, delivery: &Delivery, hold: &Hold) -> Handled {
         let started_at = Instant::now();
-        let event = match read(delivery, hold, &self.hands.retry) {
-            Ok(event) => event,
-            Err(handled) => return handled,
-        };
         let policy = Arc::clone(&self.policy.borrow());
         let accounts = self.hands.trails.accounts();
         accounts.identify().await;
@@ -220,10 +339,6 @@ impl<S: Store> Handler for Responder<S> {
         }
         log(&event, &judgement, None, &handled, (attempts, started_at));
         handled
-    }
-
-    fn panicked(&self, attempts: u32) -> Handled {
-        panicked(attempts, &self.hands.retry)
     }
 }
 

@@ -14,9 +14,10 @@ use crate::incident::{Found, Restoration, Restored, Sighting};
 use crate::outcome::{Outcome, Reason};
 use crate::policy::{Action, Judgement, Seen, Untargetable, Which, conclude, refusal};
 use crate::retry::RetryPolicy;
-use crate::state::{Lost, Notice, Session, Step, Store};
+use crate::state::{Left, Lost, Notice, RecordKey, Records, Session, Step, Stop, Store, Told, TrailRecord};
 use crate::telemetry;
 use crate::tell::{Channel, ShowError, View};
+use crate::text::harmless;
 
 /// How long people wait to hear of a stopped trail while its restart is under way. Most restarts take less
 /// than a second; after this they are notified that it takes longer, and once more how it ended.
@@ -25,11 +26,20 @@ const PATIENCE: Duration = Duration::from_secs(5);
 /// How long a report that is in no hurry waits for a state table that does not answer: most outages are over by then, and people
 /// should not wait longer to hear who it was.
 const TABLE_PATIENCE: Duration = Duration::from_mins(3);
+/// And one of a restart of ours, which nobody else can have reported: as long as one write to a table that answers again may take. What a
+/// worker reports without the table is reported again if it dies.
+const PATIENCE_OF_OURS: Duration = Duration::from_secs(10);
 /// Between two looks at whether it answers.
 const TABLE_RETRY: RetryPolicy =
     RetryPolicy { max_attempts: u32::MAX, base: Duration::from_secs(2), max: TABLE_PATIENCE };
 /// Receives after which nothing is waited for any more, since SQS counts them and gives up after some.
 const MAX_RECEIVES: u32 = 12;
+
+/// The call after which a trail is gone.
+const DELETE_TRAIL: &str = "DeleteTrail";
+
+/// The longest name of an actor that a record keeps, in characters.
+const MAX_WHO_CHARS: usize = 300;
 
 /// What there is to say of a restart that is not done after [`PATIENCE`].
 const SLOW: &str = "AWS is slow to answer: CloudTrail, or STS for the role in another account";
@@ -40,6 +50,9 @@ const NOT_OUR_TURN: &str =
 /// What the work is done with, whatever the event.
 pub struct Hands {
     pub trails: Trails,
+    /// What is known of trails, so that an event and a look at a trail do not both report one stop; nothing where no trail is looked at
+    /// without an event.
+    pub records: Option<Records>,
     pub channel: Box<dyn Channel>,
     /// Between attempts of one event, and how many there are.
     pub retry: RetryPolicy,
@@ -79,6 +92,7 @@ impl<S: Store> Work<'_, S> {
                     _ => refused(notified, refusal(*why)),
                 })
             }
+            Action::Notify if self.is_deletion() && !self.judgement.is_outside() => self.deleted().await,
             Action::Notify | Action::Ignore => {
                 let outcome = match self.event.kind {
                     _ if self.judgement.is_outside() => Outcome::Outside,
@@ -87,6 +101,25 @@ impl<S: Store> Work<'_, S> {
                 };
                 self.notify(Seen::Nothing, outcome).await
             }
+        }
+    }
+
+    /// A trail was deleted, by an event or as a look showed.
+    fn is_deletion(&self) -> bool {
+        self.event.kind == Kind::Weakened && self.event.name == DELETE_TRAIL
+    }
+
+    async fn deleted(&self) -> Result<Verdict, Lost> {
+        let told = match self.event.target() {
+            Some(trail) => {
+                let gone = Restored::new(Restoration::Gone, clock::now());
+                self.write_down(&trail, &gone).await
+            }
+            None => Told::Yours,
+        };
+        match told {
+            Told::Known => Ok(Verdict::Done(Outcome::Notified)),
+            Told::Yours | Told::Ended | Told::Who => self.notify(Seen::Nothing, Outcome::Notified).await,
         }
     }
 
@@ -101,14 +134,18 @@ impl<S: Store> Work<'_, S> {
                 Err(failed) => return Ok(failed),
             },
         };
-        if let Some(waiting) = self.wait_for_the_table(&order, [&restored]) {
-            return Ok(waiting);
-        }
-        if is_new {
+        let is_ours = restored.outcome == Restoration::Restarted;
+        if is_new && is_ours {
             self.session.record(Step::Restored(restored.clone())).await?;
             self.count(&restored);
         }
-        self.report(&restored).await
+        if let Some(waiting) = self.wait_for_the_table(&order, [&restored]) {
+            return Ok(waiting);
+        }
+        if is_new && !is_ours {
+            self.session.record(Step::Restored(restored.clone())).await?;
+        }
+        self.report_of(trail, &restored).await
     }
 
     /// The event names no trail that can be read: sees to those of the Region of the call.
@@ -170,6 +207,65 @@ impl<S: Store> Work<'_, S> {
         })
     }
 
+    /// Writes down what came of the stop of a trail, and reports it unless that was done: by the event itself, or by a look that was
+    /// faster.
+    async fn report_of(&self, trail: &TrailArn, restored: &Restored) -> Result<Verdict, Lost> {
+        let told = self.write_down(trail, restored).await;
+        let (seen, outcome) = match told {
+            Told::Yours => return self.report(restored).await,
+            Told::Ended => (Seen::Ended(restored), outcome(restored)),
+            Told::Who => (Seen::Known(restored), outcome(restored)),
+            Told::Known => return Ok(Verdict::Done(outcome(restored))),
+        };
+        // What is left to be done is a dead letter already.
+        self.notify(seen, outcome).await
+    }
+
+    /// Writes a stop into the record of its trail. Where records cannot be had, or what the event says was not seen, it is this event's
+    /// to report.
+    async fn write_down(&self, trail: &TrailArn, restored: &Restored) -> Told {
+        let event = self.event;
+        let seen = match (&restored.outcome, restored.before) {
+            (Restoration::Restarted | Restoration::LeftOff | Restoration::Gone, _)
+            | (_, Sighting::Off { .. }) => true,
+            (Restoration::AlreadyLogging { .. }, _) => {
+                event.by_look || event.time.is_some_and(|time| restored.stopped_with(time))
+            }
+            _ => false,
+        };
+        let stop = Stop {
+            at: event.time,
+            by: event.id.to_string(),
+            event: (!event.by_look).then(|| event.id.to_string()),
+            who: (!event.by_look).then(|| harmless(&event.actor.who, MAX_WHO_CHARS)),
+            was_seen: seen,
+            deleted: event.kind != Kind::Stopped,
+        };
+        let left = Left::by(restored, self.judgement.because.as_ref().map(ToString::to_string));
+        let now_seen = match restored.outcome {
+            Restoration::Restarted => Sighting::On { at: restored.at, since: None },
+            Restoration::AlreadyLogging { since, .. } => Sighting::On { at: restored.at, since },
+            Restoration::LeftOff => Sighting::Off { at: restored.at },
+            _ => restored.before,
+        };
+        let Some(records) = self.hands.records.as_ref().filter(|_| self.session.silence().is_none()) else {
+            return Told::Yours;
+        };
+        // Anybody can invent an event of a trail that there is not.
+        let is_real = seen || matches!(restored.outcome, Restoration::AlreadyLogging { .. });
+        let key = RecordKey::Trail(trail.clone());
+        let written = records.change(&key, |before: Option<TrailRecord>| {
+            let made = || is_real.then(|| TrailRecord::of_an_event(clock::now()));
+            let Some(mut record) = before.or_else(made) else { return (None, Told::Yours) };
+            let told = record.add(stop.clone(), left.clone(), now_seen);
+            (Some(record), told)
+        });
+        written.await.unwrap_or_else(|error| {
+            tracing::warn!(%error, event_id = %event.id, "what came of the stop could not be written into the trail's record");
+            Told::Yours
+        })
+    }
+
     fn count(&self, restored: &Restored) {
         if let (Restoration::Restarted, Some(time)) = (&restored.outcome, self.event.time) {
             telemetry::time_to_restore(clock::since(time));
@@ -186,7 +282,11 @@ impl<S: Store> Work<'_, S> {
                 if let Some(waiting) = self.wait_for_the_table(&self.order(), [&restored]) {
                     return Ok(waiting);
                 }
-                self.notify(Seen::Ended(&restored), Outcome::Notified).await
+                match self.write_down(trail, &restored).await {
+                    Told::Yours | Told::Ended => self.notify(Seen::Ended(&restored), Outcome::Notified).await,
+                    Told::Who => self.notify(Seen::Known(&restored), Outcome::Notified).await,
+                    Told::Known => Ok(Verdict::Done(Outcome::Notified)),
+                }
             }
             Which::StoppedAt { account, region, time } => {
                 match patiently(trails.look_around(account, region)).await {
@@ -215,15 +315,14 @@ impl<S: Store> Work<'_, S> {
         let silence = self.session.silence()?;
         // Since the message was sent, or since the table was last heard.
         let waited = self.delivery.sent_at.map_or(silence, |sent_at| clock::since(sent_at).min(silence));
-        let left =
-            TABLE_PATIENCE.checked_sub(waited).filter(|_| self.delivery.receive_count <= MAX_RECEIVES)?;
-        let is_on = |restored: &Restored| match restored.outcome {
-            Restoration::AlreadyLogging { since, .. } => !order.is_older(since),
-            _ => false,
+        let patience = |restored: &Restored| match restored.outcome {
+            Restoration::AlreadyLogging { since, .. } if !order.is_older(since) => Some(TABLE_PATIENCE),
+            // That it was us is remembered.
+            Restoration::Restarted if self.session.steps().restored.is_some() => Some(PATIENCE_OF_OURS),
+            _ => None,
         };
-        if !seen.into_iter().all(is_on) {
-            return None;
-        }
+        let patience = seen.into_iter().map(patience).min().unwrap_or(Some(TABLE_PATIENCE))?;
+        let left = patience.checked_sub(waited).filter(|_| self.delivery.receive_count <= MAX_RECEIVES)?;
         tracing::info!(event_id = %self.event.id, "logging is on: the report waits for the state table");
         // Each time at least half of it: these waits have a purpose.
         let wait = TABLE_RETRY.wait(self.delivery.receive_count, 0.5 + fastrand::f64() / 2.0);
@@ -318,6 +417,14 @@ impl<S: Store> Work<'_, S> {
     /// unless it is only a matter of waiting for our turn.
     async fn give_up(&self, sighting: Sighting, detail: String) -> Result<Verdict, Lost> {
         let attempts = self.session.attempts().min(self.hands.retry.max_attempts);
+        if let Some(trail) = self.event.target() {
+            let refused = Restoration::Refused { detail: detail.clone() };
+            let restored = Restored { before: sighting, ..Restored::new(refused, clock::now()) };
+            // Tried once more, and no better than before.
+            if self.write_down(&trail, &restored).await == Told::Known {
+                return Ok(Verdict::Done(Outcome::Notified));
+            }
+        }
         let gave_up = Seen::GaveUp { sighting, detail: &detail, attempts };
         let notified = self.notify(gave_up, Outcome::DeadLettered).await?;
         Ok(exhausted(notified, detail))

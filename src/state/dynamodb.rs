@@ -120,16 +120,6 @@ impl DynamoStore {
             .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld)
     }
 
-    /// Sends a write until the table answers.
-    async fn write(&self, request: &UpdateItemFluentBuilder) -> Result<Written, StoreError> {
-        let mut again = false;
-        let sent = backon::Retryable::retry(|| request.clone().send(), TRIES.waits())
-            .when(may_pass)
-            .notify(|_, _| again = true)
-            .await;
-        written(sent, again)
-    }
-
     /// A write by the owner of `claim`, refused to anyone else.
     ///
     /// A request that was given up on may still arrive, after the ones that came later: what it writes must do
@@ -150,7 +140,7 @@ impl DynamoStore {
         request: &UpdateItemFluentBuilder,
         status: &str,
     ) -> Result<(), StoreError> {
-        let (item, again) = match self.write(request).await? {
+        let (item, again) = match write(request).await? {
             Written::Done(_) => return Ok(()),
             Written::Refused { item, again } => (item, again),
         };
@@ -205,7 +195,7 @@ impl DynamoStore {
             )
             .expression_attribute_values(":free", text("free"))
             .expression_attribute_values(":over", number(over));
-        self.write(&request).await
+        write(&request).await
     }
 
     /// Claims an event whose claim has not moved for as long as its lease lasts, if it still has not.
@@ -229,7 +219,7 @@ impl DynamoStore {
                 None => conditions.push(format!("attribute_not_exists(#{name})")),
             }
         }
-        self.write(&request.condition_expression(conditions.join(" AND "))).await
+        write(&request.condition_expression(conditions.join(" AND "))).await
     }
 
     /// For how long the claim has been seen as it is.
@@ -308,7 +298,7 @@ impl DynamoStore {
             .expression_attribute_values(":message", AttributeValue::Ss(vec![reopen.unwrap_or("-").to_owned()]))
             .expression_attribute_values(":seen", text(text_in(seen, "status").unwrap_or_default()))
             .expression_attribute_values(":fence", number(number_in(seen, "fence").unwrap_or_default()));
-        self.write(&request).await
+        write(&request).await
     }
 }
 
@@ -444,8 +434,30 @@ fn with_steps(
     (request, sets)
 }
 
+/// Sends a write until the table answers.
+pub(super) async fn write(request: &UpdateItemFluentBuilder) -> Result<Written, StoreError> {
+    let mut again = false;
+    let sent = backon::Retryable::retry(|| request.clone().send(), TRIES.waits())
+        .when(may_pass)
+        .notify(|_, _| again = true)
+        .await;
+    written(sent, again)
+}
+
+/// Asks until the table answers.
+pub(super) async fn asked<T, E, F>(asking: impl FnMut() -> F) -> Result<T, StoreError>
+where
+    E: ProvideErrorMetadata + std::error::Error + 'static,
+    F: Future<Output = Result<T, SdkError<E>>>,
+{
+    backon::Retryable::retry(asking, TRIES.waits())
+        .when(|error| !is_refused(error))
+        .await
+        .map_err(|error| unanswered(&error))
+}
+
 /// Whether the table has said what no wait changes.
-fn is_refused(error: &SdkError<UpdateItemError>) -> bool {
+fn is_refused<E: ProvideErrorMetadata>(error: &SdkError<E>) -> bool {
     let refusals = ["ResourceNotFoundException", "ValidationException", "AccessDeniedException"];
     error.code().is_some_and(|code| refusals.contains(&code))
 }
@@ -465,10 +477,14 @@ pub(super) fn written(
             Some(UpdateItemError::ConditionalCheckFailedException(refusal)) => {
                 Ok(Written::Refused { item: refusal.item().cloned().unwrap_or_default(), again })
             }
-            _ if is_refused(&error) => Err(StoreError::Refused(aws::describe(&error))),
-            _ => Err(StoreError::Silent(aws::describe(&error))),
+            _ => Err(unanswered(&error)),
         },
     }
+}
+
+fn unanswered<E: ProvideErrorMetadata + std::error::Error + 'static>(error: &SdkError<E>) -> StoreError {
+    let told = aws::describe(error);
+    if is_refused(error) { StoreError::Refused(told) } else { StoreError::Silent(told) }
 }
 
 /// The claim that was written into the item.
@@ -521,7 +537,7 @@ pub(super) fn text_in<'a>(item: &'a Item, name: &str) -> Option<&'a str> {
     item.get(name)?.as_s().ok().map(String::as_str)
 }
 
-fn number_in(item: &Item, name: &str) -> Option<i64> {
+pub(super) fn number_in(item: &Item, name: &str) -> Option<i64> {
     item.get(name)?.as_n().ok()?.parse().ok()
 }
 

@@ -15,6 +15,11 @@ use crate::text::{MAX_VALUE_CHARS, harmless, stamp};
 /// The longest name of an actor in its own field, in characters: a role, a session and who stands behind it.
 const MAX_WHO_CHARS: usize = 300;
 
+/// Trails or accounts that a list names; the message must fit.
+const MAX_NAMED: usize = 20;
+/// The longest reason that a report of accounts or of the queue gives, in characters.
+const MAX_REASON_CHARS: usize = 320;
+
 /// Said when it could not be written down that this was shown.
 const MAY_REPEAT: &str = "(The state table is not available: this message may come twice.)";
 
@@ -51,21 +56,26 @@ impl View {
             None => "unknown",
         };
         let key = or_unknown(event.actor.access_key_id.as_deref());
+        let small_print = if event.by_look {
+            vec!["Seen by a look at the trail".to_owned()]
+        } else {
+            vec![
+                format!("Event {}", event.id),
+                shown(&event.name),
+                format!("access key {key}"),
+                format!("MFA {mfa}"),
+            ]
+        };
         Self {
-            event: Some(event.id.clone()),
+            event: (!event.by_look).then(|| event.id.clone()),
             severity,
             headline,
             deed: sentence(event, deed),
             outcome,
             reported: reported(event, account.as_deref()),
             seen: facts,
-            small_print: vec![
-                format!("Event {}", event.id),
-                shown(&event.name),
-                format!("access key {key}"),
-                format!("MFA {mfa}"),
-            ],
-            console: console_link(event),
+            small_print,
+            console: console_link(event).filter(|_| !event.by_look),
             may_repeat,
         }
     }
@@ -82,14 +92,122 @@ impl View {
         };
         let todo = "If nobody planned this, find out who can write the policy, and put the one before back.";
         Self {
+            small_print: vec!["trailkeeper policy check FILE says what a policy means".to_owned()],
+            ..Self::of_no_event(
+                Severity::High,
+                "The policy of trailkeeper was changed",
+                format!("trailkeeper goes by another policy than before, seen at {}.", stamp(at)),
+                vec![todo.to_owned(), said],
+            )
+        }
+    }
+
+    /// Trails that were off when they were looked at for the first time, each with since when, and how many accounts were looked at.
+    #[must_use]
+    pub fn of_found_off(
+        trails: &[(TrailArn, Option<OffsetDateTime>)],
+        accounts: usize,
+        at: OffsetDateTime,
+    ) -> Self {
+        let said = trails.iter().map(|(trail, since)| {
+            let since = since
+                .map_or_else(|| "never started".to_owned(), |since| format!("off since {}", stamp(since)));
+            format!(
+                "{} of account {} in {}, {since}",
+                shown(trail_name(&trail.to_string())),
+                trail.account(),
+                trail.region()
+            )
+        });
+        Self::of_no_event(
+            Severity::Medium,
+            "Trails were off when trailkeeper first looked",
+            format!(
+                "trailkeeper looked at the trails of {accounts} {} for the first time, and {} of them {} off, seen at {}.",
+                if accounts == 1 { "account" } else { "accounts" },
+                trails.len(),
+                if trails.len() == 1 { "was" } else { "were" },
+                stamp(at)
+            ),
+            vec![
+                "They are left as they are: start those that should be on, or set found_off = \"restart\" in the policy.".to_owned(),
+                named(said, trails.len()),
+            ],
+        )
+    }
+
+    /// Accounts that cannot be looked at, and why one of them cannot.
+    #[must_use]
+    pub fn of_accounts_unseen(
+        severity: Severity,
+        accounts: &[AccountId],
+        why: &str,
+        at: OffsetDateTime,
+    ) -> Self {
+        Self::of_no_event(
+            severity,
+            "Accounts cannot be looked at",
+            format!(
+                "trailkeeper could not look at the trails of {} accounts, last tried at {}.",
+                accounts.len(),
+                stamp(at)
+            ),
+            vec![
+                format!(
+                    "Whether their trails log is not known. Of account {}: {}.",
+                    accounts.first().map_or("", AccountId::as_str),
+                    shown_reason(why)
+                ),
+                named(accounts.iter().map(ToString::to_string), accounts.len()),
+            ],
+        )
+    }
+
+    /// Accounts that can be looked at again.
+    #[must_use]
+    pub fn of_accounts_seen_again(accounts: &[AccountId], at: OffsetDateTime) -> Self {
+        Self::of_no_event(
+            Severity::Low,
+            "Accounts can be looked at again",
+            format!(
+                "trailkeeper has looked at the trails of {} accounts again, at {}.",
+                accounts.len(),
+                stamp(at)
+            ),
+            vec![
+                "What was missed meanwhile is looked at now.".to_owned(),
+                named(accounts.iter().map(ToString::to_string), accounts.len()),
+            ],
+        )
+    }
+
+    /// Looks could not be sent to the queue, and were made all the same.
+    #[must_use]
+    pub fn of_a_broken_queue(looks: usize, why: &str, at: OffsetDateTime) -> Self {
+        Self::of_no_event(
+            Severity::Critical,
+            "The queue of trailkeeper takes nothing",
+            format!("trailkeeper could not send to its own queue, last tried at {}.", stamp(at)),
+            vec![
+                format!(
+                    "Events of stopped trails may not arrive: look at the queue and at the right to send to it. {}.",
+                    shown_reason(why)
+                ),
+                format!("trailkeeper looked at {looks} trails all the same."),
+            ],
+        )
+    }
+
+    fn of_no_event(severity: Severity, headline: &'static str, deed: String, outcome: Vec<String>) -> Self {
+        Self {
             event: None,
-            severity: Severity::High,
-            headline: "The policy of trailkeeper was changed",
-            deed: format!("trailkeeper goes by another policy than before, seen at {}.", stamp(at)),
-            outcome: vec![todo.to_owned(), said],
+            severity,
+            headline,
+            deed,
+            outcome,
             reported: Vec::new(),
             seen: Vec::new(),
-            small_print: vec!["trailkeeper policy check FILE says what a policy means".to_owned()],
+            small_print: Vec::new(),
             console: None,
             may_repeat: false,
         }
@@ -124,6 +242,13 @@ fn sentence(event: &Event, deed: Deed) -> String {
     let on = event.resource.as_deref().map(|resource| format!(" on {}", shown(trail_name(resource))));
     let call = format!("{}{}", shown(&event.name), on.unwrap_or_default());
     match deed {
+        Deed::Weakened if event.by_look => {
+            let name = event.resource.as_deref().map_or("unknown", trail_name);
+            format!(
+                "The trail {} of account {account} is gone, as trailkeeper saw it at {when}.",
+                shown(name)
+            )
+        }
         Deed::TurnedOff => format!("{who} turned off CloudTrail logging {place}."),
         Deed::TriedToTurnOff => format!("{who} tried to turn off CloudTrail logging {place}."),
         Deed::Weakened => format!("{who} weakened CloudTrail {place} by {call}."),
@@ -161,15 +286,20 @@ fn reported(event: &Event, named: Option<&str>) -> Vec<Fact> {
         Some(named) => format!("{account} ({named})"),
         None => account.to_string(),
     });
+    let time = match (event.by_look, event.kind) {
+        (false, _) => "Event time",
+        (true, Kind::Stopped) => "Stopped at",
+        (true, _) => "Looked for at",
+    };
     let facts = [
         (label, resource),
         ("Account", Some(or_unknown(account_shown.as_deref()))),
         ("Region", Some(or_unknown(event.region.as_ref().map(Region::as_str)))),
         ("Call made in", elsewhere),
-        ("Who", Some(harmless(&event.actor.who, MAX_WHO_CHARS))),
-        ("Source address", Some(or_unknown(event.source_address.as_deref()))),
-        ("User agent", Some(or_unknown(event.user_agent.as_deref()))),
-        ("Event time", Some(event.time.map_or_else(|| "unknown".to_owned(), stamp))),
+        ("Who", Some(harmless(&event.actor.who, MAX_WHO_CHARS)).filter(|_| !event.by_look)),
+        ("Source address", Some(or_unknown(event.source_address.as_deref())).filter(|_| !event.by_look)),
+        ("User agent", Some(or_unknown(event.user_agent.as_deref())).filter(|_| !event.by_look)),
+        (time, Some(event.time.map_or_else(|| "unknown".to_owned(), stamp))),
     ];
     facts.into_iter().filter_map(|(label, value)| Some(Fact { label, value: value? })).collect()
 }
@@ -193,6 +323,17 @@ fn console_link(event: &Event) -> Option<String> {
         _ => return None,
     };
     Some(format!("https://{region}.{host}/cloudtrailv2/home?region={region}#/events/{}", event.id))
+}
+
+/// The first of them, and how many there are beside.
+fn named(all: impl Iterator<Item = String>, count: usize) -> String {
+    let more = count.saturating_sub(MAX_NAMED);
+    let more = if more > 0 { format!("; and {more} more") } else { String::new() };
+    format!("{}{more}.", all.take(MAX_NAMED).collect::<Vec<_>>().join("; "))
+}
+
+fn shown_reason(why: &str) -> String {
+    harmless(why.trim_end_matches('.'), MAX_REASON_CHARS)
 }
 
 fn shown(value: &str) -> String {

@@ -131,7 +131,7 @@ fn nothing_beside_its_name_hides_a_trail() {
 /// What a worker of a later version sends to the queue, for itself, of a kind that this one does not know.
 fn of_a_later_version(sent_at: time::OffsetDateTime) -> Value {
     let millis = sent_at.unix_timestamp() * 1_000;
-    let kind = json!({ "DataType": "String", "StringValue": "look-at-trail" });
+    let kind = json!({ "DataType": "String", "StringValue": "show-incident" });
     json!({ "Messages": [{
         "MessageId": "m-1", "ReceiptHandle": "r-1", "Body": "{}",
         "Attributes": { "SentTimestamp": millis.to_string(), "ApproximateReceiveCount": "3" },
@@ -164,7 +164,7 @@ async fn a_kind_of_ours_that_nobody_has_known_for_long_is_a_dead_letter() {
     let letter = crate::support::eventually("a dead letter", sent).await;
     let attribute = |name: &str| letter.body["MessageAttributes"][name]["StringValue"].clone();
     assert_eq!(attribute("trailkeeper.reason"), "unsupported");
-    assert_eq!(attribute("trailkeeper.kind"), "look-at-trail");
+    assert_eq!(attribute("trailkeeper.kind"), "show-incident");
     assert!(scene.slack.posts().await.is_empty());
     scene.worker.stop().await;
 }

@@ -492,7 +492,7 @@ async fn a_reader_that_goes_away_changes_nothing() {
 async fn a_message_of_a_later_version_keeps_its_kind() {
     let scene = Scene::start().await;
     scene.aws.age_messages(15 * 60 + 1);
-    let kind = MessageAttributeValue::builder().data_type("String").string_value("look-at-trail").build();
+    let kind = MessageAttributeValue::builder().data_type("String").string_value("show-incident").build();
     let request = scene.aws.sqs().send_message().queue_url(scene.aws.queue_url("events"));
     let request = request.message_body("{}").message_attributes("trailkeeper.kind", kind.expect("whole"));
     request.send().await.expect("sent");

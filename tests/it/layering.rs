@@ -8,7 +8,7 @@ use crate::support::source::{Source, sources};
 
 /// What each room knows of the others, and no more. A room is a file or folder of src; the ground floor, which everybody
 /// may know and which knows nothing of ours, is not listed.
-const KNOWS: [(&str, &[&str]); 23] = [
+const KNOWS: [(&str, &[&str]); 24] = [
     (
         "app",
         &[
@@ -59,10 +59,22 @@ const KNOWS: [(&str, &[&str]); 23] = [
     ("protection", &["consumer"]),
     (
         "respond",
-        &["cloudtrail", "consumer", "event", "incident", "outcome", "policy", "state", "telemetry", "tell"],
+        &[
+            "cloudtrail",
+            "consumer",
+            "event",
+            "incident",
+            "outcome",
+            "policy",
+            "state",
+            "sweep",
+            "telemetry",
+            "tell",
+        ],
     ),
     ("spans", &[]),
     ("state", &["aws", "event", "incident", "telemetry"]),
+    ("sweep", &["cloudtrail", "event", "incident", "policy", "state"]),
     ("telemetry", &["otlp", "outcome", "spans"]),
     ("tell", &["event", "incident", "policy", "spans", "telemetry"]),
     ("tell/slack", &["incident", "spans", "telemetry"]),
@@ -70,7 +82,7 @@ const KNOWS: [(&str, &[&str]); 23] = [
 const GROUND_FLOOR: [&str; 5] = ["clock", "pattern", "retry", "text", "turns"];
 
 /// Modules that know nothing of runtimes, clients or services.
-const PURE: [&str; 30] = [
+const PURE: [&str; 33] = [
     "args.rs",
     "cloudtrail/role.rs",
     "config.rs",
@@ -97,13 +109,16 @@ const PURE: [&str; 30] = [
     "policy/judge.rs",
     "policy/rules.rs",
     "respond/verdict.rs",
+    "state/record.rs",
     "state/steps.rs",
+    "sweep/compare.rs",
+    "sweep/look.rs",
     "tell/slack/blocks.rs",
     "tell/view.rs",
     "text.rs",
 ];
 /// The only files that may name a type of an SDK or of an HTTP client.
-const EDGES: [&str; 17] = [
+const EDGES: [&str; 18] = [
     "app.rs",
     "aws.rs",
     "cloudtrail/accounts.rs",
@@ -119,6 +134,7 @@ const EDGES: [&str; 17] = [
     "protection.rs",
     "state/dynamodb.rs",
     "state/kept.rs",
+    "state/records.rs",
     "state/table.rs",
     "tell/slack.rs",
 ];

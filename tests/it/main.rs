@@ -20,4 +20,5 @@ mod simulation;
 mod slack_faults;
 mod store;
 mod support;
+mod sweep;
 mod traces;

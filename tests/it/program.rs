@@ -38,7 +38,7 @@ async fn every_fault_of_the_configuration_is_named_in_one_go() {
         .env("TRAILKEEPER_MEMBER_ROLE", "a role")
         .env("TRAILKEEPER_EXTERNAL_ID", "?")
         .env("TRAILKEEPER_NAME", "a name")
-        .env("TRAILKEEPER_SWEEP_INTERVAL_SECONDS", "300")
+        .env("TRAILKEEPER_SWEEP_INTERVAL_SECONDS", "100000")
         .env("TRAILKEEPER_TASK_PROTECTION", "perhaps")
         // An empty variable is an absent one.
         .env("TRAILKEEPER_POLICY", "");

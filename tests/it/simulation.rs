@@ -125,7 +125,7 @@ async fn empties(world: &World, bound: Duration) {
 }
 
 fn put(world: &World, body: String, sent: Sent, redriven: bool) {
-    let kind = matches!(sent, Sent::Later).then_some("look-at-trail");
+    let kind = matches!(sent, Sent::Later).then_some("show-incident");
     let message = locked(&world.messages).send(body, redriven, kind);
     world.book().sent(message, sent);
 }
@@ -239,7 +239,7 @@ impl Worker {
         world.book().note(&format!("{process:?} starts{version}"));
         let accounts = Accounts::discover(&process.sdk_config(), None).await;
         let channel = Box::new(process.clone());
-        let hands = Hands { trails: Trails::new(accounts), channel, retry: world.retry };
+        let hands = Hands { trails: Trails::new(accounts), records: None, channel, retry: world.retry };
         let pool = PoolConfig { visibility: process.visibility, ..world.pool };
         let claims = Arc::new(Claims::new(Watched::new(&process), MemoryStore::new(REMEMBER)));
         let (_, policy) = watch::channel(Arc::new(Policy::default()));

@@ -59,23 +59,26 @@ module "worker" {
   member_role              = local.member_role
   policy                   = var.policy
   list_accounts            = true
-  vpc_id                   = var.vpc_id
-  subnet_ids               = var.subnet_ids
+  # Each sweep calls CloudTrail in every account, and those calls are recorded: with many accounts, not each five minutes.
+  sweep_interval_seconds = 900
+  vpc_id                 = var.vpc_id
+  subnet_ids             = var.subnet_ids
 }
 
 module "observability" {
   source = "../../modules/observability"
 
-  name              = var.name
-  queue             = module.pipeline.queue
-  dead_letter_queue = module.pipeline.dead_letter_queue
-  undelivered_queue = module.pipeline.undelivered_queue
-  rules             = module.pipeline.rules
-  cluster_name      = module.worker.cluster_name
-  service_name      = module.worker.service_name
-  min_tasks         = module.worker.min_tasks
-  member_role       = local.member_role
-  alarm_topic_arn   = var.alarm_topic_arn
+  name                   = var.name
+  queue                  = module.pipeline.queue
+  dead_letter_queue      = module.pipeline.dead_letter_queue
+  undelivered_queue      = module.pipeline.undelivered_queue
+  rules                  = module.pipeline.rules
+  cluster_name           = module.worker.cluster_name
+  service_name           = module.worker.service_name
+  min_tasks              = module.worker.min_tasks
+  sweep_interval_seconds = module.worker.sweep_interval_seconds
+  member_role            = local.member_role
+  alarm_topic_arn        = var.alarm_topic_arn
 }
 
 # Off unless var.direct_alert is given.

@@ -51,15 +51,16 @@ module "worker" {
 module "observability" {
   source = "../../modules/observability"
 
-  name              = var.name
-  queue             = module.pipeline.queue
-  dead_letter_queue = module.pipeline.dead_letter_queue
-  undelivered_queue = module.pipeline.undelivered_queue
-  rules             = module.pipeline.rules
-  cluster_name      = module.worker.cluster_name
-  service_name      = module.worker.service_name
-  min_tasks         = module.worker.min_tasks
-  alarm_topic_arn   = var.alarm_topic_arn
+  name                   = var.name
+  queue                  = module.pipeline.queue
+  dead_letter_queue      = module.pipeline.dead_letter_queue
+  undelivered_queue      = module.pipeline.undelivered_queue
+  rules                  = module.pipeline.rules
+  cluster_name           = module.worker.cluster_name
+  service_name           = module.worker.service_name
+  min_tasks              = module.worker.min_tasks
+  sweep_interval_seconds = module.worker.sweep_interval_seconds
+  alarm_topic_arn        = var.alarm_topic_arn
 }
 
 # Off unless var.direct_alert is given.

@@ -48,10 +48,11 @@ locals {
                   )
                 },
                 {
-                  Sid      = "FindHomeRegions"
+                  # The home Region of one that an event names, and all that there are for the sweep.
+                  Sid      = "FindTrails"
                   Effect   = "Allow"
-                  Action   = "cloudtrail:DescribeTrails"
-                  Resource = "*" # It can be given on nothing less.
+                  Action   = ["cloudtrail:DescribeTrails", "cloudtrail:ListTrails"]
+                  Resource = "*" # They can be given on nothing less.
                 },
               ]
             }

@@ -1,5 +1,5 @@
-# Twelve alarms for pipeline's four rules on the default bus, one for each rule more and one for a member role, at $0.10 a
-# month for each metric that they look at: $1.30 in all.
+# Thirteen alarms for pipeline's four rules on the default bus, one for each rule more and one for a member role, at $0.10 a
+# month for each metric that they look at: $1.40 in all. Without sweeps it is one fewer.
 # Each description ends with its place in the runbook, whose headings begin with trailkeeper, whatever var.name is.
 
 locals {
@@ -168,10 +168,47 @@ resource "aws_cloudwatch_metric_alarm" "worker" {
   dimensions          = merge(local.deployment, each.value.dimensions)
   statistic           = "Sum"
   period              = 60
-  evaluation_periods  = 1
+  # Each sweep asks for a role that is denied anew: the alarm must not ring and end with each. CloudWatch looks back for a day at most.
+  evaluation_periods  = each.key == "role-denied" ? min(1440, ceil(var.sweep_interval_seconds / 60) + 2) : 1
+  datapoints_to_alarm = 1
   comparison_operator = "GreaterThanThreshold"
   threshold           = 0
   treat_missing_data  = "notBreaching"
   alarm_actions       = [local.topic_arn]
   ok_actions          = [local.topic_arn]
+}
+
+# Each sweep that finishes leaves one sample, whichever task made it. Two intervals without one are an alarm. An empty minute is
+# filled with 0, as in the heartbeat: else CloudWatch would go on by what it saw before. Five minutes at least, since lines take a
+# minute or two to become metrics. CloudWatch looks back for a day at most, and for a week by periods of an hour or more.
+resource "aws_cloudwatch_metric_alarm" "sweep" {
+  count = var.sweep_interval_seconds > 0 ? 1 : 0
+
+  alarm_name          = "${var.name}-sweep"
+  alarm_description   = "No sweep has finished in two intervals: a trail that was stopped without an event stays off, and nobody hears of it. Events are still acted on. The log says why: look for lines about the sweep, and for the state table. Until it is mended look at the trails yourself. See docs/runbook.md, trailkeeper-sweep."
+  evaluation_periods  = 2
+  comparison_operator = "LessThanThreshold"
+  threshold           = 1
+  treat_missing_data  = "breaching"
+  alarm_actions       = [local.topic_arn]
+  ok_actions          = [local.topic_arn]
+
+  metric_query {
+    id = "sweeps"
+
+    metric {
+      namespace   = "trailkeeper"
+      metric_name = "trailkeeper_sweep_seconds"
+      dimensions  = local.deployment
+      stat        = "SampleCount"
+      period      = max(300, 60 * ceil(var.sweep_interval_seconds / 60))
+    }
+  }
+
+  metric_query {
+    id          = "finished"
+    label       = "Sweeps that finished"
+    expression  = "FILL(sweeps, 0)"
+    return_data = true
+  }
 }

@@ -50,6 +50,25 @@ locals {
         concat(["AWS/Events", metric], rule.bus == "default" ? [] : ["EventBusName", rule.bus], ["RuleName", rule.name, { stat = "Sum", label = "${metric}, ${key}" }])
       ]]...)
     },
+    {
+      title = "What sweeps saw"
+      # A task goes on telling of trails what its own last sweep saw. The greatest never leaves out one that is stopped.
+      metrics = concat(
+        [for state in ["ok", "stopped"] :
+        ["trailkeeper", "trailkeeper_sweep_trails", "deployment", var.name, "state", state, { stat = "Maximum", label = "trails, ${state}" }]],
+        [for result in ["ok", "failed"] :
+        ["trailkeeper", "trailkeeper_sweep_accounts", "deployment", var.name, "result", result, { stat = "Sum", label = "accounts, ${result}" }]],
+      )
+    },
+    {
+      title = "Sweeps"
+      metrics = [
+        ["trailkeeper", "trailkeeper_sweep_seconds", "deployment", var.name, { stat = "Maximum", label = "took, s" }],
+        # The newest of all tasks.
+        ["trailkeeper", "trailkeeper_sweep_finished_timestamp_seconds", "deployment", var.name, { stat = "Maximum", id = "finished", visible = false }],
+        [{ expression = "EPOCH(finished) - finished", label = "since the last, s", yAxis = "right" }],
+      ]
+    },
   ]
 }
 

@@ -9,6 +9,7 @@ output "alarm_names" {
     values(aws_cloudwatch_metric_alarm.queue)[*].alarm_name,
     values(aws_cloudwatch_metric_alarm.rule)[*].alarm_name,
     values(aws_cloudwatch_metric_alarm.worker)[*].alarm_name,
+    aws_cloudwatch_metric_alarm.sweep[*].alarm_name,
     [for alarm in [aws_cloudwatch_metric_alarm.heartbeat, aws_cloudwatch_metric_alarm.state, aws_cloudwatch_metric_alarm.tasks] : alarm.alarm_name],
   )
 }

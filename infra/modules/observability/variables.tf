@@ -45,6 +45,16 @@ variable "min_tasks" {
   type        = number
 }
 
+variable "sweep_interval_seconds" {
+  description = "Between two sweeps: worker's output of this name. Two intervals without one are an alarm. 0: the worker makes none."
+  type        = number
+
+  validation {
+    condition     = var.sweep_interval_seconds >= 0 && var.sweep_interval_seconds <= 86400
+    error_message = "From 0 to 86,400 seconds: no alarm looks back further."
+  }
+}
+
 variable "member_role" {
   description = "The role with which the worker acts in other accounts: worker's input of this name. One that it cannot take is an alarm. Null: it takes none."
   type        = object({ name = string })

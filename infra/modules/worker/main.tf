@@ -101,8 +101,10 @@ locals {
     TRAILKEEPER_QUEUE_URL   = var.queue.url
     TRAILKEEPER_STATE_TABLE = var.state_table.name
     TRAILKEEPER_MODE        = var.mode
-    # For the alarms. Three of its metrics are there all the time, at $0.30 each a month; the others cost by the
-    # hours in which they are seen.
+    # As text, like all variables: output environment is for those who run the worker elsewhere.
+    TRAILKEEPER_SWEEP_INTERVAL_SECONDS = tostring(var.sweep_interval_seconds)
+    # For the alarms. Four of its metrics are there all the time, and five of the sweep's, at $0.30 each a month; the
+    # others cost by the hours in which they are seen.
     TRAILKEEPER_METRICS         = "emf"
     TRAILKEEPER_TASK_PROTECTION = "on"
   })

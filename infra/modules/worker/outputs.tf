@@ -13,6 +13,11 @@ output "min_tasks" {
   value       = aws_appautoscaling_target.worker.min_capacity
 }
 
+output "sweep_interval_seconds" {
+  description = "Between two sweeps, 0 if there are none: two intervals without one are an alarm."
+  value       = local.sweep_interval_seconds
+}
+
 output "task_role_arn" {
   description = "The role that the worker works with: member roles trust it."
   value       = aws_iam_role.task.arn

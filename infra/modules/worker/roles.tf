@@ -54,9 +54,36 @@ locals {
     Action   = "cloudtrail:StartLogging"
     Resource = local.trails
   }]
+  # What is known of each trail, so that an event and the sweep do not both report one stop. Written by UpdateItem, as claims are.
+  read_records = [{
+    Sid      = "ReadRecords"
+    Effect   = "Allow"
+    Action   = "dynamodb:BatchGetItem"
+    Resource = var.state_table.arn
+  }]
+  # The worker's alone: none of people's commands makes a sweep.
+  sweep = [
+    {
+      Sid      = "ListTrails"
+      Effect   = "Allow"
+      Action   = "cloudtrail:ListTrails"
+      Resource = "*" # IAM accepts only `*` as its resource.
+    },
+    {
+      # What differs from its record is looked at by way of the queue. SQS itself encrypts it: no right to a key is needed.
+      Sid      = "SendLooks"
+      Effect   = "Allow"
+      Action   = "sqs:SendMessage"
+      Resource = var.queue.arn
+    },
+  ]
+  # A worker in dry-run looks at nothing, so it makes no sweep.
+  sweep_interval_seconds = var.mode == "dry-run" ? 0 : var.sweep_interval_seconds
   # A worker that only notifies looks first, so that it reports what is true.
   by_mode = concat(
+    [for statement in local.read_records : statement if var.mode != "dry-run"],
     [for statement in local.look_at_trails : statement if var.mode != "dry-run"],
+    [for statement in local.sweep : statement if local.sweep_interval_seconds > 0],
     [for statement in local.restart_trails : statement if var.mode == "restore"],
     [for statement in local.act_in_member_accounts : statement if var.mode != "dry-run"],
   )

@@ -115,6 +115,17 @@ variable "policy" {
   }
 }
 
+variable "sweep_interval_seconds" {
+  description = "Between two sweeps: looks at every trail of every account of the policy, so that a stop whose event never came is found. Above 50 accounts 900 is enough: the calls of each sweep are recorded, and cost where a second trail records them. 0: no sweep, and no rights for it. In dry-run there is none either."
+  type        = number
+  default     = 300
+
+  validation {
+    condition     = floor(var.sweep_interval_seconds) == var.sweep_interval_seconds && (var.sweep_interval_seconds == 0 || (var.sweep_interval_seconds >= 10 && var.sweep_interval_seconds <= 86400))
+    error_message = "0 for no sweep, or 10 to 86,400 seconds."
+  }
+}
+
 variable "environment" {
   description = "Further variables of the worker, such as TRAILKEEPER_MAX_ATTEMPTS. They stand in the state and in the console for all to read: no secrets."
   type        = map(string)
@@ -129,9 +140,9 @@ variable "environment" {
     condition = length(setintersection(keys(var.environment), [
       "TRAILKEEPER_EXTERNAL_ID", "TRAILKEEPER_MEMBER_ROLE", "TRAILKEEPER_METRICS", "TRAILKEEPER_MODE", "TRAILKEEPER_NAME",
       "TRAILKEEPER_POLICY_TOML", "TRAILKEEPER_QUEUE_URL", "TRAILKEEPER_SLACK_BOT_TOKEN", "TRAILKEEPER_SLACK_WEBHOOK_URL", "TRAILKEEPER_STATE_TABLE",
-      "TRAILKEEPER_TASK_PROTECTION",
+      "TRAILKEEPER_SWEEP_INTERVAL_SECONDS", "TRAILKEEPER_TASK_PROTECTION",
     ])) == 0
-    error_message = "Name, queue, table, mode, policy, member role, metrics and protection are set by this module; a secret never goes here."
+    error_message = "Name, queue, table, mode, policy, member role, sweep interval, metrics and protection are set by this module; a secret never goes here."
   }
 }
 

@@ -1,6 +1,7 @@
 //! Sending to one queue.
 
 use std::collections::HashMap;
+use std::time::Duration;
 
 use aws_sdk_sqs::Client;
 use aws_sdk_sqs::types::{MessageAttributeValue, SendMessageBatchRequestEntry};
@@ -31,6 +32,8 @@ pub struct Letter {
     pub label: Option<Label>,
     /// What its first sender said it is.
     pub kind: Option<String>,
+    /// Until then nobody receives it: SQS's longest is 15 minutes.
+    pub after: Duration,
 }
 
 impl Letter {
@@ -120,6 +123,7 @@ impl Outbox {
                 .id(position.to_string())
                 .message_body(&letter.body)
                 .set_message_attributes(letter.attributes())
+                .set_delay_seconds(i32::try_from(letter.after.as_secs()).ok().filter(|seconds| *seconds > 0))
                 .build()
                 .ok()
         });
@@ -182,8 +186,12 @@ mod tests {
     #[test]
     fn a_batch_is_ten_messages_or_a_mebibyte() {
         let sizes = |lengths: &[usize]| -> Vec<usize> {
-            let letters =
-                lengths.iter().map(|length| Letter { body: "x".repeat(*length), label: None, kind: None });
+            let letters = lengths.iter().map(|length| Letter {
+                body: "x".repeat(*length),
+                label: None,
+                kind: None,
+                after: Duration::ZERO,
+            });
             batches(letters).iter().map(Vec::len).collect()
         };
         assert!(sizes(&[]).is_empty());

@@ -118,8 +118,8 @@ impl Story {
 
 /// The simulation's only keys are events'.
 fn event_in(key: &Key) -> &str {
-    let Key::Event(event) = key;
-    event.as_str()
+    let (Key::Event(id) | Key::Finding(id)) = key else { return "sweep" };
+    id.as_str()
 }
 
 /// The book.

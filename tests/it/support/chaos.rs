@@ -698,6 +698,8 @@ impl<'a> Fleet<'a> {
             .env("AWS_ACCESS_KEY_ID", format!("{ACCESS_KEY}{number}"))
             .env("AWS_SECRET_ACCESS_KEY", "example")
             .env("TRAILKEEPER_QUEUE_URL", aws.queue_url("events"))
+            // What the sweep does has tests of its own.
+            .env("TRAILKEEPER_SWEEP_INTERVAL_SECONDS", "0")
             .env("TRAILKEEPER_SLACK_WEBHOOK_URL", format!("{}/{number}", self.stage.webhooks))
             .env("TRAILKEEPER_STATE_TABLE", TABLE)
             .env("TRAILKEEPER_HTTP_ADDR", "127.0.0.1:0")

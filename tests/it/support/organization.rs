@@ -12,6 +12,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use serde_json::{Value, json};
+use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 use tokio::time::Instant;
 use trailkeeper::clock;
@@ -144,6 +145,22 @@ impl Organization {
         self.world().trails.push(Placed { trail, is_multi_region: true, is_organizations: true });
     }
 
+    /// Somebody stops a trail, as of then.
+    pub fn stop(&self, arn: &str, at: OffsetDateTime) {
+        self.change_trail(arn, |trail| (trail.logging, trail.stopped_at) = (false, Some(at)));
+    }
+
+    pub fn change_trail(&self, arn: &str, change: impl FnOnce(&mut Trail)) {
+        let mut world = self.world();
+        let placed = world.trails.iter_mut().find(|placed| placed.trail.arn == arn).expect("a trail");
+        change(&mut placed.trail);
+    }
+
+    /// Somebody deletes a trail.
+    pub fn delete(&self, arn: &str) {
+        self.world().trails.retain(|placed| placed.trail.arn != arn);
+    }
+
     /// Whether this trail logs.
     pub fn is_logging(&self, arn: &str) -> bool {
         self.world().trails.iter().any(|placed| placed.trail.arn == arn && placed.trail.logging)
@@ -237,7 +254,9 @@ impl World {
             Some((account, _)) => account.clone(),
             None => ACCOUNT.to_owned(),
         };
-        if !["DescribeTrails", "GetTrailStatus", "StartLogging"].contains(&call.operation.as_str()) {
+        if !["DescribeTrails", "GetTrailStatus", "ListTrails", "StartLogging"]
+            .contains(&call.operation.as_str())
+        {
             return None;
         }
         let account = self.account(&caller)?;
@@ -247,6 +266,16 @@ impl World {
         if account.throttles {
             self.throttled += 1;
             return Some(Fault::Refuse(400, "ThrottlingException"));
+        }
+        // All Regions in one call, an organization's trails in its members too.
+        if call.operation == "ListTrails" {
+            let list: Vec<_> = self
+                .trails
+                .iter()
+                .filter(|placed| self.caller(placed, &caller) != Caller::Stranger)
+                .map(|placed| json!({ "TrailARN": placed.trail.arn, "HomeRegion": placed.trail.home() }))
+                .collect();
+            return Some(Fault::Answer(json!({ "Trails": list })));
         }
         if call.operation == "DescribeTrails" {
             let named = call.body["trailNameList"].as_array();

@@ -46,6 +46,8 @@ pub fn configured(aws: &Aws, slack: &Slack, args: &[&str]) -> Command {
         .env("AWS_ACCESS_KEY_ID", "AKIAEXAMPLE")
         .env("AWS_SECRET_ACCESS_KEY", "example")
         .env("TRAILKEEPER_QUEUE_URL", aws.queue_url("events"))
+        // What the sweep does has tests of its own.
+        .env("TRAILKEEPER_SWEEP_INTERVAL_SECONDS", "0")
         .env("TRAILKEEPER_SLACK_WEBHOOK_URL", slack.webhook());
     command
 }

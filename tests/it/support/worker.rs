@@ -32,6 +32,8 @@ pub fn args(aws: &Aws, slack: &Slack) -> Args {
         ("TRAILKEEPER_RETRY_MAX_SECONDS", "1"),
         ("TRAILKEEPER_SHUTDOWN_GRACE_SECONDS", "10"),
         ("TRAILKEEPER_HTTP_ADDR", "127.0.0.1:0"),
+        // What the sweep does has tests of its own.
+        ("TRAILKEEPER_SWEEP_INTERVAL_SECONDS", "0"),
     ];
     let mut args: Args = short.map(|(name, value)| (name, value.to_owned())).into_iter().collect();
     args.set("TRAILKEEPER_QUEUE_URL", aws.queue_url("events"));

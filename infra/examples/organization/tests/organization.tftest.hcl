@@ -89,8 +89,26 @@ run "fits_together" {
   }
 
   assert {
+    condition     = module.worker.environment.TRAILKEEPER_SWEEP_INTERVAL_SECONDS == "900" && contains(module.observability.alarm_names, "trailkeeper-sweep")
+    error_message = "All trails of many accounts are looked at each quarter of an hour, and a sweep that is missed is an alarm."
+  }
+
+  assert {
     condition     = length(module.direct_alert) == 0
     error_message = "The direct alert is off."
+  }
+}
+
+run "dry_run" {
+  command = plan
+
+  variables {
+    mode = "dry-run"
+  }
+
+  assert {
+    condition     = !contains(module.observability.alarm_names, "trailkeeper-sweep")
+    error_message = "In a dry run there is no sweep, and none is missed."
   }
 }
 

@@ -34,6 +34,11 @@ run "fits_together" {
     condition     = length(module.global_forwarder) == 1
     error_message = "What is recorded in us-east-1 alone is forwarded from there."
   }
+
+  assert {
+    condition     = module.worker.environment.TRAILKEEPER_SWEEP_INTERVAL_SECONDS == "300" && contains(module.observability.alarm_names, "trailkeeper-sweep")
+    error_message = "All trails are looked at each five minutes, and a sweep that is missed is an alarm."
+  }
 }
 
 run "where_all_is_recorded" {

@@ -76,9 +76,9 @@ run "rights" {
         Resource = [{ "Fn::Sub" = "arn:$${AWS::Partition}:cloudtrail:*:$${AWS::AccountId}:trail/*" }]
       },
       {
-        Sid      = "FindHomeRegions"
+        Sid      = "FindTrails"
         Effect   = "Allow"
-        Action   = "cloudtrail:DescribeTrails"
+        Action   = ["cloudtrail:DescribeTrails", "cloudtrail:ListTrails"]
         Resource = "*"
       },
     ]]
@@ -96,7 +96,7 @@ run "never_stops_a_trail" {
 
   assert {
     condition = toset(flatten(local.template.Resources.Role.Properties.Policies[*].PolicyDocument.Statement[*].Action)) == toset([
-      "cloudtrail:DescribeTrails", "cloudtrail:GetTrailStatus", "cloudtrail:StartLogging",
+      "cloudtrail:DescribeTrails", "cloudtrail:GetTrailStatus", "cloudtrail:ListTrails", "cloudtrail:StartLogging",
     ])
     error_message = "Whatever is not on this list is not given."
   }

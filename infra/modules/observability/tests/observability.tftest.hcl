@@ -29,9 +29,10 @@ variables {
     central       = { bus = "central", name = "trailkeeper" }
     "central/iam" = { bus = "central", name = "trailkeeper-iam" }
   }
-  cluster_name = "trailkeeper"
-  service_name = "trailkeeper"
-  min_tasks    = 2
+  cluster_name           = "trailkeeper"
+  service_name           = "trailkeeper"
+  min_tasks              = 2
+  sweep_interval_seconds = 300
 }
 
 run "alarms" {
@@ -71,10 +72,24 @@ run "alarms" {
   }
 
   assert {
+    condition = [for alarm in aws_cloudwatch_metric_alarm.sweep :
+      "${one([for query in alarm.metric_query : query.expression if query.return_data == true])} ${alarm.comparison_operator} ${alarm.threshold} for ${alarm.evaluation_periods}, missing ${alarm.treat_missing_data}"
+    ] == ["FILL(sweeps, 0) LessThanThreshold 1 for 2, missing breaching"]
+    error_message = "Two intervals without a sweep are an alarm, and so is no word of any."
+  }
+
+  assert {
+    condition = flatten([for alarm in aws_cloudwatch_metric_alarm.sweep : [for query in alarm.metric_query : [for metric in query.metric :
+      "${query.id}: ${metric.stat} ${metric.namespace} ${metric.metric_name} of ${join(", ", [for name, value in metric.dimensions : "${name} ${value}"])}, each ${metric.period} s"
+    ]]]) == ["sweeps: SampleCount trailkeeper trailkeeper_sweep_seconds of deployment trailkeeper, each 300 s"]
+    error_message = "It counts this deployment's sweeps that finished, by the interval."
+  }
+
+  assert {
     condition = alltrue([
       for alarm in concat(
         values(aws_cloudwatch_metric_alarm.queue), values(aws_cloudwatch_metric_alarm.rule), values(aws_cloudwatch_metric_alarm.worker),
-        [aws_cloudwatch_metric_alarm.heartbeat, aws_cloudwatch_metric_alarm.state, aws_cloudwatch_metric_alarm.tasks],
+        aws_cloudwatch_metric_alarm.sweep, [aws_cloudwatch_metric_alarm.heartbeat, aws_cloudwatch_metric_alarm.state, aws_cloudwatch_metric_alarm.tasks],
       ) : alarm.alarm_actions == toset(["arn:aws:sns:eu-west-1:111122223333:trailkeeper-alarms"]) && alarm.ok_actions == alarm.alarm_actions
     ])
     error_message = "Each alarm tells the topic, and tells when it is over."
@@ -84,7 +99,7 @@ run "alarms" {
     condition = alltrue([
       for alarm in concat(
         values(aws_cloudwatch_metric_alarm.queue), values(aws_cloudwatch_metric_alarm.rule), values(aws_cloudwatch_metric_alarm.worker),
-        [aws_cloudwatch_metric_alarm.heartbeat, aws_cloudwatch_metric_alarm.state, aws_cloudwatch_metric_alarm.tasks],
+        aws_cloudwatch_metric_alarm.sweep, [aws_cloudwatch_metric_alarm.heartbeat, aws_cloudwatch_metric_alarm.state, aws_cloudwatch_metric_alarm.tasks],
       ) : endswith(alarm.alarm_description, " See docs/runbook.md, ${replace(alarm.alarm_name, "/-rule-.*/", "-rule-default")}.")
     ])
     error_message = "Each alarm names its place in the runbook, where all rules have one."
@@ -103,13 +118,66 @@ run "member_role" {
       for alarm in values(aws_cloudwatch_metric_alarm.worker) :
       "${alarm.statistic} ${alarm.metric_name} of ${join(", ", [for name, value in alarm.dimensions : "${name} ${value}"])} ${alarm.comparison_operator} ${alarm.threshold} for ${alarm.evaluation_periods} x ${alarm.period} s, missing ${alarm.treat_missing_data}"
       if alarm.alarm_name == "trailkeeper-role-denied"
-    ] == ["Sum trailkeeper_assume_role_total of deployment trailkeeper, result denied GreaterThanThreshold 0 for 1 x 60 s, missing notBreaching"]
-    error_message = "A role that the worker may not take is an alarm."
+    ] == ["Sum trailkeeper_assume_role_total of deployment trailkeeper, result denied GreaterThanThreshold 0 for 7 x 60 s, missing notBreaching"]
+    error_message = "A role that the worker may not take is an alarm, which does not end with each sweep."
   }
 
   assert {
     condition     = endswith(aws_cloudwatch_metric_alarm.worker["role-denied"].alarm_description, " See docs/runbook.md, trailkeeper-role-denied.") && contains(output.alarm_names, "trailkeeper-role-denied")
     error_message = "It names its place in the runbook, and is among the others."
+  }
+}
+
+# The longest that CloudWatch looks back: a day, and a week by periods of an hour or more.
+run "sweep_each_day" {
+  command = plan
+
+  variables {
+    sweep_interval_seconds = 86400
+  }
+
+  assert {
+    condition     = flatten(aws_cloudwatch_metric_alarm.sweep[0].metric_query[*].metric[*].period) == [86400]
+    error_message = "A day is a period."
+  }
+}
+
+run "sweep_in_no_whole_minutes" {
+  command = plan
+
+  variables {
+    sweep_interval_seconds = 1001
+  }
+
+  assert {
+    condition     = flatten(aws_cloudwatch_metric_alarm.sweep[0].metric_query[*].metric[*].period) == [1020]
+    error_message = "A period has whole minutes, and is no shorter than the interval."
+  }
+}
+
+run "sweep_each_ten_seconds" {
+  command = plan
+
+  variables {
+    sweep_interval_seconds = 10
+  }
+
+  assert {
+    condition     = flatten(aws_cloudwatch_metric_alarm.sweep[0].metric_query[*].metric[*].period) == [300]
+    error_message = "Metrics that come a minute or two late do not ring."
+  }
+}
+
+run "no_sweep" {
+  command = plan
+
+  variables {
+    sweep_interval_seconds = 0
+  }
+
+  assert {
+    condition     = length(aws_cloudwatch_metric_alarm.sweep) == 0 && !contains(output.alarm_names, "trailkeeper-sweep")
+    error_message = "What is not made is not missed."
   }
 }
 
@@ -146,8 +214,25 @@ run "dashboard" {
   command = plan
 
   assert {
-    condition     = length(jsondecode(aws_cloudwatch_dashboard.worker.dashboard_body).widgets) == 8
-    error_message = "Eight widgets."
+    condition     = length(jsondecode(aws_cloudwatch_dashboard.worker.dashboard_body).widgets) == 10
+    error_message = "Ten widgets."
+  }
+
+  assert {
+    condition = [for widget in slice(jsondecode(aws_cloudwatch_dashboard.worker.dashboard_body).widgets, 8, 10) : widget.properties.metrics] == [
+      [
+        ["trailkeeper", "trailkeeper_sweep_trails", "deployment", "trailkeeper", "state", "ok", { stat = "Maximum", label = "trails, ok" }],
+        ["trailkeeper", "trailkeeper_sweep_trails", "deployment", "trailkeeper", "state", "stopped", { stat = "Maximum", label = "trails, stopped" }],
+        ["trailkeeper", "trailkeeper_sweep_accounts", "deployment", "trailkeeper", "result", "ok", { stat = "Sum", label = "accounts, ok" }],
+        ["trailkeeper", "trailkeeper_sweep_accounts", "deployment", "trailkeeper", "result", "failed", { stat = "Sum", label = "accounts, failed" }],
+      ],
+      [
+        ["trailkeeper", "trailkeeper_sweep_seconds", "deployment", "trailkeeper", { stat = "Maximum", label = "took, s" }],
+        ["trailkeeper", "trailkeeper_sweep_finished_timestamp_seconds", "deployment", "trailkeeper", { stat = "Maximum", id = "finished", visible = false }],
+        [{ expression = "EPOCH(finished) - finished", label = "since the last, s", yAxis = "right" }],
+      ],
+    ]
+    error_message = "Sweeps are shown: trails, accounts, how long each took, and how long ago the last was."
   }
 
   assert {
@@ -165,9 +250,10 @@ run "refuses_what_cannot_work" {
   command = plan
 
   variables {
-    name            = "trailkeeper_alarms"
-    alarm_topic_arn = "on-call"
+    name                   = "trailkeeper_alarms"
+    alarm_topic_arn        = "on-call"
+    sweep_interval_seconds = 86401
   }
 
-  expect_failures = [var.name, var.alarm_topic_arn]
+  expect_failures = [var.name, var.alarm_topic_arn, var.sweep_interval_seconds]
 }

@@ -96,6 +96,12 @@ run "task_role" {
         Resource = "arn:aws:ecs:eu-west-1:111122223333:task/trailkeeper/*"
       },
       {
+        Sid      = "ReadRecords"
+        Effect   = "Allow"
+        Action   = "dynamodb:BatchGetItem"
+        Resource = "arn:aws:dynamodb:eu-west-1:111122223333:table/trailkeeper"
+      },
+      {
         Sid      = "LookAtTrails"
         Effect   = "Allow"
         Action   = "cloudtrail:GetTrailStatus"
@@ -106,6 +112,18 @@ run "task_role" {
         Effect   = "Allow"
         Action   = "cloudtrail:DescribeTrails"
         Resource = "*"
+      },
+      {
+        Sid      = "ListTrails"
+        Effect   = "Allow"
+        Action   = "cloudtrail:ListTrails"
+        Resource = "*"
+      },
+      {
+        Sid      = "SendLooks"
+        Effect   = "Allow"
+        Action   = "sqs:SendMessage"
+        Resource = "arn:aws:sqs:eu-west-1:111122223333:trailkeeper"
       },
       {
         Sid      = "RestartTrails"
@@ -228,9 +246,15 @@ run "no_right_to_restart_unless_it_restarts" {
 
   assert {
     condition = [for statement in jsondecode(aws_iam_role_policy.task.policy).Statement : statement.Sid] == [
-      "Consume", "BuryPoison", "ClaimEvents", "CheckDeadLetterQueue", "CheckStateTable", "ProtectOwnTasks", "LookAtTrails", "FindTrails",
+      "Consume", "BuryPoison", "ClaimEvents", "CheckDeadLetterQueue", "CheckStateTable", "ProtectOwnTasks", "ReadRecords", "LookAtTrails",
+      "FindTrails", "ListTrails", "SendLooks",
     ]
-    error_message = "A worker that only notifies looks at trails and starts none."
+    error_message = "A worker that only notifies looks at trails, in sweeps too, and starts none."
+  }
+
+  assert {
+    condition     = output.sweep_interval_seconds == 300
+    error_message = "It makes sweeps."
   }
 }
 
@@ -244,6 +268,65 @@ run "no_right_to_trails_in_a_dry_run" {
   assert {
     condition     = !strcontains(aws_iam_role_policy.task.policy, "cloudtrail:")
     error_message = "A worker that does neither needs nothing of CloudTrail."
+  }
+
+  assert {
+    condition = [for statement in jsondecode(aws_iam_role_policy.task.policy).Statement : statement.Sid] == [
+      "Consume", "BuryPoison", "ClaimEvents", "CheckDeadLetterQueue", "CheckStateTable", "ProtectOwnTasks",
+    ]
+    error_message = "It reads no records, and sends nothing to its queue."
+  }
+
+  assert {
+    condition     = output.sweep_interval_seconds == 0
+    error_message = "It makes no sweep, so that none is missed."
+  }
+}
+
+run "no_right_to_sweep_without_sweeps" {
+  command = plan
+
+  variables {
+    sweep_interval_seconds = 0
+  }
+
+  assert {
+    condition = [for statement in jsondecode(aws_iam_role_policy.task.policy).Statement : statement.Sid] == [
+      "Consume", "BuryPoison", "ClaimEvents", "CheckDeadLetterQueue", "CheckStateTable", "ProtectOwnTasks", "ReadRecords", "LookAtTrails",
+      "FindTrails", "RestartTrails",
+    ]
+    error_message = "A worker without sweeps lists no trails, and sends nothing to its queue."
+  }
+
+  assert {
+    condition     = output.environment.TRAILKEEPER_SWEEP_INTERVAL_SECONDS == "0" && output.sweep_interval_seconds == 0
+    error_message = "It is told to make none, and none is missed."
+  }
+}
+
+run "sweeps_as_often_as_said" {
+  command = plan
+
+  variables {
+    sweep_interval_seconds = 86400
+  }
+
+  assert {
+    condition     = output.environment.TRAILKEEPER_SWEEP_INTERVAL_SECONDS == "86400" && output.sweep_interval_seconds == 86400
+    error_message = "The longest interval."
+  }
+}
+
+run "sweeps_as_often_as_can_be" {
+  command = plan
+
+  variables {
+    sweep_interval_seconds = 10
+  }
+
+  assert {
+    condition     = output.environment.TRAILKEEPER_SWEEP_INTERVAL_SECONDS == "10" && output.sweep_interval_seconds == 10
+    error_message = "The shortest interval."
   }
 }
 
@@ -353,13 +436,14 @@ run "task" {
 
   assert {
     condition = { for variable in jsondecode(aws_ecs_task_definition.worker.container_definitions)[0].environment : variable.name => variable.value } == {
-      AWS_REGION                  = "eu-west-1"
-      TRAILKEEPER_NAME            = "trailkeeper"
-      TRAILKEEPER_QUEUE_URL       = "https://sqs.eu-west-1.amazonaws.com/111122223333/trailkeeper"
-      TRAILKEEPER_STATE_TABLE     = "trailkeeper"
-      TRAILKEEPER_MODE            = "restore"
-      TRAILKEEPER_METRICS         = "emf"
-      TRAILKEEPER_TASK_PROTECTION = "on"
+      AWS_REGION                         = "eu-west-1"
+      TRAILKEEPER_NAME                   = "trailkeeper"
+      TRAILKEEPER_QUEUE_URL              = "https://sqs.eu-west-1.amazonaws.com/111122223333/trailkeeper"
+      TRAILKEEPER_STATE_TABLE            = "trailkeeper"
+      TRAILKEEPER_MODE                   = "restore"
+      TRAILKEEPER_SWEEP_INTERVAL_SECONDS = "300"
+      TRAILKEEPER_METRICS                = "emf"
+      TRAILKEEPER_TASK_PROTECTION        = "on"
     }
     error_message = "The worker gets these variables."
   }
@@ -656,6 +740,7 @@ run "refuses_what_cannot_work" {
     mode                     = "dry"
     organization_trail_arns  = ["arn:aws:cloudtrail:us-east-1:999999999999:trail/*"]
     environment              = { TRAILKEEPER_SLACK_WEBHOOK_URL = "https://hooks.slack.com/services/T000/B000/secret" }
+    sweep_interval_seconds   = 9
     min_tasks                = 0
     acceptable_delay_seconds = 0
     processing_seconds       = 0
@@ -664,7 +749,7 @@ run "refuses_what_cannot_work" {
 
   expect_failures = [
     var.name, var.slack_webhook_secret_arn, var.image, var.architecture, var.vpc_id, var.subnet_ids,
-    var.member_role, var.mode, var.organization_trail_arns, var.environment, var.min_tasks, var.acceptable_delay_seconds, var.processing_seconds, var.log_retention_days,
+    var.member_role, var.mode, var.organization_trail_arns, var.environment, var.sweep_interval_seconds, var.min_tasks, var.acceptable_delay_seconds, var.processing_seconds, var.log_retention_days,
   ]
 }
 
@@ -676,6 +761,36 @@ run "refuses_what_the_module_sets_itself" {
   }
 
   expect_failures = [var.environment]
+}
+
+run "refuses_an_interval_beside_its_input" {
+  command = plan
+
+  variables {
+    environment = { TRAILKEEPER_SWEEP_INTERVAL_SECONDS = "900" }
+  }
+
+  expect_failures = [var.environment]
+}
+
+run "refuses_an_interval_above_a_day" {
+  command = plan
+
+  variables {
+    sweep_interval_seconds = 86401
+  }
+
+  expect_failures = [var.sweep_interval_seconds]
+}
+
+run "refuses_half_a_second" {
+  command = plan
+
+  variables {
+    sweep_interval_seconds = 300.5
+  }
+
+  expect_failures = [var.sweep_interval_seconds]
 }
 
 run "refuses_an_external_id_that_is_too_short" {

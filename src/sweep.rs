@@ -1,0 +1,162 @@
+//! One pass over every trail of every account, each compared with its record. It changes nothing: what differs is for whoever asked.
+
+mod compare;
+mod look;
+
+use std::collections::{BTreeSet, HashMap};
+use std::time::Duration;
+
+use futures_util::StreamExt;
+use futures_util::stream;
+
+use crate::cloudtrail::trails::Trails;
+use crate::cloudtrail::{Meaning, Refusal};
+use crate::event::{AccountId, Region, TrailArn};
+use crate::incident::Glimpse;
+use crate::policy::Bounds;
+use crate::state::{AccountRecord, RecordKey, Records, StoreError, TrailRecord};
+
+pub use compare::{finding, last_finding};
+pub use look::{LOOK_AT_TRAIL, look_at, looked_at};
+
+/// Accounts that are looked at side by side: each by a session of its own, and far below what AWS takes of a caller.
+const AT_ONCE: usize = 16;
+/// For one account. One that hangs must not keep the others from being looked at.
+const ACCOUNT_TIMEOUT: Duration = Duration::from_mins(1);
+/// A trail that stopped no longer ago than this is looked at only then, so that its event comes first.
+const EVENT_FIRST: Duration = Duration::from_mins(1);
+
+/// Without a state table, what stopped no longer ago than this is restarted at the first look.
+const RECENT: Duration = Duration::from_hours(24);
+
+/// What a pass is made with.
+#[derive(Debug, Clone, Copy)]
+pub struct Sweep<'s> {
+    pub trails: &'s Trails,
+    pub records: &'s Records,
+    pub bounds: Bounds<'s>,
+}
+
+/// An account, as it was seen.
+#[derive(Debug)]
+pub struct Account {
+    pub id: AccountId,
+    /// As it was before; nothing is known of an account that was never looked at.
+    pub record: AccountRecord,
+    pub trails: Vec<Trail>,
+    /// Why it was not looked at as a whole.
+    pub failed: Option<Refusal>,
+}
+
+/// A trail, as it was seen.
+#[derive(Debug)]
+pub struct Trail {
+    pub arn: TrailArn,
+    pub home: Region,
+    /// Nothing of one that is gone.
+    pub seen: Option<Glimpse>,
+    pub compared: Compared,
+}
+
+/// A trail beside its record.
+#[derive(Debug)]
+pub enum Compared {
+    /// It is as its record has it, or is nobody's business.
+    Same,
+    /// It is not: to be looked at in this long.
+    Differs { after: Duration },
+    /// It has no record. This is to be one, unless it is off as it was before it was first looked at: then once that is reported.
+    New(Box<TrailRecord>),
+}
+
+impl Sweep<'_> {
+    /// Looks at all trails of these accounts.
+    ///
+    /// # Errors
+    /// When the records could not be read: then nothing could be compared.
+    pub async fn pass(&self, accounts: &BTreeSet<AccountId>) -> Result<Vec<Account>, StoreError> {
+        let about: Vec<_> = accounts.iter().cloned().map(RecordKey::Account).collect();
+        let mut records: HashMap<RecordKey, AccountRecord> = self.records.read_all(&about).await?;
+        let looking = accounts.iter().map(|id| {
+            let record = records.remove(&RecordKey::Account(id.clone())).unwrap_or_default();
+            self.account(id, record)
+        });
+        let looking: Vec<_> = looking.collect();
+        let looked: Vec<_> = stream::iter(looking).buffer_unordered(AT_ONCE).collect().await;
+        looked.into_iter().collect()
+    }
+
+    async fn account(&self, id: &AccountId, record: AccountRecord) -> Result<Account, StoreError> {
+        let mut account = Account { id: id.clone(), record, trails: Vec::new(), failed: None };
+        let looked = tokio::time::timeout(ACCOUNT_TIMEOUT, self.look(&mut account)).await;
+        match looked {
+            Ok(Ok(failed)) => account.failed = failed,
+            Ok(Err(error)) => return Err(error),
+            Err(_elapsed) => {
+                let detail =
+                    format!("AWS did not answer in {} s for account {id}", ACCOUNT_TIMEOUT.as_secs());
+                account.failed = Some(Refusal { meaning: Meaning::Passing, detail });
+            }
+        }
+        Ok(account)
+    }
+
+    /// The inner value says why the account was not looked at as a whole.
+    async fn look(&self, account: &mut Account) -> Result<Option<Refusal>, StoreError> {
+        let listed = match self.trails.of_account(&account.id).await {
+            Ok(listed) => listed,
+            Err(refusal) => return Ok(Some(refusal)),
+        };
+        // An organization's trail is looked at in the account that it belongs to.
+        let mut listed: HashMap<TrailArn, Region> =
+            listed.into_iter().filter(|(arn, _)| *arn.account() == account.id).collect();
+        for known in account.record.trails.iter().filter_map(|arn| TrailArn::parse(arn)) {
+            let home = known.region().clone();
+            listed.entry(known).or_insert(home);
+        }
+        let about: Vec<_> = listed.keys().cloned().map(RecordKey::Trail).collect();
+        let records: HashMap<RecordKey, TrailRecord> = self.records.read_all(&about).await?;
+        let mut failed = None;
+        for (arn, home) in listed {
+            let seen = match self.trails.status(&arn, &home).await {
+                Ok(status) => Some(status.glimpse()),
+                Err(Refusal { meaning: Meaning::Gone, .. }) => None,
+                Err(refusal) => {
+                    failed = Some(refusal);
+                    continue;
+                }
+            };
+            let record = records.get(&RecordKey::Trail(arn.clone()));
+            let compared = self.compare(record, &arn, seen, account.record.first_looked_at.is_some());
+            account.trails.push(Trail { arn, home, seen, compared });
+        }
+        Ok(failed)
+    }
+
+    fn compare(
+        &self,
+        record: Option<&TrailRecord>,
+        arn: &TrailArn,
+        seen: Option<Glimpse>,
+        is_known: bool,
+    ) -> Compared {
+        let now = self.bounds.now;
+        let record = match (record, seen) {
+            (Some(record), _) => record,
+            // Listed, and gone since.
+            (None, None) => return Compared::Same,
+            (None, Some(seen)) => {
+                // Without a table each start of a worker is a first look: what stopped a short while ago is news.
+                let is_recent = seen.stopped_at.is_some_and(|at| now - at < RECENT);
+                let is_new = is_known || (is_recent && !self.records.are_kept());
+                return Compared::New(Box::new(TrailRecord::first(seen, is_new, now)));
+            }
+        };
+        if finding(record, arn, seen, &self.bounds).is_none() {
+            return Compared::Same;
+        }
+        let age = seen.and_then(|seen| seen.stopped_at).map(|at| now - at);
+        let after = age.and_then(|age| EVENT_FIRST.checked_sub(Duration::try_from(age).ok()?));
+        Compared::Differs { after: after.unwrap_or_default() }
+    }
+}

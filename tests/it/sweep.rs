@@ -1,0 +1,407 @@
+//! Trails that are off, or gone, and of which no event told: the sweep, looks, and what is known of each trail.
+
+use std::time::Duration;
+
+use aws_sdk_sqs::types::MessageAttributeValue;
+use serde_json::{Value, json};
+use time::OffsetDateTime;
+use trailkeeper::args::Args;
+use trailkeeper::clock;
+
+use crate::support::aws::{ACCOUNT, Aws, Fault, REGION};
+use crate::support::cloudtrail::Trail;
+use crate::support::events::{stop, stop_in};
+use crate::support::eventually;
+use crate::support::organization::{Account, EXTERNAL_ID, Organization, ROLE};
+use crate::support::slack::Slack;
+use crate::support::worker::{Worker, args};
+
+const PAYMENTS: &str = "444455556666";
+const LIST: &str = "version = 1\n[accounts]\nsource = \"list\"\nlist = [\"444455556666\"]\n";
+const TABLE: &str = "state";
+
+/// A worker that sweeps each second, with two trails that log: its own account's and another's.
+struct Stage {
+    aws: Aws,
+    slack: Slack,
+    organization: Organization,
+    args: Args,
+}
+
+impl Stage {
+    async fn start() -> Self {
+        let (aws, slack) = (Aws::start().await, Slack::start().await);
+        aws.create_table(TABLE).await;
+        let organization = Organization::of(&aws, [Account::new(PAYMENTS, "payments-prod")]);
+        organization.add_trail(Trail::at(&arn(ACCOUNT, "own")));
+        organization.add_trail(Trail::at(&arn(PAYMENTS, "audit")));
+        let mut args = args(&aws, &slack);
+        args.set("TRAILKEEPER_MEMBER_ROLE", ROLE);
+        args.set("TRAILKEEPER_EXTERNAL_ID", EXTERNAL_ID);
+        args.set("TRAILKEEPER_POLICY_TOML", LIST);
+        args.set("TRAILKEEPER_STATE_TABLE", TABLE);
+        args.set("TRAILKEEPER_SWEEP_INTERVAL_SECONDS", "1");
+        Self { aws, slack, organization, args }
+    }
+
+    /// A worker that has looked at everything once.
+    async fn worker(&self) -> Worker {
+        let worker = Worker::start_with(&self.aws, &self.args);
+        self.swept().await;
+        worker
+    }
+
+    /// Waits until a sweep that begins from now on has ended: the next one has begun.
+    async fn swept(&self) {
+        let before = self.sweeps();
+        eventually("two sweeps", async || (self.sweeps() >= before + 3).then_some(())).await;
+    }
+
+    /// Sweeps so far: each lists the trails of the worker's own account.
+    fn sweeps(&self) -> usize {
+        self.aws.calls("ListTrails").iter().filter(|call| !call.key.starts_with("ASIA")).count()
+    }
+
+    fn stop(&self, account: &str, name: &str) {
+        // So long ago that its event is no longer waited for.
+        self.organization.stop(&arn(account, name), clock::now() - Duration::from_mins(2));
+    }
+
+    fn is_on(&self, account: &str, name: &str) -> bool {
+        self.organization.is_logging(&arn(account, name))
+    }
+
+    async fn texts(&self, count: usize) -> Vec<String> {
+        let said = async || Some(self.slack.texts().await).filter(|texts| texts.len() >= count);
+        eventually("messages in Slack", said).await
+    }
+}
+
+fn arn(account: &str, name: &str) -> String {
+    format!("arn:aws:cloudtrail:{REGION}:{account}:trail/{name}")
+}
+
+#[tokio::test]
+async fn a_stop_whose_event_never_arrives_is_found_restarted_and_reported_once() {
+    let stage = Stage::start().await;
+    let worker = stage.worker().await;
+    stage.stop(PAYMENTS, "audit");
+    let texts = stage.texts(1).await;
+    assert!(stage.is_on(PAYMENTS, "audit"));
+    assert!(
+        texts[0].starts_with("Somebody turned off CloudTrail logging in account 444455556666 at "),
+        "{texts:?}"
+    );
+    assert!(texts[0].contains("Logging was restarted and verified; it was off for 2 min"), "{texts:?}");
+    assert!(texts[0].contains("No event of it has arrived: trailkeeper looked at the trail."), "{texts:?}");
+    stage.swept().await;
+    assert_eq!(stage.slack.texts().await.len(), 1);
+    assert!(stage.aws.dead_letters().await.is_empty());
+    worker.stop().await;
+}
+
+#[tokio::test]
+async fn a_stop_that_somebody_undid_is_found_and_reported_and_nothing_is_started() {
+    let stage = Stage::start().await;
+    let worker = stage.worker().await;
+    let now = clock::now();
+    stage.organization.change_trail(&arn(ACCOUNT, "own"), |trail| {
+        trail.stopped_at = Some(now - Duration::from_mins(5));
+        trail.started_at = Some(now - Duration::from_mins(3));
+    });
+    let texts = stage.texts(1).await;
+    assert!(
+        texts[0].contains("Logging was already on again and nothing was restarted; it was off for 2 min"),
+        "{texts:?}"
+    );
+    stage.swept().await;
+    assert_eq!((stage.slack.texts().await.len(), stage.aws.calls("StartLogging").len()), (1, 0));
+    worker.stop().await;
+}
+
+#[tokio::test]
+async fn what_was_off_before_the_first_look_is_said_once_and_left_as_it_is() {
+    let stage = Stage::start().await;
+    stage.organization.stop(&arn(PAYMENTS, "audit"), clock::now() - Duration::from_hours(3));
+    let never = Trail { logging: false, started_at: None, ..Trail::at(&arn(ACCOUNT, "never")) };
+    stage.organization.add_trail(never);
+    let worker = stage.worker().await;
+    let texts = stage.slack.texts().await;
+    assert_eq!(texts.len(), 1, "{texts:?}");
+    for part in [
+        "looked at the trails of 2 accounts for the first time, and 2 of them were off",
+        "audit of account 444455556666 in eu-west-1, off since ",
+        "never of account 123456789012 in eu-west-1, never started",
+    ] {
+        assert!(texts[0].contains(part), "{part}: {texts:?}");
+    }
+    assert!(!stage.is_on(PAYMENTS, "audit"));
+    // From then on every change is acted on.
+    stage.organization.change_trail(&arn(PAYMENTS, "audit"), |trail| {
+        (trail.logging, trail.started_at) = (true, Some(clock::now()));
+    });
+    let texts = stage.texts(2).await;
+    assert!(texts[1].contains("Logging was already on again"), "{texts:?}");
+    stage.stop(PAYMENTS, "audit");
+    stage.texts(3).await;
+    assert!(stage.is_on(PAYMENTS, "audit"));
+    worker.stop().await;
+}
+
+#[tokio::test]
+async fn what_was_off_before_is_restarted_if_the_policy_says_so() {
+    let mut stage = Stage::start().await;
+    stage.args.set("TRAILKEEPER_POLICY_TOML", format!("{LIST}[defaults]\nfound_off = \"restart\"\n"));
+    stage.stop(PAYMENTS, "audit");
+    let worker = stage.worker().await;
+    let texts = stage.texts(2).await;
+    assert!(texts[1].contains("Logging was restarted and verified"), "{texts:?}");
+    assert!(stage.is_on(PAYMENTS, "audit"));
+    worker.stop().await;
+}
+
+#[tokio::test]
+async fn an_event_and_the_sweep_report_one_stop_once_whoever_comes_first() {
+    let stage = Stage::start().await;
+    let worker = stage.worker().await;
+    let event = |id: &str, account: &str, name: &str, at: OffsetDateTime| {
+        let time = trailkeeper::text::stamp(at);
+        let mut event = stop_in(account, id, name);
+        event["detail"]["eventTime"] = json!(time);
+        event.to_string()
+    };
+    // The event first: the sweep leaves it a minute.
+    let at = clock::now();
+    stage.organization.stop(&arn(ACCOUNT, "own"), at);
+    stage.swept().await;
+    assert!(!stage.is_on(ACCOUNT, "own"));
+    stage.aws.send(event("e-1", ACCOUNT, "own", at)).await;
+    stage.texts(1).await;
+    stage.swept().await;
+    // The sweep first.
+    let at = clock::now() - Duration::from_mins(2);
+    stage.organization.stop(&arn(PAYMENTS, "audit"), at);
+    stage.texts(2).await;
+    stage.aws.send(event("e-2", PAYMENTS, "audit", at)).await;
+    let texts = stage.texts(3).await;
+    assert!(texts[1].starts_with("Somebody turned off"), "{texts:?}");
+    assert!(
+        texts[2].contains("trailkeeper has reported this stop before, and now knows who it was."),
+        "{texts:?}"
+    );
+    stage.swept().await;
+    assert_eq!(stage.slack.texts().await.len(), 3);
+    worker.stop().await;
+}
+
+#[tokio::test]
+async fn a_trail_that_is_gone_is_reported_once_by_the_event_or_by_the_sweep() {
+    let stage = Stage::start().await;
+    let worker = stage.worker().await;
+    stage.organization.delete(&arn(PAYMENTS, "audit"));
+    let texts = stage.texts(1).await;
+    assert!(
+        texts[0].starts_with("The trail audit of account 444455556666 is gone, as trailkeeper saw it at "),
+        "{texts:?}"
+    );
+    assert!(texts[0].contains("RECORDING HAS ENDED"), "{texts:?}");
+    stage.organization.delete(&arn(ACCOUNT, "own"));
+    let mut deleted = stop("e-1", "own");
+    deleted["detail"]["eventName"] = json!("DeleteTrail");
+    stage.aws.send(deleted.to_string()).await;
+    stage.texts(2).await;
+    stage.swept().await;
+    // Whichever was first; the other adds who it was, or nothing.
+    let texts = stage.slack.texts().await;
+    let told = texts.iter().filter(|text| text.contains("RECORDING HAS ENDED")).count();
+    assert!((2..=3).contains(&told), "{texts:?}");
+    worker.stop().await;
+}
+
+#[tokio::test]
+async fn what_may_not_be_started_is_a_dead_letter_once() {
+    let stage = Stage::start().await;
+    let worker = stage.worker().await;
+    stage.aws.break_down("StartLogging", Fault::Refuse(400, "AccessDeniedException"));
+    stage.stop(PAYMENTS, "audit");
+    let texts = stage.texts(1).await;
+    assert!(texts[0].contains("LOGGING IS STILL OFF: the restart was refused"), "{texts:?}");
+    stage.swept().await;
+    assert_eq!(stage.slack.texts().await.len(), 1);
+    let letters = stage.aws.dead_letters().await;
+    assert_eq!(letters.len(), 1);
+    // It is on again by somebody else's hand.
+    stage.aws.heal();
+    stage.organization.change_trail(&arn(PAYMENTS, "audit"), |trail| {
+        (trail.logging, trail.started_at) = (true, Some(clock::now()));
+    });
+    let texts = stage.texts(2).await;
+    assert!(texts[1].contains("Logging was already on again"), "{texts:?}");
+    worker.stop().await;
+}
+
+#[tokio::test]
+async fn what_a_rule_leaves_off_is_reported_once() {
+    let mut stage = Stage::start().await;
+    let rule = "[[rule]]\nname = \"sandbox\"\nstopped = \"notify\"\nreason = \"a place to try things\"\n";
+    stage.args.set("TRAILKEEPER_POLICY_TOML", format!("{LIST}{rule}"));
+    // What a worker held that has ended is another's after this long.
+    stage.args.set("TRAILKEEPER_VISIBILITY_TIMEOUT_SECONDS", "13");
+    let worker = stage.worker().await;
+    stage.stop(PAYMENTS, "audit");
+    let texts = stage.texts(1).await;
+    assert!(texts[0].contains("rule \"sandbox\" of the policy says notify"), "{texts:?}");
+    stage.swept().await;
+    assert_eq!(stage.slack.texts().await.len(), 1);
+    assert!(!stage.is_on(PAYMENTS, "audit"));
+    worker.stop().await;
+    // The rule is gone, and the trail is restarted.
+    stage.args.set("TRAILKEEPER_POLICY_TOML", LIST);
+    let worker = stage.worker().await;
+    let is_on = async || stage.is_on(PAYMENTS, "audit").then_some(());
+    eventually("the trail to be on", is_on).await;
+    worker.stop().await;
+}
+
+async fn look(aws: &Aws, body: Value) {
+    let kind = MessageAttributeValue::builder().data_type("String").string_value("look-at-trail").build();
+    let request = aws.sqs().send_message().queue_url(aws.queue_url("events")).message_body(body.to_string());
+    request.message_attributes("trailkeeper.kind", kind.expect("whole")).send().await.expect("sent");
+}
+
+#[tokio::test]
+async fn a_forged_look_costs_a_look_at_most() {
+    let mut stage = Stage::start().await;
+    stage.args.set("TRAILKEEPER_SWEEP_INTERVAL_SECONDS", "86400");
+    let worker = Worker::start_with(&stage.aws, &stage.args);
+    let records = async || (stage.aws.calls("UpdateItem").len() > 6).then_some(());
+    eventually("the records of the first sweep", records).await;
+    stage.aws.forget();
+    for _ in 0..30 {
+        look(&stage.aws, json!({ "trail": arn(PAYMENTS, "audit") })).await;
+        look(&stage.aws, json!({ "trail": arn(PAYMENTS, "unknown") })).await;
+        look(&stage.aws, json!({ "trail": arn("111122223333", "others") })).await;
+    }
+    let empty = async || (stage.aws.depth("events") == 0).then_some(());
+    eventually("the queue to be empty", empty).await;
+    assert!(stage.aws.calls("GetTrailStatus").len() <= 4, "{:?}", stage.aws.calls("GetTrailStatus").len());
+    let keys = stage.aws.calls("UpdateItem").into_iter().map(|call| call.body["Key"]["pk"]["S"].to_string());
+    let keys: Vec<_> = keys.filter(|key| key.contains("trail#") || key.contains("finding#")).collect();
+    assert_eq!((keys, stage.slack.texts().await.len()), (Vec::new(), 0));
+    look(&stage.aws, json!({ "trail": "audit" })).await;
+    let letter = async || stage.aws.dead_letters().await.pop();
+    eventually("a dead letter", letter).await;
+    worker.stop().await;
+}
+
+#[tokio::test]
+async fn a_queue_that_takes_no_looks_leaves_no_trail_off() {
+    let stage = Stage::start().await;
+    let worker = stage.worker().await;
+    stage.aws.break_down("SendMessageBatch", Fault::Refuse(403, "AccessDenied"));
+    stage.stop(PAYMENTS, "audit");
+    let texts = stage.texts(2).await;
+    assert!(stage.is_on(PAYMENTS, "audit"));
+    assert!(texts.iter().any(|text| text.contains("could not send to its own queue")), "{texts:?}");
+    assert!(texts.iter().any(|text| text.contains("Logging was restarted and verified")), "{texts:?}");
+    worker.stop().await;
+}
+
+#[tokio::test]
+async fn one_worker_of_several_makes_each_sweep() {
+    let mut stage = Stage::start().await;
+    stage.args.set("TRAILKEEPER_SWEEP_INTERVAL_SECONDS", "3600");
+    stage.stop(PAYMENTS, "audit");
+    let workers: Vec<_> = (0..3).map(|_| Worker::start_with(&stage.aws, &stage.args)).collect();
+    stage.texts(1).await;
+    // Each has asked once by then.
+    tokio::time::sleep(Duration::from_secs(6)).await;
+    assert_eq!((stage.sweeps(), stage.slack.texts().await.len()), (1, 1));
+    for worker in workers {
+        worker.stop().await;
+    }
+}
+
+#[tokio::test]
+async fn an_account_that_denies_a_look_is_reported_once_and_keeps_its_first_look() {
+    let stage = Stage::start().await;
+    let worker = stage.worker().await;
+    stage.organization.change(PAYMENTS, |account| account.has_role = false);
+    stage.organization.end_sessions();
+    let texts = stage.texts(1).await;
+    assert!(texts[0].contains("could not look at the trails of 1 accounts"), "{texts:?}");
+    assert!(texts[0].contains("AssumeRole of "), "{texts:?}");
+    stage.swept().await;
+    assert_eq!(stage.slack.texts().await.len(), 1);
+    stage.stop(PAYMENTS, "audit");
+    stage.organization.change(PAYMENTS, |account| account.has_role = true);
+    let texts = stage.texts(3).await;
+    assert!(
+        texts.iter().any(|text| text.contains("has looked at the trails of 1 accounts again")),
+        "{texts:?}"
+    );
+    assert!(stage.is_on(PAYMENTS, "audit"), "it was on at the first look");
+    worker.stop().await;
+}
+
+#[tokio::test]
+async fn a_table_that_was_emptied_shows_by_another_first_look() {
+    let stage = Stage::start().await;
+    let worker = stage.worker().await;
+    worker.stop().await;
+    stage.stop(PAYMENTS, "audit");
+    let mut other = stage.args.clone();
+    stage.aws.create_table("emptied").await;
+    other.set("TRAILKEEPER_STATE_TABLE", "emptied");
+    let worker = Worker::start_with(&stage.aws, &other);
+    let texts = stage.texts(1).await;
+    assert!(texts[0].contains("for the first time"), "{texts:?}");
+    worker.stop().await;
+}
+
+/// Each start of a worker without a table is a first look.
+#[tokio::test]
+async fn without_a_table_what_stopped_a_short_while_ago_is_restarted_at_the_first_look() {
+    let stage = Stage::start().await;
+    let mut args = args(&stage.aws, &stage.slack);
+    args.set("TRAILKEEPER_SWEEP_INTERVAL_SECONDS", "1");
+    stage.stop(ACCOUNT, "own");
+    stage
+        .organization
+        .add_trail(Trail::at(&arn(ACCOUNT, "old")).stopped(clock::now() - Duration::from_hours(30)));
+    let worker = Worker::start_with(&stage.aws, &args);
+    let texts = stage.texts(2).await;
+    assert!(stage.is_on(ACCOUNT, "own") && !stage.is_on(ACCOUNT, "old"));
+    assert!(texts.iter().any(|text| text.contains("old of account 123456789012")), "{texts:?}");
+    assert!(texts.iter().any(|text| text.contains("Logging was restarted and verified")), "{texts:?}");
+    worker.stop().await;
+}
+
+#[tokio::test]
+async fn where_it_only_notifies_a_stop_that_no_event_told_of_is_reported_once_and_left() {
+    let mut stage = Stage::start().await;
+    stage.args.set("TRAILKEEPER_MODE", "notify");
+    let worker = stage.worker().await;
+    stage.stop(PAYMENTS, "audit");
+    let texts = stage.texts(1).await;
+    assert!(texts[0].contains("LOGGING IS OFF: trailkeeper only notifies here"), "{texts:?}");
+    stage.swept().await;
+    assert_eq!((stage.slack.texts().await.len(), stage.is_on(PAYMENTS, "audit")), (1, false));
+    worker.stop().await;
+}
+
+/// The others are done in time.
+#[tokio::test]
+async fn one_account_that_throttles_keeps_no_other_from_being_looked_at() {
+    let stage = Stage::start().await;
+    let worker = stage.worker().await;
+    stage.organization.change(PAYMENTS, |account| account.throttles = true);
+    stage.stop(ACCOUNT, "own");
+    let texts = stage.texts(2).await;
+    assert!(stage.is_on(ACCOUNT, "own"));
+    assert!(
+        texts.iter().any(|text| text.contains("could not look at the trails of 1 accounts")),
+        "{texts:?}"
+    );
+    worker.stop().await;
+}
