@@ -13,9 +13,10 @@ use crate::args::{DlqArgs, HttpArgs, ReplayArgs, ResourceArgs, RunArgs, WantedAr
 use crate::aws::Sdk;
 use crate::config::{CheckConfig, Config, DlqConfig, Fault, ReplayConfig, http_address, read_policy};
 use crate::consumer::Shutdown;
+use crate::event::AccountId;
 use crate::http;
 use crate::operate::dead_letters::{self, DeadLetters, End, Listed};
-use crate::operate::{check, replay, screen};
+use crate::operate::{check, replay, screen, sweep};
 use crate::policy;
 use crate::telemetry::{self, Telemetry};
 
@@ -68,6 +69,24 @@ Examples:
         /// Try the member role in so many of the other accounts, drawn by lot, and not in all
         #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
         accounts: Option<u32>,
+        #[command(flatten)]
+        args: RunArgs,
+    },
+    /// Look at every trail of every account of the policy once, and send a look at what differs to the queue
+    ///
+    /// What differs from what is known of a trail is looked at by a worker, which restarts or reports it. A trail of which nothing is
+    /// known yet is left to the worker's own sweep. Takes the variables of run. Exit 1 if an account could not be looked at.
+    #[command(after_long_help = "\
+Examples:
+  trailkeeper sweep --dry-run
+  trailkeeper sweep --account 123456789012")]
+    Sweep {
+        /// Only this account
+        #[arg(long, value_name = "ID", value_parser = account_id)]
+        account: Option<AccountId>,
+        /// Send nothing
+        #[arg(long)]
+        dry_run: bool,
         #[command(flatten)]
         args: RunArgs,
     },
@@ -213,6 +232,7 @@ pub fn main() -> ExitCode {
         Command::Healthcheck(args) => healthcheck(&args),
         Command::Check { json, accounts, args } => check(json, accounts, &args),
         Command::Replay { files, dry_run, resources, args } => replay(&files, dry_run, &resources, &args),
+        Command::Sweep { account, dry_run, args } => sweep(account.as_ref(), dry_run, &args),
         Command::Dlq(DlqCommand::List { wanted, json, args }) => dlq_list(wanted, json, &args),
         Command::Dlq(DlqCommand::Redrive { wanted, yes, args }) => dlq_redrive(wanted, yes, &args),
         Command::Policy(PolicyCommand::Check { file }) => policy_check(&file),
@@ -261,6 +281,19 @@ fn check(json: bool, accounts: Option<u32>, args: &RunArgs) -> Result<(), Failed
     let findings = runtime()?.block_on(async { Ok::<_, Failed>(check::run(&config, sdk().await?).await) })?;
     print(if json { check::json(&findings)? } else { check::table(&findings) })?;
     if check::all_well(&findings) { Ok(()) } else { Err(Failed::Said) }
+}
+
+fn sweep(account: Option<&AccountId>, dry_run: bool, args: &RunArgs) -> Result<(), Failed> {
+    let config = CheckConfig::read(&args.0, variable).map_err(Failed::Misconfigured)?;
+    let swept = runtime()?
+        .block_on(async { Ok::<_, Failed>(sweep::run(&config, sdk().await?, account, dry_run).await?) })?;
+    swept.faults.iter().for_each(tell);
+    print(&swept)?;
+    if swept.faults.is_empty() { Ok(()) } else { Err(Failed::Said) }
+}
+
+fn account_id(text: &str) -> Result<AccountId, String> {
+    AccountId::parse(text).ok_or_else(|| "an account is twelve digits".to_owned())
 }
 
 fn replay(

@@ -102,6 +102,8 @@ pub struct CheckConfig {
     pub visibility: Duration,
     pub max_attempts: u32,
     pub state: StateConfig,
+    /// Whether the worker looks at all trails now and then.
+    pub sweeps: bool,
 }
 
 /// Where claims live.
@@ -199,10 +201,22 @@ impl CheckConfig {
         let mode = faults.one_of(&args::MODE);
         let webhook = faults.webhook();
         let rest = Config::read_rest(Respond::Rehearse, faults, environment)?;
-        let Config { policy, member_role, queue, pool, retry, state, .. } = rest;
+        let Config { policy, member_role, queue, pool, retry, state, sweep_interval, .. } = rest;
+        let sweeps = mode != Mode::DryRun && !sweep_interval.is_zero();
         let (visibility, max_attempts) = (pool.visibility, retry.max_attempts);
         let policy = policy.policy;
-        Ok(Self { mode, webhook, policy, member_role, sample: None, queue, visibility, max_attempts, state })
+        Ok(Self {
+            mode,
+            webhook,
+            policy,
+            member_role,
+            sample: None,
+            queue,
+            visibility,
+            max_attempts,
+            state,
+            sweeps,
+        })
     }
 }
 

@@ -12,3 +12,4 @@ mod queue_policy;
 mod recording;
 pub mod replay;
 pub mod screen;
+pub mod sweep;

@@ -9,7 +9,7 @@ use std::time::Duration;
 use futures_util::StreamExt;
 use futures_util::stream;
 
-use crate::cloudtrail::trails::Trails;
+use crate::cloudtrail::trails::{Status, Trails};
 use crate::cloudtrail::{Meaning, Refusal};
 use crate::event::{AccountId, Region, TrailArn};
 use crate::incident::Glimpse;
@@ -53,8 +53,8 @@ pub struct Account {
 pub struct Trail {
     pub arn: TrailArn,
     pub home: Region,
-    /// Nothing of one that is gone.
-    pub seen: Option<Glimpse>,
+    /// In its home Region; nothing of one that is gone.
+    pub seen: Option<Status>,
     pub compared: Compared,
 }
 
@@ -65,7 +65,7 @@ pub enum Compared {
     Same,
     /// It is not: to be looked at in this long.
     Differs { after: Duration },
-    /// It has no record. This is to be one, unless it is off as it was before it was first looked at: then once that is reported.
+    /// It has no record, or one that is over. This is to be its record, unless it is off as it was before it was first looked at: then once that is reported.
     New(Box<TrailRecord>),
 }
 
@@ -119,7 +119,7 @@ impl Sweep<'_> {
         let mut failed = None;
         for (arn, home) in listed {
             let seen = match self.trails.status(&arn, &home).await {
-                Ok(status) => Some(status.glimpse()),
+                Ok(status) => Some(status),
                 Err(Refusal { meaning: Meaning::Gone, .. }) => None,
                 Err(refusal) => {
                     failed = Some(refusal);
@@ -127,7 +127,8 @@ impl Sweep<'_> {
                 }
             };
             let record = records.get(&RecordKey::Trail(arn.clone()));
-            let compared = self.compare(record, &arn, seen, account.record.first_looked_at.is_some());
+            let glimpse = seen.as_ref().map(Status::glimpse);
+            let compared = self.compare(record, &arn, glimpse, account.record.first_looked_at.is_some());
             account.trails.push(Trail { arn, home, seen, compared });
         }
         Ok(failed)
@@ -142,6 +143,9 @@ impl Sweep<'_> {
     ) -> Compared {
         let now = self.bounds.now;
         let record = match (record, seen) {
+            (Some(record), Some(glimpse)) if record.is_over(seen) => {
+                return Compared::New(Box::new(record.next(glimpse, now)));
+            }
             (Some(record), _) => record,
             // Listed, and gone since.
             (None, None) => return Compared::Same,
@@ -152,7 +156,7 @@ impl Sweep<'_> {
                 return Compared::New(Box::new(TrailRecord::first(seen, is_new, now)));
             }
         };
-        if finding(record, arn, seen, &self.bounds).is_none() {
+        if finding(record, arn, seen, &self.bounds, false).is_none() {
             return Compared::Same;
         }
         let age = seen.and_then(|seen| seen.stopped_at).map(|at| now - at);

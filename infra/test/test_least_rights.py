@@ -59,7 +59,7 @@ def test_the_role_in_other_accounts_gives_what_is_called_of_cloudtrail_and_nothi
 
 
 def test_the_policy_for_people_gives_what_their_commands_call_and_nothing_else(worker):
-    needed = needed_by("trailkeeper-check", "trailkeeper-replay", "trailkeeper-dlq")
+    needed = needed_by("trailkeeper-check", "trailkeeper-sweep", "trailkeeper-replay", "trailkeeper-dlq")
     assert given_by(json.loads(worker["aws_iam_policy.operators"]["policy"])) == needed
 
 

@@ -17,7 +17,7 @@ use crate::consumer::sqs::SqsClients;
 use crate::event::{AccountId, Region, TrailArn};
 use crate::policy::Mode;
 use crate::retry::{Failure, patiently};
-use crate::state::{DynamoStore, Store, Table, Unseen};
+use crate::state::{DynamoStore, RecordKey, Records, Store, SweepRecord, Table, Unseen};
 use crate::tell::ShowError;
 use crate::tell::slack::{Slack, Webhook};
 use crate::text::harmless;
@@ -242,6 +242,9 @@ impl Checks<'_> {
         let accounts = Accounts::of(&self.sdk, self.own.clone(), self.config.member_role.clone());
         let trails = Trails::new(accounts);
         self.trails(&trails, region.clone()).await;
+        if self.config.sweeps {
+            self.sweep(&trails).await;
+        }
         let others = members::check(self.config, &trails, &region, &self.progress).await;
         self.findings.extend(others);
     }
@@ -278,6 +281,32 @@ impl Checks<'_> {
                 self.found(Finding::new(Check::TrailHomeRegion, Status::Warning, found, todo).about(&trail));
             }
         }
+    }
+
+    /// What the sweep needs beside: without it a stop whose event never arrives stays unnoticed.
+    async fn sweep(&mut self, trails: &Trails) {
+        let Some(own) = self.own.as_ref().map(|own| own.account.clone()) else { return };
+        let listed =
+            patiently(TRIES.waits(), || async { trails.of_account(&own).await.map_err(failure) }).await;
+        let listed = match listed {
+            Ok(listed) => listed.len(),
+            Err(failure) => {
+                let todo = todo(&failure, "allow cloudtrail:ListTrails, here and in the member role");
+                return self.found(Finding::failed(Check::Sweep, failure.to_string(), todo));
+            }
+        };
+        let is_there = |finding: &Finding| finding.check == Check::StateTable && finding.status == Status::Ok;
+        if let Some(table) = self.config.state.table.clone().filter(|_| self.findings.iter().any(is_there)) {
+            let records = Records::in_table(&self.sdk, table);
+            if let Err(error) = records.read::<SweepRecord>(&RecordKey::Sweep).await {
+                let todo = "allow dynamodb:BatchGetItem on the state table";
+                return self.found(Finding::failed(Check::Sweep, error.to_string(), todo));
+            }
+        }
+        self.found(Finding::ok(
+            Check::Sweep,
+            format!("it sees {listed} trails of this account, in all Regions"),
+        ));
     }
 
     async fn trail(&mut self, trails: &Trails, trail: &TrailArn, here: &Region) {

@@ -38,6 +38,8 @@ pub enum Check {
     TrailStartRight,
     /// The accounts of the organization can be listed.
     Accounts,
+    /// All trails can be listed, and what is known of them read.
+    Sweep,
     /// The member role can be assumed in the policy's other accounts.
     MemberRole,
     /// Slack would take a message.
@@ -46,7 +48,7 @@ pub enum Check {
 
 impl Check {
     /// Every check there is, in the order in which they are made.
-    pub const ALL: [Self; 18] = [
+    pub const ALL: [Self; 19] = [
         Self::Credentials,
         Self::Clock,
         Self::Queue,
@@ -62,6 +64,7 @@ impl Check {
         Self::TrailLogging,
         Self::TrailStartRight,
         Self::TrailHomeRegion,
+        Self::Sweep,
         Self::Accounts,
         Self::MemberRole,
         Self::Slack,
@@ -86,6 +89,7 @@ impl Check {
             Self::TrailHomeRegion => "trail-home-region",
             Self::TrailStatusRight => "trail-status-right",
             Self::TrailStartRight => "trail-start-right",
+            Self::Sweep => "sweep",
             Self::Accounts => "accounts",
             Self::MemberRole => "member-role",
             Self::Slack => "slack",

@@ -135,6 +135,10 @@ impl<S: Store> Responder<S> {
             Opened::Ended { ending: Ending::Done, attempts } => {
                 return (self.decide(Verdict::Done(Outcome::Duplicate), attempts), attempts);
             }
+            // A finding comes with each sweep until its record says that it is known, and is one dead letter.
+            Opened::Ended { attempts, .. } if event.by_look => {
+                return (self.decide(Verdict::Done(Outcome::Duplicate), attempts), attempts);
+            }
             Opened::Ended { ending: Ending::Dead { reason, detail }, attempts } => {
                 hold.began(attempts);
                 // One of another version's: it is dead all the same.
@@ -210,7 +214,7 @@ impl<S: Store> Responder<S> {
             Turn::Answered => return looked(),
             Turn::In(wait) => return self.decide(Verdict::Deferred(wait, Outcome::Released), 0),
         };
-        let handled = match self.find(&trail).await {
+        let handled = match self.find(&trail, delivery.label.is_some()).await {
             Ok(Some(event)) => self.work_on(event, delivery, hold).await,
             Ok(None) => {
                 tracing::info!(%trail, outcome = Outcome::Looked.as_str(), "decided");
@@ -233,8 +237,9 @@ impl<S: Store> Responder<S> {
         handled
     }
 
-    /// What is to be done about a trail; nothing if it is as its record has it, or nobody knows it.
-    async fn find(&self, trail: &TrailArn) -> Result<Option<Event>, String> {
+    /// What is to be done about a trail; nothing if it is as its record has it, or nobody knows it. `again`: somebody has put the look
+    /// back, since what was refused may be allowed by now.
+    async fn find(&self, trail: &TrailArn, again: bool) -> Result<Option<Event>, String> {
         let policy = Arc::clone(&self.policy.borrow());
         let accounts = self.hands.trails.accounts();
         let (known, about) = (self.members.known(), RecordKey::Trail(trail.clone()));
@@ -254,7 +259,7 @@ impl<S: Store> Responder<S> {
             Err(Refusal { meaning: Meaning::Gone, .. }) => None,
             Err(refusal) => return Err(refusal.detail),
         };
-        Ok(finding(&record, trail, seen, &bounds).or_else(|| last_finding(&record, trail)))
+        Ok(finding(&record, trail, seen, &bounds, again).or_else(|| last_finding(&record, trail)))
     }
 
     /// Looks at a trail without a message: the queue may be gone.

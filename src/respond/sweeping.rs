@@ -280,7 +280,7 @@ async fn take_in(account: &Account, findings: &mut Findings, records: &Records) 
     let mut known = BTreeSet::new();
     for trail in &account.trails {
         findings.trails += 1;
-        findings.stopped += usize::from(trail.seen.is_none_or(|seen| !seen.logging));
+        findings.stopped += usize::from(trail.seen.as_ref().is_none_or(|seen| !seen.logging));
         match &trail.compared {
             Compared::Same => {}
             Compared::Differs { after } => findings.looks.push((trail.arn.clone(), *after)),
@@ -310,7 +310,10 @@ async fn take_in(account: &Account, findings: &mut Findings, records: &Records) 
 
 /// Somebody may have been faster.
 async fn write_first(trail: &TrailArn, record: &TrailRecord, records: &Records) -> Result<(), StoreError> {
-    let first = |before: Option<TrailRecord>| (before.is_none().then(|| record.clone()), ());
+    let glimpse = record.glimpse();
+    let is_over = |before: &TrailRecord| before.is_over(glimpse);
+    let first =
+        |before: Option<TrailRecord>| (before.as_ref().is_none_or(is_over).then(|| record.clone()), ());
     records.change(&RecordKey::Trail(trail.clone()), first).await
 }
 

@@ -118,6 +118,8 @@ pub struct Wanted<'a> {
     pub because: Option<&'a str>,
     /// Whether what was off at the first look is restarted.
     pub found_off: bool,
+    /// What was refused is tried again at once: somebody asks for it.
+    pub again: bool,
 }
 
 impl TrailRecord {
@@ -134,6 +136,31 @@ impl TrailRecord {
             left: (!logging && !is_news).then_some(found_off),
             ..Self::of_an_event(now)
         }
+    }
+
+    /// What was seen when it was made.
+    #[must_use]
+    pub fn glimpse(&self) -> Option<Glimpse> {
+        match self.seen {
+            Sighting::On { since, .. } => {
+                Some(Glimpse { logging: true, started_at: since, stopped_at: None })
+            }
+            Sighting::Off { .. } => Some(Glimpse { logging: false, started_at: None, stopped_at: None }),
+            Sighting::NotLookedAt => None,
+        }
+    }
+
+    /// Whether what was seen is the beginning of another record: the trail was gone, or was never started.
+    #[must_use]
+    pub fn is_over(&self, seen: Option<Glimpse>) -> bool {
+        let was_never_on = self.was_found_off() && self.left_off_since().is_none();
+        seen.is_some_and(|seen| self.why() == Some(&Why::Gone) || was_never_on && seen.logging)
+    }
+
+    /// The next record of a trail whose record is over.
+    #[must_use]
+    pub fn next(&self, glimpse: Glimpse, now: OffsetDateTime) -> Self {
+        Self { stops: self.stops.clone(), ..Self::first(glimpse, true, now) }
     }
 
     /// Whether it is off, and was before it was first looked at.
@@ -179,11 +206,12 @@ impl TrailRecord {
         };
         let ended = News::Ended { at: left.stopped_at.or(stopped_at) };
         let is_due = match &left.why {
+            _ if self.is_over(seen) => false,
             _ if logging => true,
             Why::FoundOff => wanted.found_off && wanted.because.is_none(),
             Why::AsWanted(because) => wanted.because != Some(because),
-            Why::Refused => now - left.at >= TRIED_AGAIN,
-            Why::Gone => true,
+            Why::Refused => wanted.again || now - left.at >= TRIED_AGAIN,
+            Why::Gone => false,
         };
         is_due.then_some(ended)
     }
@@ -325,7 +353,7 @@ mod tests {
     use super::*;
 
     const NOW: OffsetDateTime = OffsetDateTime::UNIX_EPOCH;
-    const WANTED: Wanted<'_> = Wanted { because: None, found_off: false };
+    const WANTED: Wanted<'_> = Wanted { because: None, found_off: false, again: false };
 
     fn at(minutes: i64) -> OffsetDateTime {
         NOW + time::Duration::minutes(minutes)
@@ -366,6 +394,7 @@ mod tests {
         let stopped = |minutes| Some(News::Stopped { at: Some(at(minutes)) });
         let ended = |minutes| Some(News::Ended { at: Some(at(minutes)) });
         let restarts = Wanted { found_off: true, ..WANTED };
+        let again = Wanted { again: true, ..WANTED };
         for (what, record, glimpse, wanted, minutes, news) in [
             ("as it was", &on, Some(seen(true, Some(-500))), WANTED, 0, None),
             ("stopped since", &on, Some(seen(false, Some(-2))), WANTED, 0, stopped(-2)),
@@ -373,7 +402,7 @@ mod tests {
             ("off all the same", &on, Some(seen(false, Some(-500))), WANTED, 0, stopped(-500)),
             ("gone", &on, None, WANTED, 0, Some(News::Gone)),
             ("gone as before", &gone, None, WANTED, 0, None),
-            ("there again", &gone, Some(seen(true, Some(0))), WANTED, 0, ended(-1)),
+            ("there again", &gone, Some(seen(true, Some(0))), WANTED, 0, None),
             ("found off", &found_off, Some(seen(false, Some(-500))), WANTED, 0, None),
             ("found off, to be on", &found_off, Some(seen(false, Some(-500))), restarts, 0, ended(-500)),
             ("found off, and on", &found_off, Some(seen(true, Some(-500))), WANTED, 0, ended(-500)),
@@ -383,6 +412,7 @@ mod tests {
             ("stopped again since the event", &by_event, Some(seen(false, Some(1))), WANTED, 0, stopped(1)),
             ("refused a short while ago", &refused, Some(seen(false, Some(0))), WANTED, 59, None),
             ("refused an hour ago", &refused, Some(seen(false, Some(0))), WANTED, 60, ended(-1)),
+            ("refused, and put back", &refused, Some(seen(false, Some(0))), again, 0, ended(-1)),
             ("left by a rule", &as_wanted, Some(seen(false, Some(0))), by_rule, 999, None),
             ("the rule is gone", &as_wanted, Some(seen(false, Some(0))), WANTED, 0, ended(-1)),
         ] {

@@ -13,13 +13,14 @@ const STOPPED: &str = "StopLogging";
 const DELETED: &str = "DeleteTrail";
 
 /// What of a trail is not as its record has it, as the event that nobody told of; nothing was seen of a trail that is gone. Its id is the
-/// same for whoever finds the same, as long as the record is.
+/// same for whoever finds the same, as long as the record is. `again`: what was refused is tried again at once.
 #[must_use]
 pub fn finding(
     record: &TrailRecord,
     trail: &TrailArn,
     seen: Option<Glimpse>,
     bounds: &Bounds,
+    again: bool,
 ) -> Option<Event> {
     let stopped_at = seen.and_then(|seen| seen.stopped_at);
     // What may be done about a trail does not depend on when it was stopped.
@@ -28,7 +29,8 @@ pub fn finding(
         return None;
     }
     let because = judgement.because.map(|because| because.to_string());
-    let wanted = Wanted { because: because.as_deref(), found_off: bounds.policy.restarts_what_was_off() };
+    let found_off = bounds.policy.restarts_what_was_off();
+    let wanted = Wanted { because: because.as_deref(), found_off, again };
     let news = record.news(seen, wanted, bounds.now)?;
     event(record, trail, &news, bounds.now)
 }

@@ -47,6 +47,7 @@ async fn findings(aws: &Aws, slack: &Slack, change: impl FnOnce(&mut Args)) -> V
     let mut args = worker::args(aws, slack);
     args.set("TRAILKEEPER_STATE_TABLE", "state");
     args.set("TRAILKEEPER_VISIBILITY_TIMEOUT_SECONDS", "");
+    args.set("TRAILKEEPER_SWEEP_INTERVAL_SECONDS", "");
     change(&mut args);
     let config = CheckConfig::read(&args, |_| None).expect("a configuration that holds");
     check::run(&config, aws.sdk_config()).await
@@ -73,7 +74,8 @@ async fn where_all_is_well_every_check_says_so_and_nothing_is_changed() {
     assert!(slack.posts().await.is_empty(), "something was posted");
     assert_eq!(slack.paths().await.len(), 1);
     for call in aws.all_calls() {
-        let reads = ["Get", "Describe"].iter().any(|verb| call.operation.starts_with(verb));
+        let reads =
+            ["BatchGet", "Get", "Describe", "List"].iter().any(|verb| call.operation.starts_with(verb));
         let cannot_happen = match call.operation.as_str() {
             "StartLogging" => call.region != REGION,
             "UpdateItem" => {
@@ -83,6 +85,24 @@ async fn where_all_is_well_every_check_says_so_and_nothing_is_changed() {
         };
         assert!(reads || cannot_happen, "{call:?} changes something");
         assert_eq!(call.by.as_deref(), Some("trailkeeper-check"));
+    }
+}
+
+#[tokio::test]
+async fn what_the_sweep_lacks_is_told_with_what_to_do_unless_there_is_none() {
+    for (operation, found) in
+        [("ListTrails", "cloudtrail:ListTrails"), ("BatchGetItem", "dynamodb:BatchGetItem")]
+    {
+        let (aws, slack) = proper().await;
+        aws.break_down(operation, Fault::Refuse(400, "AccessDeniedException"));
+        let faults = findings(&aws, &slack, |_| {}).await;
+        let (check, status, _) = only_fault(&faults);
+        assert_eq!((check, status), (Check::Sweep, Status::Failed));
+        let todo = faults.iter().find_map(|fault| fault.todo.as_deref()).expect("what to do");
+        assert!(todo.contains(found), "{todo}");
+        let without =
+            findings(&aws, &slack, |args| args.set("TRAILKEEPER_SWEEP_INTERVAL_SECONDS", "0")).await;
+        assert!(without.iter().all(|finding| finding.check != Check::Sweep));
     }
 }
 

@@ -13,6 +13,7 @@ use crate::support::cloudtrail::Trail;
 use crate::support::events::{stop, stop_in};
 use crate::support::eventually;
 use crate::support::organization::{Account, EXTERNAL_ID, Organization, ROLE};
+use crate::support::process::{configured, ended};
 use crate::support::slack::Slack;
 use crate::support::worker::{Worker, args};
 
@@ -110,10 +111,8 @@ async fn a_stop_that_somebody_undid_is_found_and_reported_and_nothing_is_started
         trail.started_at = Some(now - Duration::from_mins(3));
     });
     let texts = stage.texts(1).await;
-    assert!(
-        texts[0].contains("Logging was already on again and nothing was restarted; it was off for 2 min"),
-        "{texts:?}"
-    );
+    assert!(texts[0].contains("on again"), "{texts:?}");
+    assert!(texts[0].contains("it was off for 2 min"), "{texts:?}");
     stage.swept().await;
     assert_eq!((stage.slack.texts().await.len(), stage.aws.calls("StartLogging").len()), (1, 0));
     worker.stop().await;
@@ -141,7 +140,7 @@ async fn what_was_off_before_the_first_look_is_said_once_and_left_as_it_is() {
         (trail.logging, trail.started_at) = (true, Some(clock::now()));
     });
     let texts = stage.texts(2).await;
-    assert!(texts[1].contains("Logging was already on again"), "{texts:?}");
+    assert!(texts[1].contains("on again"), "{texts:?}");
     stage.stop(PAYMENTS, "audit");
     stage.texts(3).await;
     assert!(stage.is_on(PAYMENTS, "audit"));
@@ -230,13 +229,51 @@ async fn what_may_not_be_started_is_a_dead_letter_once() {
     assert_eq!(stage.slack.texts().await.len(), 1);
     let letters = stage.aws.dead_letters().await;
     assert_eq!(letters.len(), 1);
-    // It is on again by somebody else's hand.
+    // The right is there, and the look is put back.
     stage.aws.heal();
+    let body: Value = serde_json::from_str(letters[0].body().expect("a body")).expect("JSON");
+    look_again(&stage.aws, body, Some("restore-refused")).await;
+    let texts = stage.texts(2).await;
+    assert!(texts[1].contains("Logging was restarted and verified"), "{texts:?}");
+    worker.stop().await;
+}
+
+#[tokio::test]
+async fn what_may_not_be_started_and_is_on_again_is_reported() {
+    let stage = Stage::start().await;
+    let worker = stage.worker().await;
+    stage.aws.break_down("StartLogging", Fault::Refuse(400, "AccessDeniedException"));
+    stage.stop(PAYMENTS, "audit");
+    stage.texts(1).await;
+    // By somebody else's hand.
     stage.organization.change_trail(&arn(PAYMENTS, "audit"), |trail| {
         (trail.logging, trail.started_at) = (true, Some(clock::now()));
     });
     let texts = stage.texts(2).await;
-    assert!(texts[1].contains("Logging was already on again"), "{texts:?}");
+    assert!(texts[1].contains("on again"), "{texts:?}");
+    worker.stop().await;
+}
+
+/// Nobody turned it off.
+#[tokio::test]
+async fn a_trail_that_was_never_on_or_was_gone_and_is_on_now_is_known_and_not_reported() {
+    let stage = Stage::start().await;
+    let never = Trail { logging: false, started_at: None, ..Trail::at(&arn(ACCOUNT, "never")) };
+    stage.organization.add_trail(never);
+    let worker = stage.worker().await;
+    stage.organization.delete(&arn(PAYMENTS, "audit"));
+    stage.texts(2).await;
+    stage.organization.change_trail(&arn(ACCOUNT, "never"), |trail| {
+        (trail.logging, trail.started_at) = (true, Some(clock::now()));
+    });
+    stage.organization.add_trail(Trail::at(&arn(PAYMENTS, "audit")));
+    stage.swept().await;
+    assert_eq!(stage.slack.texts().await.len(), 2, "{:?}", stage.slack.texts().await);
+    // And kept from then on.
+    stage.stop(ACCOUNT, "never");
+    stage.stop(PAYMENTS, "audit");
+    stage.texts(4).await;
+    assert!(stage.is_on(ACCOUNT, "never") && stage.is_on(PAYMENTS, "audit"));
     worker.stop().await;
 }
 
@@ -264,9 +301,20 @@ async fn what_a_rule_leaves_off_is_reported_once() {
 }
 
 async fn look(aws: &Aws, body: Value) {
-    let kind = MessageAttributeValue::builder().data_type("String").string_value("look-at-trail").build();
+    look_again(aws, body, None).await;
+}
+
+/// A look, with the reason for which it was a dead letter.
+async fn look_again(aws: &Aws, body: Value, reason: Option<&str>) {
+    let text = |value: &str| {
+        MessageAttributeValue::builder().data_type("String").string_value(value).build().expect("whole")
+    };
     let request = aws.sqs().send_message().queue_url(aws.queue_url("events")).message_body(body.to_string());
-    request.message_attributes("trailkeeper.kind", kind.expect("whole")).send().await.expect("sent");
+    let mut request = request.message_attributes("trailkeeper.kind", text("look-at-trail"));
+    if let Some(reason) = reason {
+        request = request.message_attributes("trailkeeper.reason", text(reason));
+    }
+    request.send().await.expect("sent");
 }
 
 #[tokio::test]
@@ -274,8 +322,12 @@ async fn a_forged_look_costs_a_look_at_most() {
     let mut stage = Stage::start().await;
     stage.args.set("TRAILKEEPER_SWEEP_INTERVAL_SECONDS", "86400");
     let worker = Worker::start_with(&stage.aws, &stage.args);
-    let records = async || (stage.aws.calls("UpdateItem").len() > 6).then_some(());
-    eventually("the records of the first sweep", records).await;
+    let key = json!({ "TableName": TABLE, "Key": { "pk": { "S": "sweep" } } });
+    let ended = async || {
+        let item = stage.aws.dynamodb("GetItem", &key).await;
+        item["Item"]["document"]["S"].as_str()?.contains("\"finished_at\":\"").then_some(())
+    };
+    eventually("the end of the first sweep", ended).await;
     stage.aws.forget();
     for _ in 0..30 {
         look(&stage.aws, json!({ "trail": arn(PAYMENTS, "audit") })).await;
@@ -404,4 +456,57 @@ async fn one_account_that_throttles_keeps_no_other_from_being_looked_at() {
         "{texts:?}"
     );
     worker.stop().await;
+}
+
+#[tokio::test]
+async fn a_pass_by_hand_shows_each_trail_and_sends_a_look_at_what_differs() {
+    let stage = Stage::start().await;
+    stage.worker().await.stop().await;
+    stage.stop(PAYMENTS, "audit");
+    stage.organization.add_trail(Trail::at(&arn(ACCOUNT, "new")));
+    let table = [
+        ("TRAILKEEPER_STATE_TABLE", TABLE),
+        ("TRAILKEEPER_MEMBER_ROLE", ROLE),
+        ("TRAILKEEPER_EXTERNAL_ID", EXTERNAL_ID),
+        ("TRAILKEEPER_POLICY_TOML", LIST),
+    ];
+    let sweep = async |args: &[&str]| {
+        let args: Vec<_> = ["sweep"].iter().chain(args).copied().collect();
+        let mut command = configured(&stage.aws, &stage.slack, &args);
+        command.envs(table);
+        ended(command).await
+    };
+    let tried = sweep(&["--dry-run"]).await;
+    assert_eq!((tried.status, stage.aws.depth("events")), (Some(0), 0), "{}", tried.stderr);
+    let rows: Vec<_> =
+        tried.stdout.lines().map(|row| row.split_whitespace().collect::<Vec<_>>().join(" ")).collect();
+    for (row, begins, ends) in [
+        (1, "123456789012 new eu-west-1 on", "no error shown has none yet"),
+        (2, "123456789012 own eu-west-1 on", "no error shown as it has it"),
+        (3, "444455556666 audit eu-west-1 off since ", "no error shown differs"),
+        (4, "3 trails of 2 accounts", "; nothing was sent"),
+    ] {
+        assert!(rows[row].starts_with(begins) && rows[row].ends_with(ends), "{rows:?}");
+    }
+    let swept = sweep(&["--account", PAYMENTS]).await;
+    assert!(swept.stdout.contains("1 trails of 1 accounts; looks sent: 1"), "{}", swept.stdout);
+    assert_eq!((swept.status, stage.aws.depth("events")), (Some(0), 1));
+    assert!(!stage.is_on(PAYMENTS, "audit"), "a worker does that");
+    let outside = sweep(&["--account", "999988887777"]).await;
+    assert_eq!(outside.status, Some(1));
+    assert!(
+        outside.stderr.contains("the policy does not concern account 999988887777"),
+        "{}",
+        outside.stderr
+    );
+    stage.organization.change(PAYMENTS, |account| account.has_role = false);
+    let denied = sweep(&[]).await;
+    assert_eq!(denied.status, Some(1));
+    assert!(
+        denied.stderr.contains("account 444455556666 could not be looked at: AssumeRole"),
+        "{}",
+        denied.stderr
+    );
+    let no_account = sweep(&["--account", "payments"]).await;
+    assert_eq!(no_account.status, Some(2));
 }

@@ -39,7 +39,7 @@ output "repository_url" {
 }
 
 output "operators_policy_arn" {
-  description = "What the commands check, replay and dlq need: attach it to the people who operate trailkeeper."
+  description = "What the commands check, sweep, replay and dlq need: attach it to the people who operate trailkeeper."
   value       = module.worker.operators_policy_arn
 }
 

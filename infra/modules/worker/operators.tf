@@ -1,8 +1,8 @@
-# For people: what `trailkeeper check`, `replay` and `dlq` call, and nothing else. It is attached to nobody. The queues are
+# For people: what `trailkeeper check`, `sweep`, `replay` and `dlq` call, and nothing else. It is attached to nobody. The queues are
 # encrypted by SQS itself, so no right to a key is needed.
 resource "aws_iam_policy" "operators" {
   name        = "${var.name}-operators"
-  description = "For people who operate trailkeeper: its commands check, replay and dlq"
+  description = "For people who operate trailkeeper: its commands check, sweep, replay and dlq"
   policy = jsonencode({
     Version = "2012-10-17"
     Statement = concat([
@@ -31,6 +31,6 @@ resource "aws_iam_policy" "operators" {
         Resource = var.state_table.arn
       },
       # In every mode: a trail may have to be started by hand.
-    ], local.look_at_trails, local.restart_trails, local.act_in_member_accounts, local.list_accounts)
+    ], local.read_records, local.list_trails, local.look_at_trails, local.restart_trails, local.act_in_member_accounts, local.list_accounts)
   })
 }

@@ -29,7 +29,7 @@ output "execution_role_arn" {
 }
 
 output "operators_policy_arn" {
-  description = "What the commands check, replay and dlq need: attach it to the people who operate trailkeeper."
+  description = "What the commands check, sweep, replay and dlq need: attach it to the people who operate trailkeeper."
   value       = aws_iam_policy.operators.arn
 }
 

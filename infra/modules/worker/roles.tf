@@ -61,14 +61,13 @@ locals {
     Action   = "dynamodb:BatchGetItem"
     Resource = var.state_table.arn
   }]
-  # The worker's alone: none of people's commands makes a sweep.
-  sweep = [
-    {
-      Sid      = "ListTrails"
-      Effect   = "Allow"
-      Action   = "cloudtrail:ListTrails"
-      Resource = "*" # IAM accepts only `*` as its resource.
-    },
+  list_trails = [{
+    Sid      = "ListTrails"
+    Effect   = "Allow"
+    Action   = "cloudtrail:ListTrails"
+    Resource = "*" # IAM accepts only `*` as its resource.
+  }]
+  sweep = concat(local.list_trails, [
     {
       # What differs from its record is looked at by way of the queue. SQS itself encrypts it: no right to a key is needed.
       Sid      = "SendLooks"
@@ -76,7 +75,7 @@ locals {
       Action   = "sqs:SendMessage"
       Resource = var.queue.arn
     },
-  ]
+  ])
   # A worker in dry-run looks at nothing, so it makes no sweep.
   sweep_interval_seconds = var.mode == "dry-run" ? 0 : var.sweep_interval_seconds
   # A worker that only notifies looks first, so that it reports what is true.

@@ -164,6 +164,18 @@ run "operators" {
         Resource = "arn:aws:dynamodb:eu-west-1:111122223333:table/trailkeeper"
       },
       {
+        Sid      = "ReadRecords"
+        Effect   = "Allow"
+        Action   = "dynamodb:BatchGetItem"
+        Resource = "arn:aws:dynamodb:eu-west-1:111122223333:table/trailkeeper"
+      },
+      {
+        Sid      = "ListTrails"
+        Effect   = "Allow"
+        Action   = "cloudtrail:ListTrails"
+        Resource = "*"
+      },
+      {
         Sid      = "LookAtTrails"
         Effect   = "Allow"
         Action   = "cloudtrail:GetTrailStatus"
