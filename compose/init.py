@@ -1,4 +1,5 @@
-"""Sets the stage: the queues, the rules and the table that Terraform makes in an account, and a trail to watch.
+"""Sets the stage: the queues, the rules and the table that Terraform makes in an account, and a trail to watch in it
+and in a member account.
 
 LocalStack runs this at every start, once it is ready (a "ready" init hook). LocalStack forgets all when it
 stops, and moto does not: a trail that is there already is left as it is, stopped or not.
@@ -14,6 +15,9 @@ RULE = "trailkeeper"
 TABLE = "trailkeeper"
 TRAIL = "audit"
 BUCKET = "trailkeeper-audit-logs"
+MEMBER_ACCOUNT = "444455556666"
+MEMBER_TRAIL = "payments"
+MEMBER_BUCKET = "trailkeeper-payments-logs"
 # Terraform reads the same file.
 PATTERNS = "/etc/trailkeeper/event-patterns.json"
 # Those that Terraform makes rules for unasked.
@@ -22,9 +26,16 @@ DAYS = 24 * 60 * 60
 REGION = os.environ["AWS_REGION"]
 
 
-def client(service):
+def client(service, session=boto3):
     """Which server each service is on stands in the environment: AWS_ENDPOINT_URL and its like."""
-    return boto3.client(service, region_name=REGION)
+    return session.client(service, region_name=REGION)
+
+
+def in_member_account():
+    """moto knows by the role that was assumed in which account a call is made. The role need not be there."""
+    role = f"arn:aws:iam::{MEMBER_ACCOUNT}:role/administrator"
+    answer = client("sts").assume_role(RoleArn=role, RoleSessionName="init")["Credentials"]
+    return boto3.Session(answer["AccessKeyId"], answer["SecretAccessKey"], answer["SessionToken"])
 
 
 def make_queue(sqs, name, attributes):
@@ -89,17 +100,18 @@ def make_table():
     dynamodb.update_time_to_live(TableName=TABLE, TimeToLiveSpecification=expires)
 
 
-def make_trail():
-    cloudtrail = client("cloudtrail")
-    if cloudtrail.describe_trails(trailNameList=[TRAIL])["trailList"]:
+def make_trail(session, name, bucket):
+    cloudtrail = client("cloudtrail", session)
+    if cloudtrail.describe_trails(trailNameList=[name])["trailList"]:
         return
     location = {"LocationConstraint": REGION}
-    client("s3").create_bucket(Bucket=BUCKET, CreateBucketConfiguration=location)
-    cloudtrail.create_trail(Name=TRAIL, S3BucketName=BUCKET)
-    cloudtrail.start_logging(Name=TRAIL)
+    client("s3", session).create_bucket(Bucket=bucket, CreateBucketConfiguration=location)
+    cloudtrail.create_trail(Name=name, S3BucketName=bucket)
+    cloudtrail.start_logging(Name=name)
 
 
 make_table()
-make_trail()
+make_trail(boto3, TRAIL, BUCKET)
+make_trail(in_member_account(), MEMBER_TRAIL, MEMBER_BUCKET)
 # Last: a worker that finds its queue finds everything.
 make_queues_and_rules()

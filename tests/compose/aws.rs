@@ -7,12 +7,15 @@ use aws_sdk_cloudtrail::Client as CloudTrail;
 use aws_sdk_sqs::Client as Sqs;
 use aws_sdk_sqs::config::{Credentials, SharedCredentialsProvider};
 use aws_sdk_sqs::types::{Message, QueueAttributeName};
+use aws_sdk_sts::Client as Sts;
 use futures_util::StreamExt;
 use futures_util::stream;
 use serde_json::{Value, json};
 
 /// As docker-compose.yml and its init hook have them.
 pub(crate) const ACCOUNT: &str = "123456789012";
+pub(crate) const MEMBER_ACCOUNT: &str = "444455556666";
+pub(crate) const MEMBER_TRAIL: &str = "payments";
 pub(crate) const REGION: &str = "eu-west-1";
 pub(crate) const QUEUE: &str = "trailkeeper-events";
 pub(crate) const DEAD_LETTERS: &str = "trailkeeper-events-dlq";
@@ -36,6 +39,7 @@ pub(crate) struct Aws {
     sqs: Sqs,
     /// By Region.
     cloudtrail: HashMap<String, CloudTrail>,
+    moto: SdkConfig,
 }
 
 /// How many messages are in the queue.
@@ -63,7 +67,7 @@ impl Aws {
             let config = moto.to_builder().region(Region::new(region.clone())).build();
             (region, CloudTrail::new(&config))
         };
-        Self { localstack, sqs, cloudtrail: (0..REGIONS).map(client).collect() }
+        Self { localstack, sqs, cloudtrail: (0..REGIONS).map(client).collect(), moto }
     }
 
     fn cloudtrail(&self, trail: &str) -> &CloudTrail {
@@ -120,6 +124,18 @@ impl Aws {
     pub(crate) async fn is_logging(&self, name: &str) -> bool {
         let status = self.cloudtrail(name).get_trail_status().name(name).send().await.expect("a status");
         status.is_logging() == Some(true)
+    }
+
+    /// CloudTrail of the member account, as somebody with a role there.
+    pub(crate) async fn member(&self) -> CloudTrail {
+        let role = format!("arn:aws:iam::{MEMBER_ACCOUNT}:role/administrator");
+        let request = Sts::new(&self.moto).assume_role().role_arn(role).role_session_name("mallory");
+        let answer = request.send().await.expect("assumed").credentials.expect("credentials");
+        let token = Some(answer.session_token);
+        let credentials =
+            Credentials::new(answer.access_key_id, answer.secret_access_key, token, None, "test");
+        let provider = SharedCredentialsProvider::new(credentials);
+        CloudTrail::new(&self.moto.to_builder().credentials_provider(provider).build())
     }
 
     /// Those of the trails that are still stopped.

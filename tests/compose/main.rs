@@ -15,7 +15,9 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 use tokio::time::Instant;
+use trailkeeper::clock;
 use trailkeeper::event::{Kind, parse};
+use trailkeeper::text::stamp;
 
 use aws::region_of;
 use events::stop;
@@ -30,6 +32,7 @@ fn stops_of(trails: &[String]) -> Vec<Value> {
     let stop_of = |trail: &String| {
         let mut event = stop(&event_of(trail), trail);
         event["detail"]["awsRegion"] = json!(region_of(trail));
+        event["detail"]["eventTime"] = json!(stamp(clock::now()));
         event
     };
     trails.iter().map(stop_of).collect()

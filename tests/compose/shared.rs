@@ -5,8 +5,10 @@ use std::process::Command;
 use aws_sdk_sqs::types::Message;
 use serde_json::{Value, json};
 use tokio::time::Instant;
+use trailkeeper::clock;
+use trailkeeper::text::stamp;
 
-use crate::aws::{DEAD_LETTERS, QUEUE};
+use crate::aws::{DEAD_LETTERS, MEMBER_ACCOUNT, MEMBER_TRAIL, QUEUE, REGION};
 use crate::events::stop;
 use crate::stack::{Stack, docker, eventually, inspect, log_lines};
 use crate::{event_of, stops_of, trails};
@@ -108,12 +110,9 @@ async fn poison_is_kept_with_its_reason() {
     let stack = Stack::shared().await;
     let torn = r#"{"detail-type": "AWS API Call via CloudTrail", "detail": {"eventName": "Sto"#;
     stack.aws.send(torn).await;
-    // An account in which the worker has no business: STS has told it its own.
-    let elsewhere = "arn:aws:cloudtrail:eu-west-1:999999999999:trail/theirs";
-    stack.aws.publish(&[stop("of-another-account", elsewhere)]).await;
-    eventually("two dead letters", async || {
+    eventually("a dead letter", async || {
         let count = stack.aws.attributes(DEAD_LETTERS).await;
-        (count["ApproximateNumberOfMessages"] == "2").then_some(())
+        (count["ApproximateNumberOfMessages"] == "1").then_some(())
     })
     .await;
     stack.settled().await;
@@ -123,24 +122,66 @@ async fn poison_is_kept_with_its_reason() {
         let value = attributes.and_then(|all| all.get(&format!("trailkeeper.{name}")));
         value.and_then(|value| value.string_value()).unwrap_or_default().to_owned()
     };
-    let by_reason = |reason: &str| {
-        let letter = letters.iter().find(|letter| attribute(letter, "reason") == reason);
-        letter.unwrap_or_else(|| panic!("no dead letter for {reason} among {letters:?}"))
-    };
-    let malformed = by_reason("malformed");
-    assert_eq!(malformed.body(), Some(torn), "unchanged");
+    let [letter] = letters.as_slice() else { panic!("{letters:?}") };
+    assert_eq!(attribute(letter, "reason"), "malformed");
+    assert_eq!(letter.body(), Some(torn), "unchanged");
     for name in ["detail", "attempts", "source_message_id", "failed_at"] {
-        assert_ne!(attribute(malformed, name), "", "{name}");
+        assert_ne!(attribute(letter, name), "", "{name}");
     }
-    let refused = by_reason("restore-refused");
-    assert_eq!(attribute(refused, "event_id"), "of-another-account");
-    assert!(attribute(refused, "detail").contains("999999999999"));
-    let told = stack.slack.told_of("of-another-account").await;
+    assert!(stack.slack.messages().await.is_empty(), "nobody is told of what nobody can read");
+}
+
+#[tokio::test]
+#[ignore = "needs Docker: just compose-test"]
+async fn an_account_that_the_policy_does_not_concern_is_reported_and_not_touched() {
+    let stack = Stack::shared().await;
+    let elsewhere = "arn:aws:cloudtrail:eu-west-1:999999999999:trail/theirs";
+    stack.aws.publish(&[stop("of-another-account", elsewhere)]).await;
+    let told = eventually("a report", async || {
+        Some(stack.slack.told_of("of-another-account").await).filter(|told| !told.is_empty())
+    })
+    .await;
+    stack.settled().await;
+    assert!(matches!(told.as_slice(), [text] if text.contains("is not in the policy's list")), "{told:?}");
+    stack.assert_no_dead_letters().await;
+}
+
+#[tokio::test]
+#[ignore = "needs Docker: just compose-test"]
+async fn a_member_account_is_acted_in_through_its_role_with_an_event_and_without_one() {
+    let stack = Stack::shared().await;
+    let member = stack.aws.member().await;
+    let stop_it = async || member.stop_logging().name(MEMBER_TRAIL).send().await.expect("stopped");
+    let is_on = async || {
+        let status = member.get_trail_status().name(MEMBER_TRAIL).send().await.expect("a status");
+        (status.is_logging() == Some(true)).then_some(())
+    };
+    stop_it().await;
+    let trail = format!("arn:aws:cloudtrail:{REGION}:{MEMBER_ACCOUNT}:trail/{MEMBER_TRAIL}");
+    let mut forwarded = stop("forwarded", &trail);
+    forwarded["detail"]["eventTime"] = json!(stamp(clock::now()));
+    stack.aws.publish(&[forwarded]).await;
+    eventually("the member's trail to log", is_on).await;
+    stack.settled().await;
+    let told = stack.slack.told_of("forwarded").await;
     assert!(
-        matches!(told.as_slice(), [text] if text.contains("could not look whether logging is on, and has not restarted it")),
+        matches!(told.as_slice(), [text] if text.contains("Logging was restarted and verified")),
         "{told:?}"
     );
-    assert_eq!(stack.slack.messages().await.len(), 1, "nobody is told of what nobody can read");
+
+    // Once more, and no event comes of it.
+    stop_it().await;
+    let swept = stack.compose(&["run", "--rm", "--no-deps", "-T", "worker", "sweep"]);
+    assert!(swept.contains("differs: a look is sent"), "{swept}");
+    eventually("the member's trail to log without an event", is_on).await;
+    stack.settled().await;
+    let messages = stack.slack.messages().await;
+    let texts: Vec<_> = messages.iter().filter_map(|message| message["text"].as_str()).collect();
+    let found: Vec<_> = texts.iter().filter(|text| text.contains("No event of it has arrived")).collect();
+    assert!(
+        matches!(found.as_slice(), [text] if text.contains("Logging was restarted and verified") && text.contains(MEMBER_ACCOUNT)),
+        "{texts:?}"
+    );
 }
 
 /// What people run beside the worker, in its own image and on queues that are not winterbaume's.
@@ -163,20 +204,19 @@ async fn the_commands_work_in_the_image() {
     assert!(bad.is_empty(), "{bad:#?}");
     assert!(stack.slack.messages().await.is_empty(), "the check posted");
 
-    // An event that nobody may act on becomes a dead letter, and is one again after it was put back.
-    let elsewhere = "arn:aws:cloudtrail:eu-west-1:999999999999:trail/theirs";
-    stack.aws.publish(&[stop("to-be-put-back", elsewhere)]).await;
-    let dead = async |attempts: u64| {
+    // What nobody can read becomes a dead letter, and is one again after it was put back.
+    stack.aws.send("nothing that anybody can read").await;
+    let dead = async |before: &str| {
         eventually("a dead letter", async || {
             let letters: Value = serde_json::from_str(&run(&["dlq", "list", "--json"])).expect("JSON");
-            let letter = letters.get(0)?;
-            (letter["attempts"] == attempts && letter["event_id"] == "to-be-put-back").then_some(())
+            let id = letters.get(0)?["message_id"].as_str()?.to_owned();
+            (id != before).then_some(id)
         })
-        .await;
+        .await
     };
-    dead(1).await;
-    let told = run(&["dlq", "redrive", "--reason", "restore-refused"]);
+    let first = dead("").await;
+    let told = run(&["dlq", "redrive", "--reason", "malformed"]);
     // The worker may be fast enough for it to be back already.
     assert!(told.starts_with("put 1 dead letters back"), "{told}");
-    dead(2).await;
+    dead(&first).await;
 }

@@ -74,6 +74,11 @@ impl Stack {
             (ids.len() == workers && ids.iter().all(healthy)).then_some(())
         })
         .await;
+        eventually("the first sweep", async || {
+            let lines = stack.containers("worker").iter().flat_map(|id| log_lines(id)).collect::<Vec<_>>();
+            lines.iter().any(|line| line["message"] == "swept").then_some(())
+        })
+        .await;
         stack
     }
 
@@ -103,7 +108,9 @@ impl Stack {
             .env("LOCALSTACK_PORT", LOCALSTACK_PORT)
             .env("MOTO_PORT", MOTO_PORT)
             .env("SLACK_PORT", SLACK_PORT)
-            .env("PROMETHEUS_PORT", PROMETHEUS_PORT);
+            .env("PROMETHEUS_PORT", PROMETHEUS_PORT)
+            // The first at the start, and no other: tests stop trails themselves.
+            .env("SWEEP_INTERVAL_SECONDS", "86400");
         command
     }
 
