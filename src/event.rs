@@ -12,7 +12,7 @@ mod parameters;
 mod trail;
 
 pub use calls::{About, CALLS, Call, Effect};
-pub use envelope::{Event, Kind, MAX_BODY_BYTES, Malformed, Origin, parse, sns_message};
+pub use envelope::{Event, Kind, MAX_BODY_BYTES, Malformed, Origin, parse, parse_record, sns_message};
 pub use identity::Actor;
 pub use parameters::Parameters;
 pub use trail::{AccountId, EventId, Region, TrailArn, partition_of, trail_name};

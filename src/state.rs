@@ -28,7 +28,10 @@ pub use dynamodb::DynamoStore;
 pub(crate) use dynamodb::{CLOCK_MARGIN, LONGEST_WRITE};
 pub use kept::{Kept, Looked};
 pub use memory::MemoryStore;
-pub use record::{AccountRecord, Failing, Left, News, Stop, SweepRecord, Told, TrailRecord, Wanted, Why};
+pub use record::{
+    AccountRecord, DELETE_TRAIL, Failing, Left, News, STOP_LOGGING, Stop, SweepRecord, Told, TrailRecord,
+    Wanted, Why,
+};
 pub use records::{RecordKey, Records};
 pub use session::{Lost, Opened, Session};
 pub use steps::{Notice, Step, Steps};

@@ -157,7 +157,9 @@ impl Sweep<'_> {
             }
         };
         if finding(record, arn, seen, &self.bounds, false).is_none() {
-            return Compared::Same;
+            // To be looked at, all the same, if the event history is to be asked.
+            let is_asked = record.to_ask(now).is_some();
+            return if is_asked { Compared::Differs { after: Duration::ZERO } } else { Compared::Same };
         }
         let age = seen.and_then(|seen| seen.stopped_at).map(|at| now - at);
         let after = age.and_then(|age| EVENT_FIRST.checked_sub(Duration::try_from(age).ok()?));

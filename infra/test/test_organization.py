@@ -11,4 +11,4 @@ def test_its_policy_is_for_all_accounts(organization):
 
 def test_it_may_list_the_accounts_and_act_in_them(organization):
     statements = json.loads(organization["module.worker.aws_iam_role_policy.task"]["policy"])["Statement"]
-    assert {"ActInMemberAccounts", "ListAccounts", "ListTrails", "RestartTrails"} <= {statement["Sid"] for statement in statements}
+    assert {"ActInMemberAccounts", "ListAccounts", "SweepTrails", "RestartTrails"} <= {statement["Sid"] for statement in statements}

@@ -23,6 +23,8 @@ const MAX_PAGES: usize = 20;
 /// The longest that a start waits for its turn with a message in hand: a Region has five trails at most. What would wait longer goes
 /// back to the queue, and keeps nobody else from work.
 const LONGEST_TURN: Duration = Duration::from_secs(2);
+/// And a call of the event history, which nobody waits for.
+const LONGEST_LOOKUP_TURN: Duration = Duration::from_secs(10);
 /// After a throttle that came all the same: others use the same quota.
 const THROTTLED: Duration = Duration::from_secs(1);
 
@@ -32,6 +34,8 @@ pub struct Trails {
     accounts: Accounts,
     /// CloudTrail takes one `StartLogging` a second of an account in a Region, and AWS raises that for nobody.
     turns: Turns<(AccountId, Region)>,
+    /// And two `LookupEvents`, of which others take their part.
+    lookups: Turns<(AccountId, Region)>,
 }
 
 /// `GetTrailStatus`, as far as it is read.
@@ -63,7 +67,7 @@ impl Trails {
     /// The trails that the clients of `accounts` reach.
     #[must_use]
     pub fn new(accounts: Accounts) -> Self {
-        Self { accounts, turns: Turns::new(LONGEST_TURN) }
+        Self { accounts, turns: Turns::new(LONGEST_TURN), lookups: Turns::new(LONGEST_LOOKUP_TURN) }
     }
 
     /// Every trail that `account` sees in `region`, those that live elsewhere included, and where each lives. Without an account:
@@ -166,6 +170,24 @@ impl Trails {
         self.turns.quiet((trail.account().clone(), region.clone()), THROTTLED)
     }
 
+    /// Waits for a turn to ask the event history of a trail's account and Region.
+    ///
+    /// # Errors
+    /// If that would take long: others are before this one.
+    pub(super) async fn lookup_turn(&self, trail: &TrailArn) -> Result<(), Refusal> {
+        match self.lookups.take((trail.account().clone(), trail.region().clone())) {
+            Ok(wait) => {
+                tokio::time::sleep(wait).await;
+                Ok(())
+            }
+            Err(_) => Err(Refusal::new(
+                Meaning::Throttled,
+                "LookupEvents: the event history takes few calls a second, and others are before this one"
+                    .to_owned(),
+            )),
+        }
+    }
+
     /// Starts the trail, which happens in its home region alone.
     pub async fn start(&self, trail: &TrailArn, region: &Region) -> Result<(), Refusal> {
         let site = self.accounts.site(trail.account(), region).await;
@@ -191,7 +213,7 @@ impl Trails {
     }
 
     /// What an error about a trail of `account` means. Where the own account is not known, every trail may be another's.
-    fn refusal<'a, E>(
+    pub(super) fn refusal<'a, E>(
         &self,
         error: &SdkError<E>,
         call: &'static str,

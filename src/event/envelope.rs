@@ -300,6 +300,11 @@ pub fn parse(body: &str) -> Result<Event, Malformed> {
     }
 }
 
+/// Reads a CloudTrail record without an envelope, as the event history has it.
+pub fn parse_record(record: &str) -> Result<Event, Malformed> {
+    parse(&format!(r#"{{"detail-type":"{CLOUDTRAIL_EVENT}","detail":{record}}}"#))
+}
+
 fn enveloped(body: &str) -> Result<Event, Malformed> {
     match read(body) {
         Err(Malformed::NotJson(what, line, column)) => match without_lone_surrogates(body) {

@@ -243,7 +243,7 @@ impl Checks<'_> {
         let trails = Trails::new(accounts);
         self.trails(&trails, region.clone()).await;
         if self.config.sweeps {
-            self.sweep(&trails).await;
+            self.sweep(&trails, &region).await;
         }
         let others = members::check(self.config, &trails, &region, &self.progress).await;
         self.findings.extend(others);
@@ -284,7 +284,7 @@ impl Checks<'_> {
     }
 
     /// What the sweep needs beside: without it a stop whose event never arrives stays unnoticed.
-    async fn sweep(&mut self, trails: &Trails) {
+    async fn sweep(&mut self, trails: &Trails, region: &Region) {
         let Some(own) = self.own.as_ref().map(|own| own.account.clone()) else { return };
         let listed =
             patiently(TRIES.waits(), || async { trails.of_account(&own).await.map_err(failure) }).await;
@@ -295,6 +295,14 @@ impl Checks<'_> {
                 return self.found(Finding::failed(Check::Sweep, failure.to_string(), todo));
             }
         };
+        let history = patiently(TRIES.waits(), || async {
+            trails.may_read_history(&own, region).await.map_err(failure)
+        });
+        if let Err(failure) = history.await {
+            let found = format!("who made a stop of which no event told cannot be looked up: {failure}");
+            let todo = todo(&failure, "allow cloudtrail:LookupEvents, here and in the member role");
+            return self.found(Finding::new(Check::Sweep, Status::Warning, found, todo));
+        }
         let is_there = |finding: &Finding| finding.check == Check::StateTable && finding.status == Status::Ok;
         if let Some(table) = self.config.state.table.clone().filter(|_| self.findings.iter().any(is_there)) {
             let records = Records::in_table(&self.sdk, table);

@@ -103,7 +103,8 @@ fn listed_accounts(config: &CheckConfig, listed: &[Listed]) -> Finding {
     Finding::ok(Check::Accounts, said.join("; "))
 }
 
-/// Looks at an account's trails, at whether one logs, and at whether it might be started, where nothing can be.
+/// Looks at an account's trails, at whether one logs, and at whether it might be started, where nothing can be; then at what the sweep
+/// needs beside.
 async fn try_one(
     config: &CheckConfig,
     trails: &Trails,
@@ -111,10 +112,15 @@ async fn try_one(
     region: &Region,
 ) -> Result<(), Refusal> {
     let all = trails.all(Some(account), region).await?;
-    let Some((trail, _)) = all.iter().find(|(trail, _)| trail.account() == account) else { return Ok(()) };
-    trails.status(trail, trail.region()).await?;
-    if let (Mode::Restore, Some(elsewhere)) = (config.mode, another_region(trail.region())) {
-        trails.may_start(trail, &elsewhere).await?;
+    if let Some((trail, _)) = all.iter().find(|(trail, _)| trail.account() == account) {
+        trails.status(trail, trail.region()).await?;
+        if let (Mode::Restore, Some(elsewhere)) = (config.mode, another_region(trail.region())) {
+            trails.may_start(trail, &elsewhere).await?;
+        }
+    }
+    if config.sweeps {
+        trails.of_account(account).await?;
+        trails.may_read_history(account, region).await?;
     }
     Ok(())
 }

@@ -44,7 +44,7 @@ pub(super) enum Turn {
 }
 
 impl Looks {
-    /// A turn to look at a trail, for a look that was sent then.
+    /// A turn to look at a trail, for a look that was sent then; without a time no look before it is an answer.
     pub(super) fn take(&self, trail: &TrailArn, sent_at: Option<OffsetDateTime>) -> Turn {
         let (now, mut looks) = (Instant::now(), self.looks());
         let last = looks.get(trail);

@@ -209,13 +209,15 @@ impl<S: Store> Responder<S> {
             return bury(delivery, Reason::Malformed, "a look that names no trail by its ARN".to_owned());
         };
         let looked = || self.decide(Verdict::Done(Outcome::Looked), 0);
-        let began_at = match self.looks.take(&trail, delivery.sent_at) {
+        // What was put back asks for more than other looks do.
+        let sent_at = delivery.sent_at.filter(|_| delivery.label.is_none());
+        let began_at = match self.looks.take(&trail, sent_at) {
             Turn::Now(began_at) => began_at,
             Turn::Answered => return looked(),
             Turn::In(wait) => return self.decide(Verdict::Deferred(wait, Outcome::Released), 0),
         };
-        let handled = match self.find(&trail, delivery.label.is_some()).await {
-            Ok(Some(event)) => self.work_on(event, delivery, hold).await,
+        let handled = match self.see_to(&trail, delivery, hold).await {
+            Ok(Some(handled)) => handled,
             Ok(None) => {
                 tracing::info!(%trail, outcome = Outcome::Looked.as_str(), "decided");
                 looked()
@@ -235,6 +237,75 @@ impl<S: Store> Responder<S> {
             self.looks.answer(&trail, began_at);
         }
         handled
+    }
+
+    /// Works on what is to be done about a trail, if there is anything, and then on who it was.
+    async fn see_to(
+        &self,
+        trail: &TrailArn,
+        delivery: &Delivery,
+        hold: &Hold,
+    ) -> Result<Option<Handled>, String> {
+        let found = match self.find(trail, delivery.label.is_some()).await? {
+            Some(event) => Some(self.work_on(event, delivery, hold).await),
+            None => None,
+        };
+        let is_done = |handled: &Handled| handled.disposition == Disposition::Delete;
+        if found.as_ref().is_some_and(|found| !is_done(found)) {
+            return Ok(found);
+        }
+        let learned = self.learn_who(trail, delivery, hold).await?;
+        // What became of the look is what was found, unless something is left to be done.
+        Ok(if learned.as_ref().is_some_and(is_done) { found.or(learned) } else { learned.or(found) })
+    }
+
+    /// Asks the event history for a call that no event told of, if it is time, and works on what it has as on any event: the event itself
+    /// may still come.
+    async fn learn_who(
+        &self,
+        trail: &TrailArn,
+        delivery: &Delivery,
+        hold: &Hold,
+    ) -> Result<Option<Handled>, String> {
+        let Some(records) = &self.hands.records else { return Ok(None) };
+        let about = RecordKey::Trail(trail.clone());
+        let read = records.read::<TrailRecord>(&about).await.map_err(|error| error.to_string())?;
+        let Some(stop) = read.as_ref().and_then(|record| record.to_ask(clock::now())) else {
+            return Ok(None);
+        };
+        let recorded = match stop.call() {
+            Some((name, within)) => tokio::select! {
+                () = hold.cancelled() => return Ok(Some(self.decide(Verdict::RELEASED, 0))),
+                recorded = self.hands.trails.recorded(trail, name, within) => recorded,
+            },
+            None => Ok(None),
+        };
+        let event = match recorded {
+            Ok(event) => event,
+            Err(refusal) if refusal.may_pass() && !self.hands.retry.is_last(delivery.receive_count) => {
+                return Err(refusal.detail);
+            }
+            Err(Refusal { detail, .. }) => {
+                tracing::warn!(%trail, detail, "the event history could not be asked for who stopped a trail");
+                None
+            }
+        };
+        let is_known = event.is_some();
+        let handled = match event {
+            Some(event) => Some(self.work_on(event, delivery, hold).await),
+            None => None,
+        };
+        if handled.as_ref().is_none_or(|handled| handled.disposition == Disposition::Delete) {
+            let asked = |before: Option<TrailRecord>| {
+                let after = before.map(|mut record| {
+                    record.asked(&stop.by, is_known, clock::now());
+                    record
+                });
+                (after, ())
+            };
+            records.change(&about, asked).await.map_err(|error| error.to_string())?;
+        }
+        Ok(handled)
     }
 
     /// What is to be done about a trail; nothing if it is as its record has it, or nobody knows it. `again`: somebody has put the look

@@ -14,7 +14,9 @@ use crate::incident::{Found, Restoration, Restored, Sighting};
 use crate::outcome::{Outcome, Reason};
 use crate::policy::{Action, Judgement, Seen, Untargetable, Which, conclude, refusal};
 use crate::retry::RetryPolicy;
-use crate::state::{Left, Lost, Notice, RecordKey, Records, Session, Step, Stop, Store, Told, TrailRecord};
+use crate::state::{
+    DELETE_TRAIL, Left, Lost, Notice, RecordKey, Records, Session, Step, Stop, Store, Told, TrailRecord,
+};
 use crate::telemetry;
 use crate::tell::{Channel, ShowError, View};
 use crate::text::harmless;
@@ -34,9 +36,6 @@ const TABLE_RETRY: RetryPolicy =
     RetryPolicy { max_attempts: u32::MAX, base: Duration::from_secs(2), max: TABLE_PATIENCE };
 /// Receives after which nothing is waited for any more, since SQS counts them and gives up after some.
 const MAX_RECEIVES: u32 = 12;
-
-/// The call after which a trail is gone.
-const DELETE_TRAIL: &str = "DeleteTrail";
 
 /// The longest name of an actor that a record keeps, in characters.
 const MAX_WHO_CHARS: usize = 300;
@@ -235,11 +234,14 @@ impl<S: Store> Work<'_, S> {
         };
         let stop = Stop {
             at: event.time,
+            stopped_at: if event.by_look { event.time } else { restored.stopped_at.filter(|_| seen) },
             by: event.id.to_string(),
             event: (!event.by_look).then(|| event.id.to_string()),
             who: (!event.by_look).then(|| harmless(&event.actor.who, MAX_WHO_CHARS)),
             was_seen: seen,
             deleted: event.kind != Kind::Stopped,
+            ask_at: event.by_look.then(clock::now),
+            asked: 0,
         };
         let left = Left::by(restored, self.judgement.because.as_ref().map(ToString::to_string));
         let now_seen = match restored.outcome {

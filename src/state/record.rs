@@ -14,8 +14,16 @@ use crate::incident::{Glimpse, Restoration, Restored, Sighting};
 
 /// An event and a finding this close are one stop: both times are CloudTrail's own.
 const SAME_STOP: Duration = Duration::from_mins(1);
+/// A trail that is gone was deleted no longer ago than this: sweeps come more often.
+const DELETED_WITHIN: Duration = Duration::from_hours(24);
+/// What the calls are called.
+pub const STOP_LOGGING: &str = "StopLogging";
+pub const DELETE_TRAIL: &str = "DeleteTrail";
 /// Stops that a record keeps, the newest last: so many may wait for their event.
 const MAX_STOPS: usize = 10;
+/// The event history is asked for who made a call that no event told of: at once, and this long after the time before. It is late by more
+/// than an hour at times.
+const HISTORY: [Duration; 3] = [Duration::from_mins(15), Duration::from_mins(45), Duration::from_hours(1)];
 /// What was refused is tried again after this long.
 const TRIED_AGAIN: Duration = Duration::from_hours(1);
 
@@ -47,6 +55,9 @@ pub struct Stop {
     /// By the event, or by CloudTrail's `StopLoggingTime`.
     #[serde(default, with = "rfc3339::option")]
     pub at: Option<OffsetDateTime>,
+    /// `StopLoggingTime`, where it was seen with the stop: it tells apart what was stopped twice within a minute.
+    #[serde(default, with = "rfc3339::option")]
+    pub stopped_at: Option<OffsetDateTime>,
     /// Who wrote it down and reports it: an event's id, or a finding's.
     pub by: String,
     /// The event, if it has come.
@@ -60,6 +71,12 @@ pub struct Stop {
     pub was_seen: bool,
     #[serde(default)]
     pub deleted: bool,
+    /// When the event history is to be asked next for who it was, if it is to be.
+    #[serde(default, with = "rfc3339::option")]
+    pub ask_at: Option<OffsetDateTime>,
+    /// How often it has been asked, and did not know.
+    #[serde(default)]
+    pub asked: usize,
 }
 
 /// Why a trail that is off is left as it is.
@@ -217,8 +234,10 @@ impl TrailRecord {
     }
 
     /// Writes down what came of a stop, and says whose it is to report: the first who does so reports it.
-    pub fn add(&mut self, stop: Stop, left: Option<Left>, seen: Sighting) -> Told {
+    pub fn add(&mut self, mut stop: Stop, left: Option<Left>, seen: Sighting) -> Told {
         let was_left = self.left.is_some() && left.is_none();
+        // It may have been stopped once more since the event.
+        stop.stopped_at = stop.stopped_at.filter(|at| is_close(stop.at, Some(*at)));
         (self.left, self.seen) = (left, seen);
         let Some(same) = self.stops.iter_mut().rev().find(|one| one.is_same(&stop)) else {
             self.stops.push(stop);
@@ -233,6 +252,7 @@ impl TrailRecord {
         // Also once more, should it not have been reported.
         let adds_who = stop.event.is_some() && (same.event.is_none() || same.event == stop.event);
         same.was_seen |= stop.was_seen;
+        same.stopped_at = same.stopped_at.or(stop.stopped_at);
         if adds_who {
             (same.event, same.who) = (stop.event, stop.who);
         }
@@ -251,10 +271,24 @@ impl TrailRecord {
         }
     }
 
+    /// The last stop for which the event history is to be asked by now.
+    #[must_use]
+    pub fn to_ask(&self, now: OffsetDateTime) -> Option<&Stop> {
+        self.stops.iter().rev().find(|stop| stop.ask_at.is_some_and(|at| at <= now))
+    }
+
+    /// The event history was asked for a stop. What it does not know it may know later, as far as it is worth asking.
+    pub fn asked(&mut self, by: &str, is_known: bool, now: OffsetDateTime) {
+        let Some(stop) = self.stops.iter_mut().find(|stop| stop.by == by) else { return };
+        let again = HISTORY.get(stop.asked).filter(|_| !is_known);
+        stop.ask_at = again.map(|after| now + *after);
+        stop.asked += usize::from(!is_known);
+    }
+
     /// Whether this stop is known, as far as CloudTrail's time tells.
     fn is_unknown(&self, stopped_at: Option<OffsetDateTime>) -> bool {
         stopped_at.is_some_and(|at| {
-            self.stopped_before != Some(at) && !self.stops.iter().any(|stop| is_close(stop.at, Some(at)))
+            self.stopped_before != Some(at) && !self.stops.iter().any(|stop| stop.is_as_of(Some(at)))
         })
     }
 
@@ -264,10 +298,29 @@ impl TrailRecord {
 }
 
 impl Stop {
+    /// The call that it was, and when it may have been made; nothing where CloudTrail shows no time.
+    #[must_use]
+    pub fn call(&self) -> Option<(&'static str, (OffsetDateTime, OffsetDateTime))> {
+        let at = self.at?;
+        Some(if self.deleted {
+            (DELETE_TRAIL, (at - DELETED_WITHIN, at))
+        } else {
+            (STOP_LOGGING, (at - SAME_STOP, at + SAME_STOP))
+        })
+    }
+
+    /// Whether it is the one that CloudTrail shows to have been made then.
+    fn is_as_of(&self, stopped_at: Option<OffsetDateTime>) -> bool {
+        self.stopped_at.map_or_else(|| is_close(self.at, stopped_at), |at| Some(at) == stopped_at)
+    }
+
     /// Whether both are one stop: never two events, and each finding is of one.
     fn is_same(&self, other: &Self) -> bool {
         let two_events = self.event.is_some() && other.event.is_some() && self.event != other.event;
-        let together = is_close(self.at, other.at) || self.deleted;
+        let together = match other.event {
+            None => self.is_as_of(other.stopped_at),
+            Some(_) => is_close(self.at, other.at),
+        } || self.deleted;
         self.by == other.by || (self.deleted == other.deleted && !two_events && together)
     }
 }
@@ -366,11 +419,14 @@ mod tests {
     fn stop(by: &str, minutes: i64, is_event: bool) -> Stop {
         Stop {
             at: Some(at(minutes)),
+            stopped_at: (!is_event).then(|| at(minutes)),
             by: by.to_owned(),
             event: is_event.then(|| by.to_owned()),
             who: is_event.then(|| "eve".to_owned()),
             was_seen: true,
             deleted: false,
+            ask_at: (!is_event).then(|| at(minutes)),
+            asked: 0,
         }
     }
 
@@ -429,12 +485,14 @@ mod tests {
         };
         let (found, event) =
             (|minutes| stop("look:1", minutes, false), |id, minutes| stop(id, minutes, true));
+        let known_to_the_second = Stop { stopped_at: Some(at(0)), ..event("e-1", 0) };
         let unseen = Stop { was_seen: false, ..event("e-1", 0) };
         for (what, stops, told) in [
             ("by the event, then by a look", [(event("e-1", 0), None), (found(1), None)], Told::Known),
             ("by a look, then by the event", [(found(1), None), (event("e-1", 0), None)], Told::Who),
             ("by two events", [(event("e-1", 0), None), (event("e-2", 0), None)], Told::Yours),
             ("at another time", [(event("e-1", 0), None), (found(2), None)], Told::Yours),
+            ("twice within a minute", [(known_to_the_second, None), (found(1), None)], Told::Yours),
             ("once more by the same", [(found(0), None), (found(0), None)], Told::Yours),
             (
                 "by an event of a trail that was on, then off",

@@ -6,11 +6,7 @@ use time::OffsetDateTime;
 use crate::event::{Event, EventId, TrailArn};
 use crate::incident::Glimpse;
 use crate::policy::{Action, Bounds, judge};
-use crate::state::{News, TrailRecord, Wanted};
-
-/// What the calls are called that a look shows to have been made.
-const STOPPED: &str = "StopLogging";
-const DELETED: &str = "DeleteTrail";
+use crate::state::{DELETE_TRAIL, News, STOP_LOGGING, TrailRecord, Wanted};
 
 /// What of a trail is not as its record has it, as the event that nobody told of; nothing was seen of a trail that is gone. Its id is the
 /// same for whoever finds the same, as long as the record is. `again`: what was refused is tried again at once.
@@ -39,14 +35,14 @@ pub fn finding(
 #[must_use]
 pub fn last_finding(record: &TrailRecord, trail: &TrailArn) -> Option<Event> {
     let stop = record.stops.last().filter(|stop| stop.event.is_none())?;
-    let name = if stop.deleted { DELETED } else { STOPPED };
+    let name = if stop.deleted { DELETE_TRAIL } else { STOP_LOGGING };
     Some(Event::seen(EventId::parse(&stop.by)?, name, trail, stop.at))
 }
 
 fn event(record: &TrailRecord, trail: &TrailArn, news: &News, now: OffsetDateTime) -> Option<Event> {
     let (name, time) = match news {
-        News::Stopped { at } | News::Ended { at } => (STOPPED, *at),
-        News::Gone => (DELETED, Some(now)),
+        News::Stopped { at } | News::Ended { at } => (STOP_LOGGING, *at),
+        News::Gone => (DELETE_TRAIL, Some(now)),
     };
     let (first_seen_at, left) =
         (record.first_seen_at, serde_json::to_string(&record.left).unwrap_or_default());

@@ -74,8 +74,9 @@ async fn where_all_is_well_every_check_says_so_and_nothing_is_changed() {
     assert!(slack.posts().await.is_empty(), "something was posted");
     assert_eq!(slack.paths().await.len(), 1);
     for call in aws.all_calls() {
-        let reads =
-            ["BatchGet", "Get", "Describe", "List"].iter().any(|verb| call.operation.starts_with(verb));
+        let reads = ["BatchGet", "Get", "Describe", "List", "Lookup"]
+            .iter()
+            .any(|verb| call.operation.starts_with(verb));
         let cannot_happen = match call.operation.as_str() {
             "StartLogging" => call.region != REGION,
             "UpdateItem" => {
@@ -90,14 +91,17 @@ async fn where_all_is_well_every_check_says_so_and_nothing_is_changed() {
 
 #[tokio::test]
 async fn what_the_sweep_lacks_is_told_with_what_to_do_unless_there_is_none() {
-    for (operation, found) in
-        [("ListTrails", "cloudtrail:ListTrails"), ("BatchGetItem", "dynamodb:BatchGetItem")]
-    {
+    for (operation, found, as_bad_as) in [
+        ("ListTrails", "cloudtrail:ListTrails", Status::Failed),
+        ("BatchGetItem", "dynamodb:BatchGetItem", Status::Failed),
+        // It still finds and restarts.
+        ("LookupEvents", "cloudtrail:LookupEvents", Status::Warning),
+    ] {
         let (aws, slack) = proper().await;
         aws.break_down(operation, Fault::Refuse(400, "AccessDeniedException"));
         let faults = findings(&aws, &slack, |_| {}).await;
         let (check, status, _) = only_fault(&faults);
-        assert_eq!((check, status), (Check::Sweep, Status::Failed));
+        assert_eq!((check, status), (Check::Sweep, as_bad_as));
         let todo = faults.iter().find_map(|fault| fault.todo.as_deref()).expect("what to do");
         assert!(todo.contains(found), "{todo}");
         let without =

@@ -5,6 +5,7 @@ use std::time::Duration;
 use aws_sdk_sqs::types::MessageAttributeValue;
 use serde_json::{Value, json};
 use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
 use trailkeeper::args::Args;
 use trailkeeper::clock;
 
@@ -72,10 +73,34 @@ impl Stage {
         self.organization.is_logging(&arn(account, name))
     }
 
+    /// What is known of a trail.
+    async fn document(&self, account: &str, name: &str) -> Value {
+        let key = json!({ "pk": { "S": format!("trail#{}", arn(account, name)) } });
+        let item = self.aws.dynamodb("GetItem", &json!({ "TableName": TABLE, "Key": key })).await;
+        serde_json::from_str(item["Item"]["document"]["S"].as_str().expect("a record")).expect("JSON")
+    }
+
+    /// The time has come to ask the event history for the last stop of a trail.
+    async fn is_to_ask(&self, account: &str, name: &str) {
+        let mut document = self.document(account, name).await;
+        document["stops"][0]["ask_at"] = json!(trailkeeper::text::stamp(clock::now()));
+        let change = json!({
+            "TableName": TABLE,
+            "Key": { "pk": { "S": format!("trail#{}", arn(account, name)) } },
+            "UpdateExpression": "SET document = :document",
+            "ExpressionAttributeValues": { ":document": { "S": document.to_string() } },
+        });
+        self.aws.dynamodb("UpdateItem", &change).await;
+    }
+
     async fn texts(&self, count: usize) -> Vec<String> {
         let said = async || Some(self.slack.texts().await).filter(|texts| texts.len() >= count);
         eventually("messages in Slack", said).await
     }
+}
+
+fn clock_time(value: &Value) -> OffsetDateTime {
+    OffsetDateTime::parse(value.as_str().expect("a time"), &Rfc3339).expect("a time")
 }
 
 fn arn(account: &str, name: &str) -> String {
@@ -163,25 +188,19 @@ async fn what_was_off_before_is_restarted_if_the_policy_says_so() {
 async fn an_event_and_the_sweep_report_one_stop_once_whoever_comes_first() {
     let stage = Stage::start().await;
     let worker = stage.worker().await;
-    let event = |id: &str, account: &str, name: &str, at: OffsetDateTime| {
-        let time = trailkeeper::text::stamp(at);
-        let mut event = stop_in(account, id, name);
-        event["detail"]["eventTime"] = json!(time);
-        event.to_string()
-    };
     // The event first: the sweep leaves it a minute.
     let at = clock::now();
     stage.organization.stop(&arn(ACCOUNT, "own"), at);
     stage.swept().await;
     assert!(!stage.is_on(ACCOUNT, "own"));
-    stage.aws.send(event("e-1", ACCOUNT, "own", at)).await;
+    stage.aws.send(stop_event("e-1", ACCOUNT, "own", at).to_string()).await;
     stage.texts(1).await;
     stage.swept().await;
     // The sweep first.
     let at = clock::now() - Duration::from_mins(2);
     stage.organization.stop(&arn(PAYMENTS, "audit"), at);
     stage.texts(2).await;
-    stage.aws.send(event("e-2", PAYMENTS, "audit", at)).await;
+    stage.aws.send(stop_event("e-2", PAYMENTS, "audit", at).to_string()).await;
     let texts = stage.texts(3).await;
     assert!(texts[1].starts_with("Somebody turned off"), "{texts:?}");
     assert!(
@@ -190,6 +209,98 @@ async fn an_event_and_the_sweep_report_one_stop_once_whoever_comes_first() {
     );
     stage.swept().await;
     assert_eq!(stage.slack.texts().await.len(), 3);
+    worker.stop().await;
+}
+
+/// The event of a stop, as of then.
+fn stop_event(id: &str, account: &str, name: &str, at: OffsetDateTime) -> Value {
+    let mut event = stop_in(account, id, name);
+    event["detail"]["eventTime"] = json!(trailkeeper::text::stamp(at));
+    event
+}
+
+#[tokio::test]
+async fn who_it_was_is_added_from_the_event_history_and_the_event_adds_nothing_more() {
+    let stage = Stage::start().await;
+    let worker = stage.worker().await;
+    let at = clock::now() - Duration::from_mins(2);
+    let event = stop_event("e-1", PAYMENTS, "audit", at);
+    // So many failed that the one that did not is on the third page.
+    for number in 0..120 {
+        let mut failed =
+            stop_event(&format!("failed-{number}"), PAYMENTS, "audit", at + Duration::from_secs(1));
+        failed["detail"]["errorCode"] = json!("AccessDenied");
+        stage.organization.record(&failed["detail"]);
+    }
+    stage.organization.record(&stop_event("e-0", PAYMENTS, "another", at)["detail"]);
+    stage.organization.record(&event["detail"]);
+    stage.organization.stop(&arn(PAYMENTS, "audit"), at);
+    let texts = stage.texts(2).await;
+    assert!(texts[0].starts_with("Somebody turned off"), "{texts:?}");
+    assert!(
+        texts[1].starts_with("mallory turned off CloudTrail logging in account 444455556666 at "),
+        "{texts:?}"
+    );
+    assert!(texts[1].contains("has reported this stop before, and now knows who it was"), "{texts:?}");
+    stage.aws.send(event.to_string()).await;
+    eventually("the queue to be empty", async || (stage.aws.depth("events") == 0).then_some(())).await;
+    stage.swept().await;
+    assert_eq!((stage.slack.texts().await.len(), stage.organization.throttled()), (2, 0));
+    assert_eq!(stage.aws.calls("LookupEvents").len(), 3);
+    worker.stop().await;
+}
+
+#[tokio::test]
+async fn a_history_that_is_late_is_asked_again_and_one_that_may_not_be_read_is_not_at_each_sweep() {
+    let stage = Stage::start().await;
+    let worker = stage.worker().await;
+    let at = clock::now() - Duration::from_mins(2);
+    stage.organization.stop(&arn(PAYMENTS, "audit"), at);
+    stage.texts(1).await;
+    let asked = async || (stage.aws.calls("LookupEvents").len() == 1).then_some(());
+    eventually("the history to be asked", asked).await;
+    stage.swept().await;
+    let document = stage.document(PAYMENTS, "audit").await;
+    let wait = clock_time(&document["stops"][0]["ask_at"]) - clock::now();
+    assert!((14..=15).contains(&wait.whole_minutes()), "{document}");
+    stage.aws.break_down("LookupEvents", Fault::Refuse(400, "AccessDeniedException"));
+    stage.is_to_ask(PAYMENTS, "audit").await;
+    let asked = async || (stage.aws.calls("LookupEvents").len() == 2).then_some(());
+    eventually("the history to be asked again", asked).await;
+    stage.swept().await;
+    assert_eq!((stage.aws.calls("LookupEvents").len(), stage.slack.texts().await.len()), (2, 1));
+    stage.aws.heal();
+    stage.organization.record(&stop_event("e-1", PAYMENTS, "audit", at)["detail"]);
+    stage.is_to_ask(PAYMENTS, "audit").await;
+    let texts = stage.texts(2).await;
+    assert!(texts[1].starts_with("mallory turned off"), "{texts:?}");
+    let document = stage.document(PAYMENTS, "audit").await;
+    assert_eq!(
+        (&document["stops"][0]["event"], &document["stops"][0]["who"]),
+        (&json!("e-1"), &json!("mallory"))
+    );
+    stage.swept().await;
+    assert_eq!(stage.document(PAYMENTS, "audit").await["stops"][0]["ask_at"], Value::Null);
+    worker.stop().await;
+}
+
+#[tokio::test]
+async fn what_was_stopped_twice_within_a_minute_is_reported_twice() {
+    let stage = Stage::start().await;
+    let worker = stage.worker().await;
+    let at = clock::now() - Duration::from_mins(2);
+    stage.organization.stop(&arn(PAYMENTS, "audit"), at);
+    stage.aws.send(stop_event("e-1", PAYMENTS, "audit", at).to_string()).await;
+    // Whichever is first, the sweep or the event.
+    let by_mallory = async || {
+        let texts = stage.slack.texts().await;
+        texts.iter().any(|text| text.starts_with("mallory turned off")).then_some(texts.len())
+    };
+    let said = eventually("the report of the event", by_mallory).await;
+    stage.organization.stop(&arn(PAYMENTS, "audit"), at + Duration::from_secs(20));
+    let texts = stage.texts(said + 1).await;
+    assert!(texts[said].starts_with("Somebody turned off"), "{texts:?}");
+    assert!(stage.is_on(PAYMENTS, "audit"));
     worker.stop().await;
 }
 

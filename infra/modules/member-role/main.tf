@@ -48,10 +48,10 @@ locals {
                   )
                 },
                 {
-                  # The home Region of one that an event names, and all that there are for the sweep.
+                  # The home Region of one that an event names; for the sweep, all that there are, and who stopped one.
                   Sid      = "FindTrails"
                   Effect   = "Allow"
-                  Action   = ["cloudtrail:DescribeTrails", "cloudtrail:ListTrails"]
+                  Action   = ["cloudtrail:DescribeTrails", "cloudtrail:ListTrails", "cloudtrail:LookupEvents"]
                   Resource = "*" # They can be given on nothing less.
                 },
               ]

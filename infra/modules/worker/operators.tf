@@ -31,6 +31,6 @@ resource "aws_iam_policy" "operators" {
         Resource = var.state_table.arn
       },
       # In every mode: a trail may have to be started by hand.
-    ], local.read_records, local.list_trails, local.look_at_trails, local.restart_trails, local.act_in_member_accounts, local.list_accounts)
+    ], local.read_records, local.sweep_trails, local.look_at_trails, local.restart_trails, local.act_in_member_accounts, local.list_accounts)
   })
 }

@@ -61,13 +61,14 @@ locals {
     Action   = "dynamodb:BatchGetItem"
     Resource = var.state_table.arn
   }]
-  list_trails = [{
-    Sid      = "ListTrails"
+  # Which trails there are, and who stopped one of which no event told.
+  sweep_trails = [{
+    Sid      = "SweepTrails"
     Effect   = "Allow"
-    Action   = "cloudtrail:ListTrails"
-    Resource = "*" # IAM accepts only `*` as its resource.
+    Action   = ["cloudtrail:ListTrails", "cloudtrail:LookupEvents"]
+    Resource = "*" # IAM accepts only `*` as their resource.
   }]
-  sweep = concat(local.list_trails, [
+  sweep = concat(local.sweep_trails, [
     {
       # What differs from its record is looked at by way of the queue. SQS itself encrypts it: no right to a key is needed.
       Sid      = "SendLooks"

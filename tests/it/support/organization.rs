@@ -30,6 +30,10 @@ pub const MANAGEMENT: &str = "999900001111";
 const PAGE: usize = 20;
 /// A role that is assumed by another role's session lasts an hour at most.
 const MAX_SESSION: Duration = Duration::from_hours(1);
+/// Events in a page of `LookupEvents`: AWS gives fifty at most.
+const HISTORY_PAGE: usize = 50;
+/// CloudTrail takes two `LookupEvents` a second of an account in a Region; likewise.
+const LOOKUP_PACE: Duration = Duration::from_millis(450);
 /// CloudTrail takes one `StartLogging` a second of an account in a Region. To the millisecond nobody measures it, and a request may be
 /// on its way for longer than the one before.
 const START_PACE: Duration = Duration::from_millis(900);
@@ -88,6 +92,9 @@ struct World {
     /// A page without accounts follows each page.
     has_empty_pages: bool,
     throttled: usize,
+    /// The event history: records of CloudTrail.
+    history: Vec<Value>,
+    looked_up_at: HashMap<(String, String), Instant>,
     /// When each `StartLogging` was carried out.
     starts: Vec<Instant>,
 }
@@ -159,6 +166,11 @@ impl Organization {
     /// Somebody deletes a trail.
     pub fn delete(&self, arn: &str) {
         self.world().trails.retain(|placed| placed.trail.arn != arn);
+    }
+
+    /// The event history has this record from now on, in the account and the Region in which the call was made.
+    pub fn record(&self, record: &Value) {
+        self.world().history.push(record.clone());
     }
 
     /// Whether this trail logs.
@@ -246,6 +258,51 @@ impl World {
         }
     }
 
+    /// Of the caller's own account and the Region alone, by one attribute, newest first; a token is good for the same parameters only.
+    fn look_up(&mut self, caller: &str, call: &Call) -> Fault {
+        let (now, lane) = (Instant::now(), (caller.to_owned(), call.region.clone()));
+        if self.looked_up_at.get(&lane).is_some_and(|before| now - *before < LOOKUP_PACE) {
+            self.throttled += 1;
+            return Fault::Refuse(400, "ThrottlingException");
+        }
+        self.looked_up_at.insert(lane, now);
+        let [wanted] = call.body["LookupAttributes"].as_array().expect("attributes").as_slice() else {
+            return Fault::Refuse(400, "InvalidLookupAttributesException");
+        };
+        assert_eq!(wanted["AttributeKey"], "EventName", "no other is played");
+        let bound = |name: &str| call.body[name].as_f64().expect("a time");
+        let (from, until) = (bound("StartTime"), bound("EndTime"));
+        let asked = format!("{wanted} {from} {until} ");
+        let skipped = call.body["NextToken"]
+            .as_str()
+            .map_or(Some(0), |token| token.strip_prefix(&asked).and_then(|page| page.parse().ok()));
+        let Some(skipped) = skipped else {
+            return Fault::Refuse(400, "InvalidNextTokenException");
+        };
+        let time = |record: &Value| {
+            let time = OffsetDateTime::parse(record["eventTime"].as_str().expect("a time"), &Rfc3339);
+            time.expect("a time").unix_timestamp()
+        };
+        #[expect(clippy::cast_precision_loss, reason = "seconds of this century")]
+        let is_within = |record: &Value| (from..=until).contains(&(time(record) as f64));
+        let mut found: Vec<_> = self
+            .history
+            .iter()
+            .filter(|record| {
+                record["recipientAccountId"] == caller && record["awsRegion"] == call.region.as_str()
+            })
+            .filter(|record| record["eventName"] == wanted["AttributeValue"] && is_within(record))
+            .collect();
+        found.sort_by_key(|record| std::cmp::Reverse(time(record)));
+        let page = found.iter().skip(skipped).take(HISTORY_PAGE);
+        let events: Vec<_> = page
+            .map(|record| json!({ "EventId": record["eventID"], "CloudTrailEvent": record.to_string() }))
+            .collect();
+        let next = skipped + HISTORY_PAGE;
+        let token = (next < found.len()).then(|| format!("{asked}{next}"));
+        Fault::Answer(json!({ "Events": events, "NextToken": token }))
+    }
+
     fn cloudtrail(&mut self, call: &Call) -> Option<Fault> {
         let caller = match self.sessions.get(&call.key) {
             Some((_, until)) if *until <= Instant::now() => {
@@ -254,7 +311,7 @@ impl World {
             Some((account, _)) => account.clone(),
             None => ACCOUNT.to_owned(),
         };
-        if !["DescribeTrails", "GetTrailStatus", "ListTrails", "StartLogging"]
+        if !["DescribeTrails", "GetTrailStatus", "ListTrails", "LookupEvents", "StartLogging"]
             .contains(&call.operation.as_str())
         {
             return None;
@@ -266,6 +323,9 @@ impl World {
         if account.throttles {
             self.throttled += 1;
             return Some(Fault::Refuse(400, "ThrottlingException"));
+        }
+        if call.operation == "LookupEvents" {
+            return Some(self.look_up(&caller, call));
         }
         // All Regions in one call, an organization's trails in its members too.
         if call.operation == "ListTrails" {

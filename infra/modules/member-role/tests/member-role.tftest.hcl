@@ -78,7 +78,7 @@ run "rights" {
       {
         Sid      = "FindTrails"
         Effect   = "Allow"
-        Action   = ["cloudtrail:DescribeTrails", "cloudtrail:ListTrails"]
+        Action   = ["cloudtrail:DescribeTrails", "cloudtrail:ListTrails", "cloudtrail:LookupEvents"]
         Resource = "*"
       },
     ]]
@@ -96,7 +96,8 @@ run "never_stops_a_trail" {
 
   assert {
     condition = toset(flatten(local.template.Resources.Role.Properties.Policies[*].PolicyDocument.Statement[*].Action)) == toset([
-      "cloudtrail:DescribeTrails", "cloudtrail:GetTrailStatus", "cloudtrail:ListTrails", "cloudtrail:StartLogging",
+      "cloudtrail:DescribeTrails", "cloudtrail:GetTrailStatus", "cloudtrail:ListTrails",
+      "cloudtrail:LookupEvents", "cloudtrail:StartLogging",
     ])
     error_message = "Whatever is not on this list is not given."
   }

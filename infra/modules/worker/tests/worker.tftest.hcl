@@ -114,9 +114,9 @@ run "task_role" {
         Resource = "*"
       },
       {
-        Sid      = "ListTrails"
+        Sid      = "SweepTrails"
         Effect   = "Allow"
-        Action   = "cloudtrail:ListTrails"
+        Action   = ["cloudtrail:ListTrails", "cloudtrail:LookupEvents"]
         Resource = "*"
       },
       {
@@ -170,9 +170,9 @@ run "operators" {
         Resource = "arn:aws:dynamodb:eu-west-1:111122223333:table/trailkeeper"
       },
       {
-        Sid      = "ListTrails"
+        Sid      = "SweepTrails"
         Effect   = "Allow"
-        Action   = "cloudtrail:ListTrails"
+        Action   = ["cloudtrail:ListTrails", "cloudtrail:LookupEvents"]
         Resource = "*"
       },
       {
@@ -259,7 +259,7 @@ run "no_right_to_restart_unless_it_restarts" {
   assert {
     condition = [for statement in jsondecode(aws_iam_role_policy.task.policy).Statement : statement.Sid] == [
       "Consume", "BuryPoison", "ClaimEvents", "CheckDeadLetterQueue", "CheckStateTable", "ProtectOwnTasks", "ReadRecords", "LookAtTrails",
-      "FindTrails", "ListTrails", "SendLooks",
+      "FindTrails", "SweepTrails", "SendLooks",
     ]
     error_message = "A worker that only notifies looks at trails, in sweeps too, and starts none."
   }
