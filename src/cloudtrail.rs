@@ -2,6 +2,7 @@
 //! that a trail logs.
 
 pub mod accounts;
+mod coverage;
 mod history;
 pub mod organization;
 mod refusal;

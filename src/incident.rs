@@ -96,6 +96,39 @@ pub struct Restored {
     /// What the last look showed before `StartLogging` was asked for. Steps of 0.1.0 do not say.
     #[serde(default, skip_serializing_if = "Sighting::is_none")]
     pub before: Sighting,
+    /// What else recorded meanwhile, where that was looked at.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub coverage: Option<Box<Coverage>>,
+}
+
+/// What else recorded an account in a Region while one of its trails did not.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Coverage {
+    pub region: String,
+    /// Its other trails there, those of other Regions and of its organization too.
+    pub others: Vec<Other>,
+    /// Why not all of them are known.
+    pub unknown: Option<String>,
+}
+
+/// Another trail.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Other {
+    /// Its ARN.
+    pub trail: String,
+    pub is_organizations: bool,
+    pub recorded: Recorded,
+}
+
+/// Whether a trail recorded since another was stopped.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Recorded {
+    Throughout,
+    /// Why not.
+    Not(String),
+    /// Why that is not known.
+    Unknown(String),
 }
 
 impl Restored {
@@ -108,6 +141,7 @@ impl Restored {
             stopped_at: None,
             delivery: DeliveryErrors::default(),
             before: Sighting::default(),
+            coverage: None,
         }
     }
 

@@ -10,7 +10,7 @@ mod file;
 mod judge;
 mod rules;
 
-pub use conclude::{Conclusion, Deed, Fact, Seen, conclude};
+pub use conclude::{Conclusion, Deed, Fact, MAX_DELIVERY_ERROR_CHARS, RETRIED, Seen, conclude};
 pub use difference::difference;
 pub use file::{Fault, MAX_BYTES};
 pub use judge::{

@@ -30,7 +30,7 @@ pub use kept::{Kept, Looked};
 pub use memory::MemoryStore;
 pub use record::{
     AccountRecord, DELETE_TRAIL, Failing, Left, News, STOP_LOGGING, Stop, SweepRecord, Told, TrailRecord,
-    Wanted, Why,
+    Undelivered, Wanted, Why,
 };
 pub use records::{RecordKey, Records};
 pub use session::{Lost, Opened, Session};

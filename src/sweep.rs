@@ -44,6 +44,8 @@ pub struct Account {
     /// As it was before; nothing is known of an account that was never looked at.
     pub record: AccountRecord,
     pub trails: Vec<Trail>,
+    /// Whether a trail records it, its own or its organization's, at the first look; nothing if that is not known.
+    pub is_recorded: Option<bool>,
     /// Why it was not looked at as a whole.
     pub failed: Option<Refusal>,
 }
@@ -56,6 +58,18 @@ pub struct Trail {
     /// In its home Region; nothing of one that is gone.
     pub seen: Option<Status>,
     pub compared: Compared,
+    pub delivery: Delivery,
+}
+
+/// Whether the log files of a trail that is on arrive, beside its record.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Delivery {
+    /// As its record has it.
+    Same,
+    /// They cannot be delivered any more: CloudTrail's word for why.
+    Fails(String),
+    /// They can be delivered again.
+    Works,
 }
 
 /// A trail beside its record.
@@ -87,7 +101,8 @@ impl Sweep<'_> {
     }
 
     async fn account(&self, id: &AccountId, record: AccountRecord) -> Result<Account, StoreError> {
-        let mut account = Account { id: id.clone(), record, trails: Vec::new(), failed: None };
+        let mut account =
+            Account { id: id.clone(), record, trails: Vec::new(), is_recorded: None, failed: None };
         let looked = tokio::time::timeout(ACCOUNT_TIMEOUT, self.look(&mut account)).await;
         match looked {
             Ok(Ok(failed)) => account.failed = failed,
@@ -108,8 +123,8 @@ impl Sweep<'_> {
             Err(refusal) => return Ok(Some(refusal)),
         };
         // An organization's trail is looked at in the account that it belongs to.
-        let mut listed: HashMap<TrailArn, Region> =
-            listed.into_iter().filter(|(arn, _)| *arn.account() == account.id).collect();
+        let (mut listed, others): (HashMap<_, _>, HashMap<_, _>) =
+            listed.into_iter().partition(|(arn, _)| *arn.account() == account.id);
         for known in account.record.trails.iter().filter_map(|arn| TrailArn::parse(arn)) {
             let home = known.region().clone();
             listed.entry(known).or_insert(home);
@@ -129,9 +144,28 @@ impl Sweep<'_> {
             let record = records.get(&RecordKey::Trail(arn.clone()));
             let glimpse = seen.as_ref().map(Status::glimpse);
             let compared = self.compare(record, &arn, glimpse, account.record.first_looked_at.is_some());
-            account.trails.push(Trail { arn, home, seen, compared });
+            let delivery = delivery(record, seen.as_ref());
+            account.trails.push(Trail { arn, home, seen, compared, delivery });
+        }
+        if account.record.first_looked_at.is_none() && failed.is_none() {
+            account.is_recorded = self.is_recorded(account, others).await;
         }
         Ok(failed)
+    }
+
+    /// Whether any of its trails is on, or of its organization's.
+    async fn is_recorded(&self, account: &Account, others: HashMap<TrailArn, Region>) -> Option<bool> {
+        let is_on = |status: &Status| status.logging;
+        if account.trails.iter().any(|trail| trail.seen.as_ref().is_some_and(is_on)) {
+            return Some(true);
+        }
+        for (arn, home) in others {
+            // Where it is not shown, nothing is known.
+            if self.trails.status_from(&account.id, &arn, &home).await.ok()?.logging {
+                return Some(true);
+            }
+        }
+        Some(false)
     }
 
     fn compare(
@@ -164,5 +198,15 @@ impl Sweep<'_> {
         let age = seen.and_then(|seen| seen.stopped_at).map(|at| now - at);
         let after = age.and_then(|age| EVENT_FIRST.checked_sub(Duration::try_from(age).ok()?));
         Compared::Differs { after: after.unwrap_or_default() }
+    }
+}
+
+/// Of a trail that is off, or gone, nothing is said of its log files.
+fn delivery(record: Option<&TrailRecord>, seen: Option<&Status>) -> Delivery {
+    let Some(seen) = seen.filter(|seen| seen.logging) else { return Delivery::Same };
+    match (record.and_then(|record| record.undelivered.as_ref()), &seen.delivery.log_files) {
+        (None, Some(error)) => Delivery::Fails(error.clone()),
+        (Some(_), None) => Delivery::Works,
+        (None, None) | (Some(_), Some(_)) => Delivery::Same,
     }
 }

@@ -153,6 +153,8 @@ words! {
         Ok = "ok",
         /// Off, or gone.
         Stopped = "stopped",
+        /// On, and its log files cannot be delivered.
+        Undelivered = "undelivered",
     }
 }
 
@@ -231,8 +233,10 @@ pub(crate) fn swept(took: Duration, at: OffsetDateTime) {
 
 /// Trails that a sweep saw, by state.
 #[expect(clippy::cast_precision_loss, reason = "far fewer than 2^52 trails are seen")]
-pub(crate) fn swept_trails(ok: usize, stopped: usize) {
-    for (state, count) in [(TrailState::Ok, ok), (TrailState::Stopped, stopped)] {
+pub(crate) fn swept_trails(ok: usize, stopped: usize, undelivered: usize) {
+    let states =
+        [(TrailState::Ok, ok), (TrailState::Stopped, stopped), (TrailState::Undelivered, undelivered)];
+    for (state, count) in states {
         gauge!(SWEEP_TRAILS, "state" => state.as_str()).set(count as f64);
     }
 }

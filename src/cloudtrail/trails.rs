@@ -135,10 +135,19 @@ impl Trails {
 
     /// Whether the trail logs, as seen in `region`.
     pub async fn status(&self, trail: &TrailArn, region: &Region) -> Result<Status, Refusal> {
-        let site = self.accounts.site(trail.account(), region).await;
+        self.status_from(trail.account(), trail, region).await
+    }
+
+    /// The same, as `account` sees it: its organization's trail, say.
+    pub async fn status_from(
+        &self,
+        account: &AccountId,
+        trail: &TrailArn,
+        region: &Region,
+    ) -> Result<Status, Refusal> {
+        let site = self.accounts.site(account, region).await;
         let answer = site.client.get_trail_status().name(trail.to_string()).send().await;
-        let answer =
-            answer.map_err(|error| self.refusal(&error, "GetTrailStatus", trail.account(), &site))?;
+        let answer = answer.map_err(|error| self.refusal(&error, "GetTrailStatus", account, &site))?;
         let time = |time: &DateTime| OffsetDateTime::from_unix_timestamp(time.secs()).ok();
         let error = |error: Option<&str>| {
             let error = error.filter(|error| !error.is_empty());

@@ -102,7 +102,7 @@ impl SqsClients {
     /// A queue to send to.
     #[must_use]
     pub fn outbox(&self, url: String) -> Outbox {
-        Outbox { client: self.settling.clone(), url }
+        Outbox::new(self.settling.clone(), url)
     }
 }
 

@@ -326,7 +326,21 @@ impl Checks<'_> {
         let sees = status.is_ok();
         match status {
             Ok(status) => {
-                self.found(Finding::ok(Check::TrailStatusRight, "GetTrailStatus is allowed").about(trail));
+                let selectors = patiently(TRIES.waits(), || async {
+                    trails.may_see_selectors(trail).await.map_err(failure)
+                });
+                let finding = match selectors.await {
+                    Ok(()) => Finding::ok(Check::TrailStatusRight, "GetTrailStatus is allowed"),
+                    Err(failure) => {
+                        let found = format!("whether it covers for another trail cannot be told: {failure}");
+                        let todo = todo(
+                            &failure,
+                            "allow cloudtrail:GetEventSelectors on this trail to the worker's role",
+                        );
+                        Finding::new(Check::TrailStatusRight, Status::Warning, found, todo)
+                    }
+                };
+                self.found(finding.about(trail));
                 self.found(logging(status.logging, status.delivery.log_files).about(trail));
             }
             Err(failure) => {

@@ -114,6 +114,7 @@ async fn try_one(
     let all = trails.all(Some(account), region).await?;
     if let Some((trail, _)) = all.iter().find(|(trail, _)| trail.account() == account) {
         trails.status(trail, trail.region()).await?;
+        trails.may_see_selectors(trail).await?;
         if let (Mode::Restore, Some(elsewhere)) = (config.mode, another_region(trail.region())) {
             trails.may_start(trail, &elsewhere).await?;
         }

@@ -133,7 +133,7 @@ impl fmt::Display for Swept {
             screen::table(&["account", "trail", "home Region", "logging", "delivering", "beside its record"]);
         let mut trails: Vec<_> = self.accounts.iter().flat_map(|account| &account.trails).collect();
         trails.sort_by_key(|trail| trail.arn.to_string());
-        for Trail { arn, home, seen, compared } in &trails {
+        for Trail { arn, home, seen, compared, .. } in &trails {
             let compared = match (compared, self.sent) {
                 (Compared::Same, _) => "as it has it",
                 (Compared::Differs { .. }, Some(_)) => "differs: a look is sent",

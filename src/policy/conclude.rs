@@ -9,13 +9,20 @@ use time::OffsetDateTime;
 use super::asked::{Asked, Direction, asked};
 use super::judge::{Action, Judgement, refusal};
 use crate::event::{AccountId, Call, Effect, Event, Kind, Region, TrailArn, trail_name};
-use crate::incident::{DeliveryErrors, Found, Restoration, Restored, Severity, Sighting};
+use crate::incident::{
+    Coverage, DeliveryErrors, Found, Other, Recorded, Restoration, Restored, Severity, Sighting,
+};
 use crate::text::{MAX_VALUE_CHARS, duration, harmless, stamp};
 
 /// The longest reason said that we wrote ourselves, in characters: room for a call, its error, the cause and what to do.
 const MAX_DETAIL_CHARS: usize = 320;
+/// The longest reason said for which another trail did not record, in characters: there may be four.
+const MAX_WHY_CHARS: usize = 120;
 /// The longest delivery error said, in characters: CloudTrail's are words like `NoSuchBucket`.
-const MAX_DELIVERY_ERROR_CHARS: usize = 60;
+pub const MAX_DELIVERY_ERROR_CHARS: usize = 60;
+/// Said of log files that cannot be delivered.
+pub const RETRIED: &str =
+    "CloudTrail retries for 30 days: if bucket or key is mended until then, the files arrive.";
 /// Longer than SQS keeps any message: whoever says that logging was off for longer than this did not measure.
 const MAX_BLIND: Duration = Duration::from_hours(14 * 24);
 /// Trails of a Region that a message names one by one: CloudTrail allows five in a Region.
@@ -339,6 +346,52 @@ fn asked_for(said: Option<String>) -> Vec<Fact> {
 }
 
 fn ended(event: &Event, judgement: &Judgement, restored: &Restored) -> Said {
+    let mut said = ended_alone(event, judgement, restored);
+    if let Some(coverage) = &restored.coverage {
+        let (is_covered, covered) = covered(coverage);
+        said.outcome.push(covered);
+        // A gap that another trail covered. What is off, or may be, is as bad as before.
+        if is_covered && said.by_itself == Severity::High {
+            said.by_itself = Severity::Medium;
+        }
+    }
+    said
+}
+
+/// What else recorded meanwhile, and whether that can be relied on: the organization's trail can. Any other may be there to make this
+/// quieter.
+fn covered(Coverage { region, others, unknown }: &Coverage) -> (bool, String) {
+    let name = |other: &Other| {
+        let whose = if other.is_organizations { "the organization's trail" } else { "the trail" };
+        format!("{whose} {}", harmless(trail_name(&other.trail), MAX_VALUE_CHARS))
+    };
+    let short = |why: &str| harmless(why.trim_end_matches('.'), MAX_WHY_CHARS);
+    let region = harmless(region, MAX_VALUE_CHARS);
+    let throughout: Vec<_> = others.iter().filter(|other| other.recorded == Recorded::Throughout).collect();
+    let is_covered = throughout.iter().any(|other| other.is_organizations);
+    let why = |other: &Other| match &other.recorded {
+        Recorded::Throughout => None,
+        Recorded::Not(why) => Some(format!("{}: {why}", name(other))),
+        Recorded::Unknown(why) => Some(format!("{}: not known, {}", name(other), short(why))),
+    };
+    let reasons: Vec<_> = others.iter().filter_map(why).collect();
+    let is_known =
+        unknown.is_none() && !others.iter().any(|other| matches!(other.recorded, Recorded::Unknown(_)));
+    let said = match (throughout.is_empty(), is_known, others.is_empty()) {
+        (false, ..) => {
+            let names = throughout.iter().map(|other| name(other)).collect::<Vec<_>>().join(", ");
+            format!("Meanwhile {region} was recorded by {names}")
+        }
+        (true, true, true) => format!("Nothing else records {region}"),
+        (true, true, false) => format!("Nothing else recorded {region} meanwhile"),
+        (true, false, _) => format!("Whether anything else recorded {region} meanwhile is not known"),
+    };
+    let reasons = reasons.into_iter().chain(unknown.as_deref().map(short)).collect::<Vec<_>>().join("; ");
+    let said = if reasons.is_empty() { format!("{said}.") } else { format!("{said} ({reasons}).") };
+    (is_covered, said)
+}
+
+fn ended_alone(event: &Event, judgement: &Judgement, restored: &Restored) -> Said {
     let may_restart = !matches!(judgement.action, Action::Look(_));
     let at = restored.at;
     match (&restored.outcome, restored.before) {
@@ -458,11 +511,7 @@ fn undelivered(delivery: &DeliveryErrors) -> impl Iterator<Item = String> {
         error.map(|error| format!("{what}: {error}. {means}"))
     };
     [
-        said(
-            "BUT ITS LOGS CANNOT BE DELIVERED",
-            log_files,
-            "CloudTrail retries for 30 days: if bucket or key is mended until then, the files arrive.",
-        ),
+        said("BUT ITS LOGS CANNOT BE DELIVERED", log_files, RETRIED),
         said(
             "Its digest files are not delivered",
             digest_files,

@@ -15,9 +15,9 @@ use crate::incident::Severity;
 use crate::policy::{Bounds, ByUs};
 use crate::state::{
     AccountRecord, Asking, Counts, Failing, Key, Opened, RecordKey, Records, Session, Store, StoreError,
-    SweepRecord, TrailRecord,
+    SweepRecord, TrailRecord, Undelivered,
 };
-use crate::sweep::{Account, Compared, LOOK_AT_TRAIL, Sweep, look_at};
+use crate::sweep::{Account, Compared, Delivery, LOOK_AT_TRAIL, Sweep, look_at};
 use crate::telemetry;
 use crate::tell::View;
 
@@ -41,8 +41,11 @@ struct Findings {
     found_off: Vec<(TrailArn, Box<TrailRecord>)>,
     /// Looked at as a whole for the first time.
     first: Vec<AccountId>,
+    /// Of these, those that no trail records.
+    unrecorded: Vec<AccountId>,
     trails: usize,
     stopped: usize,
+    undelivered: usize,
 }
 
 impl<S: Store> Responder<S> {
@@ -136,18 +139,21 @@ impl<S: Store> Responder<S> {
             take_in(account, &mut findings, records).await?;
         }
         let failed = swept.iter().filter(|account| account.failed.is_some()).count();
-        telemetry::swept_trails(findings.trails - findings.stopped, findings.stopped);
+        let Findings { trails, stopped, undelivered, .. } = findings;
+        telemetry::swept_trails(trails - stopped - undelivered, stopped, undelivered);
         telemetry::swept_accounts(swept.len() - failed, failed);
         tracing::info!(
             accounts = swept.len(),
             failed,
-            trails = findings.trails,
-            off = findings.stopped,
+            trails,
+            off = stopped,
+            undelivered,
             looks = findings.looks.len(),
             "swept"
         );
         self.send(&findings.looks, &sweeping.queue).await;
         self.report_what_was_off(&findings, records).await?;
+        self.report_delivery(swept, records).await?;
         self.report_unseen(swept, records).await
     }
 
@@ -186,13 +192,13 @@ impl<S: Store> Responder<S> {
 
     /// Reports once what was off before it was first looked at, and writes down that it was.
     async fn report_what_was_off(&self, findings: &Findings, records: &Records) -> Result<(), StoreError> {
-        let Findings { found_off, first, .. } = findings;
-        if !found_off.is_empty() {
+        let Findings { found_off, first, unrecorded, .. } = findings;
+        if !found_off.is_empty() || !unrecorded.is_empty() {
             let named: Vec<_> =
                 found_off.iter().map(|(trail, record)| (trail.clone(), record.left_off_since())).collect();
             let accounts: BTreeSet<_> =
                 found_off.iter().map(|(trail, _)| trail.account()).chain(first).collect();
-            if !self.show(&View::of_found_off(&named, accounts.len(), clock::now())).await {
+            if !self.show(&View::of_found_off(&named, unrecorded, accounts.len(), clock::now())).await {
                 // All of it once more at the next pass.
                 return Ok(());
             }
@@ -215,6 +221,30 @@ impl<S: Store> Responder<S> {
                 (Some(record), ())
             };
             records.change(&RecordKey::Account(account.clone()), looked).await?;
+        }
+        Ok(())
+    }
+
+    /// Reports once trails that log to no avail, and that their log files can be delivered again.
+    async fn report_delivery(&self, swept: &[Account], records: &Records) -> Result<(), StoreError> {
+        let now = clock::now();
+        let (mut failing, mut working) = (Vec::new(), Vec::new());
+        for trail in swept.iter().flat_map(|account| &account.trails) {
+            match &trail.delivery {
+                Delivery::Same => {}
+                Delivery::Fails(error) => failing.push((trail.arn.clone(), error.clone())),
+                Delivery::Works => working.push(trail.arn.clone()),
+            }
+        }
+        if !failing.is_empty() && self.show(&View::of_undelivered(&failing, now)).await {
+            for (trail, error) in failing {
+                write_delivery(&trail, Some(Undelivered { error, since: now }), records).await?;
+            }
+        }
+        if !working.is_empty() && self.show(&View::of_delivered_again(&working, now)).await {
+            for trail in working {
+                write_delivery(&trail, None, records).await?;
+            }
         }
         Ok(())
     }
@@ -280,7 +310,9 @@ async fn take_in(account: &Account, findings: &mut Findings, records: &Records) 
     let mut known = BTreeSet::new();
     for trail in &account.trails {
         findings.trails += 1;
-        findings.stopped += usize::from(trail.seen.as_ref().is_none_or(|seen| !seen.logging));
+        let is_on = trail.seen.as_ref().filter(|seen| seen.logging);
+        findings.stopped += usize::from(is_on.is_none());
+        findings.undelivered += usize::from(is_on.is_some_and(|seen| seen.delivery.log_files.is_some()));
         match &trail.compared {
             Compared::Same => {}
             Compared::Differs { after } => findings.looks.push((trail.arn.clone(), *after)),
@@ -295,6 +327,7 @@ async fn take_in(account: &Account, findings: &mut Findings, records: &Records) 
     let is_first = account.record.first_looked_at.is_none() && account.failed.is_none();
     if is_first {
         findings.first.push(account.id.clone());
+        findings.unrecorded.extend((account.is_recorded == Some(false)).then(|| account.id.clone()));
     }
     if known.is_subset(&account.record.trails) {
         return Ok(());
@@ -315,6 +348,21 @@ async fn write_first(trail: &TrailArn, record: &TrailRecord, records: &Records) 
     let first =
         |before: Option<TrailRecord>| (before.as_ref().is_none_or(is_over).then(|| record.clone()), ());
     records.change(&RecordKey::Trail(trail.clone()), first).await
+}
+
+async fn write_delivery(
+    trail: &TrailArn,
+    undelivered: Option<Undelivered>,
+    records: &Records,
+) -> Result<(), StoreError> {
+    let changed = |before: Option<TrailRecord>| {
+        let after = before.map(|mut record| {
+            record.undelivered.clone_from(&undelivered);
+            record
+        });
+        (after, ())
+    };
+    records.change(&RecordKey::Trail(trail.clone()), changed).await
 }
 
 async fn write_failing(

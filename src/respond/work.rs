@@ -10,12 +10,13 @@ use crate::cloudtrail::trails::Trails;
 use crate::cloudtrail::{Around, Earlier, Meaning, Order, Refusal, RestartError};
 use crate::consumer::Delivery;
 use crate::event::{AccountId, Event, Kind, Region, TrailArn};
-use crate::incident::{Found, Restoration, Restored, Sighting};
+use crate::incident::{Coverage, Found, Restoration, Restored, Sighting};
 use crate::outcome::{Outcome, Reason};
 use crate::policy::{Action, Judgement, Seen, Untargetable, Which, conclude, refusal};
 use crate::retry::RetryPolicy;
 use crate::state::{
     DELETE_TRAIL, Left, Lost, Notice, RecordKey, Records, Session, Step, Stop, Store, Told, TrailRecord,
+    Undelivered,
 };
 use crate::telemetry;
 use crate::tell::{Channel, ShowError, View};
@@ -24,6 +25,9 @@ use crate::text::harmless;
 /// How long people wait to hear of a stopped trail while its restart is under way. Most restarts take less
 /// than a second; after this they are notified that it takes longer, and once more how it ended.
 const PATIENCE: Duration = Duration::from_secs(5);
+
+/// And for what else recorded meanwhile.
+const COVERAGE_PATIENCE: Duration = Duration::from_secs(3);
 
 /// How long a report that is in no hurry waits for a state table that does not answer: most outages are over by then, and people
 /// should not wait longer to hear who it was.
@@ -126,12 +130,16 @@ impl<S: Store> Work<'_, S> {
         let order = self.order();
         let recorded = self.session.steps().restored.filter(|restored| !is_older(restored, &order));
         let is_new = recorded.is_none();
-        let restored = match recorded {
-            Some(restored) => restored,
-            None => match self.see_to(&order, self.hands.trails.restart(trail, &order)).await? {
-                Ok(restored) => restored,
+        let restored = if let Some(restored) = recorded {
+            restored
+        } else {
+            // Beside the restart, which begins first.
+            let restarting = self.see_to(&order, self.hands.trails.restart(trail, &order));
+            let (restored, coverage) = tokio::join!(restarting, self.coverage(trail));
+            match restored? {
+                Ok(restored) => Restored { coverage, ..restored },
                 Err(failed) => return Ok(failed),
-            },
+            }
         };
         let is_ours = restored.outcome == Restoration::Restarted;
         if is_new && is_ours {
@@ -145,6 +153,19 @@ impl<S: Store> Work<'_, S> {
             self.session.record(Step::Restored(restored.clone())).await?;
         }
         self.report_of(trail, &restored).await
+    }
+
+    /// What else has recorded since the stop, as far as that is known while people wait to hear of the stop itself.
+    async fn coverage(&self, trail: &TrailArn) -> Option<Box<Coverage>> {
+        let now = clock::now();
+        let since = self.event.time.map_or(now, |time| time.min(now));
+        let looking = Box::pin(self.hands.trails.coverage(trail, since));
+        let coverage = tokio::time::timeout(COVERAGE_PATIENCE, looking).await;
+        Some(Box::new(coverage.unwrap_or_else(|_elapsed| Coverage {
+            region: trail.region().to_string(),
+            others: Vec::new(),
+            unknown: Some(SLOW.to_owned()),
+        })))
     }
 
     /// The event names no trail that can be read: sees to those of the Region of the call.
@@ -250,6 +271,10 @@ impl<S: Store> Work<'_, S> {
             Restoration::LeftOff => Sighting::Off { at: restored.at },
             _ => restored.before,
         };
+        // The report of the stop says so.
+        let is_on = matches!(now_seen, Sighting::On { .. });
+        let error = restored.delivery.log_files.clone().filter(|_| is_on);
+        let undelivered = error.map(|error| Undelivered { error, since: restored.at });
         let Some(records) = self.hands.records.as_ref().filter(|_| self.session.silence().is_none()) else {
             return Told::Yours;
         };
@@ -260,6 +285,9 @@ impl<S: Store> Work<'_, S> {
             let made = || is_real.then(|| TrailRecord::of_an_event(clock::now()));
             let Some(mut record) = before.or_else(made) else { return (None, Told::Yours) };
             let told = record.add(stop.clone(), left.clone(), now_seen);
+            if let (Told::Yours | Told::Ended, Some(undelivered)) = (told, &undelivered) {
+                record.undelivered = Some(undelivered.clone());
+            }
             (Some(record), told)
         });
         written.await.unwrap_or_else(|error| {
@@ -280,7 +308,8 @@ impl<S: Store> Work<'_, S> {
         let not_seen = |detail| Restored::new(Restoration::Refused { detail }, clock::now());
         match which {
             Which::Trail(trail) => {
-                let restored = patiently(trails.look(trail)).await.unwrap_or_else(not_seen);
+                let (looked, coverage) = tokio::join!(patiently(trails.look(trail)), self.coverage(trail));
+                let restored = Restored { coverage, ..looked.unwrap_or_else(not_seen) };
                 if let Some(waiting) = self.wait_for_the_table(&self.order(), [&restored]) {
                     return Ok(waiting);
                 }
@@ -422,9 +451,11 @@ impl<S: Store> Work<'_, S> {
         if let Some(trail) = self.event.target() {
             let refused = Restoration::Refused { detail: detail.clone() };
             let restored = Restored { before: sighting, ..Restored::new(refused, clock::now()) };
-            // Tried once more, and no better than before.
-            if self.write_down(&trail, &restored).await == Told::Known {
-                return Ok(Verdict::Done(Outcome::Notified));
+            match self.write_down(&trail, &restored).await {
+                // Tried once more, and no better than before.
+                Told::Known => return Ok(Verdict::Done(Outcome::Notified)),
+                Told::Who => return self.notify(Seen::Known(&restored), Outcome::Notified).await,
+                Told::Yours | Told::Ended => {}
             }
         }
         let gave_up = Seen::GaveUp { sighting, detail: &detail, attempts };

@@ -44,6 +44,9 @@ pub struct TrailRecord {
     /// Why it is off and stays so.
     #[serde(default)]
     pub left: Option<Left>,
+    /// It logs to no avail, and that was reported.
+    #[serde(default)]
+    pub undelivered: Option<Undelivered>,
     /// Another version's.
     #[serde(flatten)]
     rest: BTreeMap<String, Value>,
@@ -77,6 +80,16 @@ pub struct Stop {
     /// How often it has been asked, and did not know.
     #[serde(default)]
     pub asked: usize,
+}
+
+/// Log files of a trail that cannot be delivered.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Undelivered {
+    /// CloudTrail's word for why, when it was reported.
+    pub error: String,
+    /// When it was seen first.
+    #[serde(with = "rfc3339")]
+    pub since: OffsetDateTime,
 }
 
 /// Why a trail that is off is left as it is.
@@ -177,7 +190,11 @@ impl TrailRecord {
     /// The next record of a trail whose record is over.
     #[must_use]
     pub fn next(&self, glimpse: Glimpse, now: OffsetDateTime) -> Self {
-        Self { stops: self.stops.clone(), ..Self::first(glimpse, true, now) }
+        Self {
+            stops: self.stops.clone(),
+            undelivered: self.undelivered.clone(),
+            ..Self::first(glimpse, true, now)
+        }
     }
 
     /// Whether it is off, and was before it was first looked at.
@@ -195,6 +212,7 @@ impl TrailRecord {
             stopped_before: None,
             stops: Vec::new(),
             left: None,
+            undelivered: None,
             rest: BTreeMap::new(),
         }
     }
@@ -238,21 +256,26 @@ impl TrailRecord {
         let was_left = self.left.is_some() && left.is_none();
         // It may have been stopped once more since the event.
         stop.stopped_at = stop.stopped_at.filter(|at| is_close(stop.at, Some(*at)));
-        (self.left, self.seen) = (left, seen);
-        let Some(same) = self.stops.iter_mut().rev().find(|one| one.is_same(&stop)) else {
+        // Who could not look does not know better than whoever has.
+        let is_blind = !stop.was_seen && left.as_ref().is_some_and(|left| left.why == Why::Refused);
+        if !(is_blind && self.stops.iter().any(|one| one.was_seen && one.is_same(&stop))) {
+            (self.left, self.seen) = (left, seen);
+        }
+        let same = self.stops.iter_mut().rev().filter(|one| one.is_same(&stop));
+        let Some(same) = same.min_by_key(|one| between(one.at, stop.at)) else {
             self.stops.push(stop);
             let over = self.stops.len().saturating_sub(MAX_STOPS);
             self.stops.drain(..over);
             return Told::Yours;
         };
+        let is_told = same.was_seen || !stop.was_seen;
+        same.was_seen |= stop.was_seen;
+        same.stopped_at = same.stopped_at.or(stop.stopped_at);
         if same.by == stop.by {
             return Told::Yours;
         }
-        let is_told = same.was_seen || !stop.was_seen;
         // Also once more, should it not have been reported.
         let adds_who = stop.event.is_some() && (same.event.is_none() || same.event == stop.event);
-        same.was_seen |= stop.was_seen;
-        same.stopped_at = same.stopped_at.or(stop.stopped_at);
         if adds_who {
             (same.event, same.who) = (stop.event, stop.who);
         }
@@ -317,9 +340,12 @@ impl Stop {
     /// Whether both are one stop: never two events, and each finding is of one.
     fn is_same(&self, other: &Self) -> bool {
         let two_events = self.event.is_some() && other.event.is_some() && self.event != other.event;
+        // A trail that was seen off with its event was stopped when CloudTrail says so, if that is nearer to the event.
+        let is_another = self.stopped_at != other.stopped_at
+            && between(other.at, other.stopped_at) < between(other.at, self.stopped_at);
         let together = match other.event {
             None => self.is_as_of(other.stopped_at),
-            Some(_) => is_close(self.at, other.at),
+            Some(_) => is_close(self.at, other.at) && !is_another,
         } || self.deleted;
         self.by == other.by || (self.deleted == other.deleted && !two_events && together)
     }
@@ -344,10 +370,12 @@ impl Left {
 }
 
 fn is_close(one: Option<OffsetDateTime>, other: Option<OffsetDateTime>) -> bool {
-    match (one, other) {
-        (Some(one), Some(other)) => (one - other).unsigned_abs() <= SAME_STOP,
-        _ => false,
-    }
+    between(one, other) <= SAME_STOP
+}
+
+/// How far two times are apart; what is not known is far from everything.
+fn between(one: Option<OffsetDateTime>, other: Option<OffsetDateTime>) -> Duration {
+    one.zip(other).map_or(Duration::MAX, |(one, other)| (one - other).unsigned_abs())
 }
 
 /// An account, as the sweep has looked at it.
@@ -485,6 +513,7 @@ mod tests {
         };
         let (found, event) =
             (|minutes| stop("look:1", minutes, false), |id, minutes| stop(id, minutes, true));
+        let seen_off_at = |minutes| Stop { stopped_at: Some(at(minutes)), ..event("e-1", minutes) };
         let known_to_the_second = Stop { stopped_at: Some(at(0)), ..event("e-1", 0) };
         let unseen = Stop { was_seen: false, ..event("e-1", 0) };
         for (what, stops, told) in [
@@ -492,6 +521,8 @@ mod tests {
             ("by a look, then by the event", [(found(1), None), (event("e-1", 0), None)], Told::Who),
             ("by two events", [(event("e-1", 0), None), (event("e-2", 0), None)], Told::Yours),
             ("at another time", [(event("e-1", 0), None), (found(2), None)], Told::Yours),
+            ("by a look, then by its event", [(found(0), None), (seen_off_at(0), None)], Told::Who),
+            ("by a look, then by another's event", [(found(0), None), (seen_off_at(1), None)], Told::Yours),
             ("twice within a minute", [(known_to_the_second, None), (found(1), None)], Told::Yours),
             ("once more by the same", [(found(0), None), (found(0), None)], Told::Yours),
             (
@@ -515,6 +546,17 @@ mod tests {
         ] {
             assert_eq!(tell(&stops), [Told::Yours, told], "{what}");
         }
+        let blind = Stop { was_seen: false, ..found(0) };
+        let at_last = [(blind, Some(left(Why::Refused, 0))), (found(0), None), (event("e-1", 0), None)];
+        assert_eq!(tell(&at_last)[2], Told::Who, "by a look that saw nothing at first");
+        let mut record = TrailRecord::of_an_event(NOW);
+        record.add(found(0), None, on);
+        let told = record.add(unseen.clone(), Some(left(Why::Refused, 1)), Sighting::NotLookedAt);
+        assert_eq!(
+            (told, record.left, record.seen),
+            (Told::Who, None, on),
+            "who could not look knows no better"
+        );
         let again = [(found(0), None), (event("e-1", 0), None), (event("e-1", 0), None)];
         assert_eq!(
             tell(&again)[2],

@@ -9,7 +9,7 @@ use crate::event::{
     About, AccountId, Event, EventId, Kind, Origin, Region, TrailArn, partition_of, trail_name,
 };
 use crate::incident::Severity;
-use crate::policy::{Conclusion, Deed, Fact};
+use crate::policy::{Conclusion, Deed, Fact, MAX_DELIVERY_ERROR_CHARS, RETRIED};
 use crate::text::{MAX_VALUE_CHARS, harmless, stamp};
 
 /// The longest name of an actor in its own field, in characters: a role, a session and who stands behind it.
@@ -102,36 +102,70 @@ impl View {
         }
     }
 
-    /// Trails that were off when they were looked at for the first time, each with since when, and how many accounts were looked at.
+    /// Trails that were off when they were looked at for the first time, each with since when, accounts that no trail records, and how
+    /// many accounts were looked at.
     #[must_use]
     pub fn of_found_off(
         trails: &[(TrailArn, Option<OffsetDateTime>)],
+        unrecorded: &[AccountId],
         accounts: usize,
         at: OffsetDateTime,
     ) -> Self {
-        let said = trails.iter().map(|(trail, since)| {
+        let off = trails.iter().map(|(trail, since)| {
             let since = since
                 .map_or_else(|| "never started".to_owned(), |since| format!("off since {}", stamp(since)));
-            format!(
-                "{} of account {} in {}, {since}",
-                shown(trail_name(&trail.to_string())),
-                trail.account(),
-                trail.region()
-            )
+            format!("{}, {since}", place(trail))
         });
+        let nothing = unrecorded.iter().map(|account| format!("account {account}, which no trail records"));
         Self::of_no_event(
             Severity::Medium,
             "Trails were off when trailkeeper first looked",
             format!(
-                "trailkeeper looked at the trails of {accounts} {} for the first time, and {} of them {} off, seen at {}.",
-                if accounts == 1 { "account" } else { "accounts" },
-                trails.len(),
-                if trails.len() == 1 { "was" } else { "were" },
+                "trailkeeper looked at the trails of {} for the first time: {} off, and no trail records {}, seen at {}.",
+                counted(accounts, "account", "accounts"),
+                counted(trails.len(), "trail was", "trails were"),
+                counted(unrecorded.len(), "account", "accounts"),
                 stamp(at)
             ),
             vec![
                 "They are left as they are: start those that should be on, or set found_off = \"restart\" in the policy.".to_owned(),
-                named(said, trails.len()),
+                named(nothing.chain(off), trails.len() + unrecorded.len()),
+            ],
+        )
+    }
+
+    /// Trails that are on and whose log files cannot be delivered, each with CloudTrail's word for why.
+    #[must_use]
+    pub fn of_undelivered(trails: &[(TrailArn, String)], at: OffsetDateTime) -> Self {
+        let said = trails
+            .iter()
+            .map(|(trail, error)| format!("{}, {}", place(trail), harmless(error, MAX_DELIVERY_ERROR_CHARS)));
+        Self::of_no_event(
+            Severity::Critical,
+            "CloudTrail is on, and its logs cannot be delivered",
+            format!(
+                "trailkeeper saw {} whose log files cannot be delivered, at {}.",
+                counted(trails.len(), "trail that is on and", "trails that are on and"),
+                stamp(at)
+            ),
+            vec![RETRIED.to_owned(), named(said, trails.len())],
+        )
+    }
+
+    /// Trails whose log files can be delivered again.
+    #[must_use]
+    pub fn of_delivered_again(trails: &[TrailArn], at: OffsetDateTime) -> Self {
+        Self::of_no_event(
+            Severity::Low,
+            "CloudTrail's logs can be delivered again",
+            format!(
+                "trailkeeper saw no delivery error any more at {}, at {}.",
+                counted(trails.len(), "trail", "trails"),
+                stamp(at)
+            ),
+            vec![
+                "What CloudTrail has kept arrives now: it keeps it for 30 days.".to_owned(),
+                named(trails.iter().map(place), trails.len()),
             ],
         )
     }
@@ -323,6 +357,15 @@ fn console_link(event: &Event) -> Option<String> {
         _ => return None,
     };
     Some(format!("https://{region}.{host}/cloudtrailv2/home?region={region}#/events/{}", event.id))
+}
+
+/// Which trail, and where.
+fn place(trail: &TrailArn) -> String {
+    format!("{} of account {} in {}", shown(trail.name()), trail.account(), trail.region())
+}
+
+fn counted(count: usize, one: &str, many: &str) -> String {
+    format!("{count} {}", if count == 1 { one } else { many })
 }
 
 /// The first of them, and how many there are beside.

@@ -119,10 +119,11 @@ const PURE: [&str; 33] = [
     "text.rs",
 ];
 /// The only files that may name a type of an SDK or of an HTTP client.
-const EDGES: [&str; 19] = [
+const EDGES: [&str; 20] = [
     "app.rs",
     "aws.rs",
     "cloudtrail/accounts.rs",
+    "cloudtrail/coverage.rs",
     "cloudtrail/history.rs",
     "cloudtrail/organization.rs",
     "cloudtrail/sessions.rs",

@@ -5,6 +5,7 @@ mod bad_input;
 mod calls;
 mod chaos;
 mod check;
+mod coverage;
 mod dead_letters;
 mod documents;
 mod layering;

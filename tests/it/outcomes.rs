@@ -334,7 +334,8 @@ async fn a_trail_that_lives_elsewhere_is_restarted_in_its_home_region() {
     let scene = Scene::start().await;
     scene.aws.stopped_trail("audit", REGION).await;
     let home = json!({ "trailList": [{ "Name": "audit", "HomeRegion": "us-east-1" }] });
-    scene.aws.fault("DescribeTrails", 1, Fault::Answer(home));
+    // What else recorded is looked at beside.
+    scene.aws.fault("DescribeTrails", 2, Fault::Answer(home));
     scene.aws.fault("StartLogging", 1, Fault::Refuse(400, "InvalidHomeRegionException"));
     scene.aws.fault("GetTrailStatus", 2, Fault::Answer(json!({ "IsLogging": false })));
     scene.aws.fault("StartLogging", 1, Fault::Answer(json!({})));

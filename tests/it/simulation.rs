@@ -13,6 +13,7 @@
 mod book;
 mod channel;
 mod cloud;
+mod lost;
 mod queue;
 mod table;
 mod world;
@@ -32,12 +33,13 @@ use trailkeeper::args;
 use trailkeeper::clock;
 use trailkeeper::cloudtrail::accounts::Accounts;
 use trailkeeper::cloudtrail::trails::Trails;
+use trailkeeper::consumer::sqs::Outbox;
 use trailkeeper::consumer::{self, Health, PoolConfig, Shutdown};
 use trailkeeper::event::EventId;
 use trailkeeper::outcome::Reason;
 use trailkeeper::policy::{Mode, Policy};
-use trailkeeper::respond::{Hands, Membership, Responder};
-use trailkeeper::state::{Asking, Claimed, Claims, Counts, Key, MemoryStore, Store};
+use trailkeeper::respond::{Hands, Membership, Responder, Sweeping};
+use trailkeeper::state::{Asking, Claimed, Claims, Counts, Key, MemoryStore, Records, Store};
 
 use self::book::Sent;
 use self::cloud::{FINAL, Nature, Trail};
@@ -68,6 +70,11 @@ struct Ending {
 }
 
 fn run(seed: u64) -> Ending {
+    in_its_own_time(seed, simulate)
+}
+
+/// What comes of a seed, with a clock of its own.
+fn in_its_own_time<F: Future<Output = Arc<World>>>(seed: u64, simulate: impl FnOnce(u64) -> F) -> Ending {
     clock::follow_tokio();
     fastrand::seed(seed);
     let mut runtime = tokio::runtime::Builder::new_current_thread();
@@ -237,24 +244,30 @@ impl Worker {
         let process = Process::new(world, name);
         let version = if process.is_of_0_1_0 { " as 0.1.0" } else { "" };
         world.book().note(&format!("{process:?} starts{version}"));
-        let accounts = Accounts::discover(&process.sdk_config(), None).await;
+        let sdk = process.sdk_config();
+        let accounts = Accounts::discover(&sdk, None).await;
         let channel = Box::new(process.clone());
-        let hands = Hands { trails: Trails::new(accounts), records: None, channel, retry: world.retry };
+        let records = world.sweep.map(|_| Records::in_table(&sdk, TABLE.to_owned()));
+        let hands = Hands { trails: Trails::new(accounts), records, channel, retry: world.retry };
         let pool = PoolConfig { visibility: process.visibility, ..world.pool };
         let claims = Arc::new(Claims::new(Watched::new(&process), MemoryStore::new(REMEMBER)));
         let (_, policy) = watch::channel(Arc::new(Policy::default()));
         let lease = pool.visibility;
         let (_, max_receive_count) = watch::channel(None);
         let members = Arc::new(Membership::new(max_receive_count));
+        let queue = Outbox::new(aws_sdk_sqs::Client::new(&sdk), "https://queue".to_owned());
+        let sweeping = world.sweep.map(|every| Sweeping { every, queue });
         let responder = Responder::new(Mode::Restore, policy, members, Arc::clone(&claims), hands, lease);
+        let responder = Arc::new(responder.sweeping(sweeping));
         let (health, shutdown) = (Arc::new(Health::new(WAIT)), Shutdown::default());
         let queue = Arc::new(process.clone());
-        let consuming = consumer::run(queue, Arc::new(responder), pool, health, shutdown.clone());
+        let consuming = consumer::run(queue, Arc::clone(&responder), pool, health, shutdown.clone());
         let running = tokio::spawn(async move {
             tokio::select! {
                 biased;
                 _ = consuming => {}
                 () = claims.keep() => {}
+                () = responder.keep() => {}
             }
             // As the program does.
             let _ = tokio::time::timeout(LAST_WRITES, Box::pin(claims.catch_up())).await;
@@ -327,7 +340,9 @@ async fn live(world: &World, worker: &Worker, closing: &CancellationToken) -> Op
         if world.is_calm() || world.storm_is_over() {
             continue;
         }
-        if world.wrong_clocks && matches!(fate, Fate::StandsStill) {
+        if world.wrong_clocks && matches!(fate, Fate::StandsStill)
+            || world.is_orderly && !matches!(fate, Fate::Drains)
+        {
             continue;
         }
         if !matches!(fate, Fate::StandsStill) {
@@ -353,7 +368,7 @@ fn told(seed: u64, ending: &Ending) -> String {
 }
 
 /// Every seed of a range, on every core.
-fn run_all(seeds: Range<u64>) -> (BTreeMap<&'static str, u64>, Vec<(u64, Ending)>) {
+fn run_all(seeds: Range<u64>, run: fn(u64) -> Ending) -> (BTreeMap<&'static str, u64>, Vec<(u64, Ending)>) {
     let next = AtomicU64::new(seeds.start);
     let results = Mutex::new((BTreeMap::new(), Vec::new()));
     let threads = std::thread::available_parallelism().map_or(1, usize::from);
@@ -392,7 +407,7 @@ fn no_storm_breaks_a_promise() {
         return;
     }
     let seeds = seeds();
-    let (counts, failed) = run_all(seeds.clone());
+    let (counts, failed) = run_all(seeds.clone(), run);
     println!("seeds {seeds:?}: {counts:?}");
     if let Some((seed, ending)) = failed.first() {
         let others: Vec<_> =

@@ -84,6 +84,7 @@ pub(super) async fn promises(one: &impl Store, other: &impl Store) {
             ..DeliveryErrors::default()
         },
         before: Sighting::On { at, since: None },
+        coverage: None,
     };
     let found = vec![Found { trail: "arn".to_owned(), restored: restored.clone() }];
     one.record(&first, &[Step::Started, Step::Announced(told.clone())]).await.expect("ours");

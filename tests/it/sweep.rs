@@ -13,7 +13,7 @@ use crate::support::aws::{ACCOUNT, Aws, Fault, REGION};
 use crate::support::cloudtrail::Trail;
 use crate::support::events::{stop, stop_in};
 use crate::support::eventually;
-use crate::support::organization::{Account, EXTERNAL_ID, Organization, ROLE};
+use crate::support::organization::{Account, EXTERNAL_ID, MANAGEMENT, Organization, ROLE};
 use crate::support::process::{configured, ended};
 use crate::support::slack::Slack;
 use crate::support::worker::{Worker, args};
@@ -153,7 +153,8 @@ async fn what_was_off_before_the_first_look_is_said_once_and_left_as_it_is() {
     let texts = stage.slack.texts().await;
     assert_eq!(texts.len(), 1, "{texts:?}");
     for part in [
-        "looked at the trails of 2 accounts for the first time, and 2 of them were off",
+        "looked at the trails of 2 accounts for the first time: 2 trails were off, and no trail records 1 account, seen at ",
+        "account 444455556666, which no trail records",
         "audit of account 444455556666 in eu-west-1, off since ",
         "never of account 123456789012 in eu-west-1, never started",
     ] {
@@ -169,6 +170,54 @@ async fn what_was_off_before_the_first_look_is_said_once_and_left_as_it_is() {
     stage.stop(PAYMENTS, "audit");
     stage.texts(3).await;
     assert!(stage.is_on(PAYMENTS, "audit"));
+    worker.stop().await;
+}
+
+#[tokio::test]
+async fn an_account_without_a_trail_of_its_own_is_recorded_by_its_organizations_if_that_is_on() {
+    for is_on in [true, false] {
+        let stage = Stage::start().await;
+        stage.organization.delete(&arn(PAYMENTS, "audit"));
+        let organizations = Trail { logging: is_on, ..Trail::at(&arn(MANAGEMENT, "organization")) };
+        stage.organization.add_organization_trail(organizations);
+        let worker = stage.worker().await;
+        let texts = stage.slack.texts().await;
+        let said = texts.iter().any(|text| text.contains("account 444455556666, which no trail records"));
+        assert_eq!(said, !is_on, "{texts:?}");
+        worker.stop().await;
+    }
+}
+
+#[tokio::test]
+async fn a_trail_that_logs_to_no_avail_is_reported_once_and_so_is_its_end() {
+    let stage = Stage::start().await;
+    let worker = stage.worker().await;
+    let delivers = |error: Value| {
+        let change = |trail: &mut Trail| trail.beside = json!({ "LatestDeliveryError": error });
+        stage.organization.change_trail(&arn(PAYMENTS, "audit"), change);
+    };
+    delivers(json!("NoSuchBucket"));
+    let texts = stage.texts(1).await;
+    assert!(texts[0].contains("1 trail that is on and whose log files cannot be delivered"), "{texts:?}");
+    assert!(texts[0].contains("audit of account 444455556666 in eu-west-1, NoSuchBucket"), "{texts:?}");
+    stage.swept().await;
+    assert_eq!(stage.slack.texts().await.len(), 1);
+    delivers(Value::Null);
+    let texts = stage.texts(2).await;
+    assert!(texts[1].contains("no delivery error any more at 1 trail"), "{texts:?}");
+    // A report of a stop says it as well.
+    delivers(json!("AccessDenied"));
+    stage.texts(3).await;
+    delivers(Value::Null);
+    stage.texts(4).await;
+    stage.organization.change_trail(&arn(PAYMENTS, "audit"), |trail| {
+        trail.beside = json!({ "LatestDeliveryError": "AccessDenied" });
+        (trail.logging, trail.stopped_at) = (false, Some(clock::now() - Duration::from_mins(2)));
+    });
+    let texts = stage.texts(5).await;
+    assert!(texts[4].contains("BUT ITS LOGS CANNOT BE DELIVERED: AccessDenied"), "{texts:?}");
+    stage.swept().await;
+    assert_eq!(stage.slack.texts().await.len(), 5, "{:?}", stage.slack.texts().await);
     worker.stop().await;
 }
 

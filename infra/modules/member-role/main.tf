@@ -41,7 +41,7 @@ locals {
                 {
                   Sid    = "RestartTrails"
                   Effect = "Allow"
-                  Action = ["cloudtrail:GetTrailStatus", "cloudtrail:StartLogging"]
+                  Action = ["cloudtrail:GetEventSelectors", "cloudtrail:GetTrailStatus", "cloudtrail:StartLogging"]
                   Resource = concat(
                     [{ "Fn::Sub" = "arn:$${AWS::Partition}:cloudtrail:*:$${AWS::AccountId}:trail/*" }],
                     var.organization_trail_arns,

@@ -54,7 +54,7 @@ locals {
       title = "What sweeps saw"
       # A task goes on telling of trails what its own last sweep saw. The greatest never leaves out one that is stopped.
       metrics = concat(
-        [for state in ["ok", "stopped"] :
+        [for state in ["ok", "stopped", "undelivered"] :
         ["trailkeeper", "trailkeeper_sweep_trails", "deployment", var.name, "state", state, { stat = "Maximum", label = "trails, ${state}" }]],
         [for result in ["ok", "failed"] :
         ["trailkeeper", "trailkeeper_sweep_accounts", "deployment", var.name, "result", result, { stat = "Sum", label = "accounts, ${result}" }]],

@@ -38,7 +38,7 @@ locals {
     {
       Sid      = "LookAtTrails"
       Effect   = "Allow"
-      Action   = "cloudtrail:GetTrailStatus"
+      Action   = ["cloudtrail:GetEventSelectors", "cloudtrail:GetTrailStatus"]
       Resource = local.trails
     },
     {

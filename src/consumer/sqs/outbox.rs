@@ -20,8 +20,8 @@ const DATA_TYPE: &str = "String";
 /// A queue to send to.
 #[derive(Debug, Clone)]
 pub struct Outbox {
-    pub(super) client: Client,
-    pub(super) url: String,
+    client: Client,
+    url: String,
 }
 
 /// A message that is to be sent.
@@ -60,6 +60,12 @@ impl Letter {
 }
 
 impl Outbox {
+    /// The queue at `url`, as this client reaches it.
+    #[must_use]
+    pub fn new(client: Client, url: String) -> Self {
+        Self { client, url }
+    }
+
     #[must_use]
     pub fn url(&self) -> &str {
         &self.url

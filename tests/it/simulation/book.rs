@@ -9,17 +9,22 @@ use std::time::Duration;
 use tokio::time::Instant;
 use trailkeeper::clock;
 use trailkeeper::consumer::queue::DeadLetter;
+use trailkeeper::event::EventId;
 use trailkeeper::outcome::Reason;
 use trailkeeper::state::{Claim, Ending, Key, Step};
 use trailkeeper::tell::View;
+use trailkeeper::text::stamp;
 
 use super::cloud::Nature;
+use super::lost::Stop;
 use super::table::Item;
 
 /// How long a message of a kind that is not known is left to a later version, while two run side by side.
 const LATER_HAS_TIME: Duration = Duration::from_mins(15);
 /// Said of a trail that was seen on since the stop.
 const ON_AGAIN: &str = "CloudTrail was turned off and on again";
+/// Said of a stop that was reported before.
+const NOW_KNOWN: &str = "Who turned off CloudTrail is known now";
 /// Received more often than that, it waits no more.
 const MAX_RECEIVES: u32 = 12;
 /// How long the report of that waits for a table that does not answer.
@@ -34,6 +39,8 @@ pub(super) enum Sent {
     Ignored,
     /// No event, but of a kind that a later version knows.
     Later,
+    /// A look at a trail, by a worker.
+    Look,
     /// This event, about a trail if it was stopped.
     Event(String, Option<(String, Nature)>),
 }
@@ -66,6 +73,46 @@ struct Post {
     past: bool,
     refused: bool,
     progress: Progress,
+    /// What it says, where workers sweep.
+    report: Option<Report>,
+}
+
+/// The event of what no event tells of.
+const BY_LOOK: &str = "look";
+
+/// What was reported of a stop, by its event or by a look.
+#[derive(Debug, Clone)]
+pub(super) struct Report {
+    event: Option<String>,
+    trail: String,
+    stopped_at: String,
+    /// The stop itself was reported before.
+    pub(super) adds_who: bool,
+    /// The trail is on: what was reported as off ends with that.
+    pub(super) says_on: bool,
+}
+
+impl Report {
+    fn read(view: &View) -> Self {
+        let said = |label: &str| {
+            let fact = view.reported.iter().find(|fact| fact.label == label);
+            fact.map(|fact| fact.value.clone()).unwrap_or_default()
+        };
+        Self {
+            event: view.event.as_ref().map(ToString::to_string),
+            trail: said("Trail"),
+            stopped_at: said("Stopped at"),
+            adds_who: view.headline == NOW_KNOWN,
+            says_on: view.text().contains("on again") || view.text().contains("restarted and verified"),
+        }
+    }
+
+    pub(super) fn is_of(&self, stop: &Stop) -> bool {
+        match &self.event {
+            Some(event) => *event == stop.event,
+            None => self.trail == stop.trail && self.stopped_at == stamp(stop.at),
+        }
+    }
 }
 
 /// Names a post: the event and its position.
@@ -140,6 +187,9 @@ pub(super) struct Book {
     letters: BTreeMap<String, Vec<Reason>>,
     /// The trails of which a worker was answered that they are off.
     seen_off: BTreeSet<String>,
+    /// Workers sweep, and report what no event tells of: who acts on what, and how often, is then not looked at.
+    pub(super) sweeps: bool,
+    pub(super) reports: Vec<Report>,
     /// The dead-letter queue: the messages' names and bodies.
     pub(super) bodies: Vec<(String, String)>,
 }
@@ -159,6 +209,8 @@ impl Book {
             stories: BTreeMap::new(),
             letters: BTreeMap::new(),
             seen_off: BTreeSet::new(),
+            sweeps: false,
+            reports: Vec::new(),
             bodies: Vec::new(),
         }
     }
@@ -276,6 +328,7 @@ impl Book {
                     self.fault(format!("m{message} is a later version's, and was not left to it"));
                 }
             }
+            Some(Sent::Look) => {}
             Some(Sent::Event(event, trail)) => {
                 let (event, trail) = (event.clone(), trail.clone());
                 self.check_letter(&event, trail.as_ref(), *reason);
@@ -317,7 +370,7 @@ impl Book {
             return;
         }
         let right = match self.sent.get(&message) {
-            Some(Sent::Ignored) => true,
+            Some(Sent::Ignored | Sent::Look) => true,
             Some(Sent::Event(event, _)) => self.stories.get(event).is_some_and(|story| {
                 matches!(story.ended, Some(Ending::Done))
                     || story.unclaimed.contains(&worker)
@@ -414,6 +467,9 @@ impl Book {
 
     /// A worker takes its execution for the one that the table counted.
     pub(super) fn working(&mut self, worker: usize, claim: &Claim) {
+        if !matches!(claim.key, Key::Event(_)) {
+            return;
+        }
         let event = event_in(&claim.key);
         let granted = self.story(event).granted.get(&claim.fence).copied();
         if granted != Some(claim.attempts) {
@@ -511,6 +567,9 @@ impl Book {
     pub(super) fn starting(&mut self, worker: usize, trail: &str, is_nameless: bool) {
         self.note(&format!("w{worker} starts {trail}"));
         self.count("starts");
+        if self.sweeps {
+            return;
+        }
         let about = |story: &Story| {
             story
                 .trail
@@ -527,21 +586,14 @@ impl Book {
     }
 
     pub(super) fn posting(&mut self, worker: usize, view: &View) -> PostId {
-        let event = view.event.as_ref().expect("an event").to_string();
+        let event = view.event.as_ref().map_or(BY_LOOK, EventId::as_str).to_owned();
         let delayed = view.text().contains("the restart is not done yet");
         let class = if delayed { Class::Delayed } else { Class::Final };
-        self.note(&format!("w{worker} posts {class:?} of {event}"));
+        self.note(&format!("w{worker} posts {class:?} of {event}: {}", view.headline));
         self.count("posts");
-        if let Some(why) = self.forbids(worker, &event) {
-            self.fault(format!("post: w{worker} {why}"));
-        }
-        if let Some(why) = self.repeats(worker, &event, class) {
-            self.fault(format!("post: w{worker} tells {event} ({class:?}) again, though {why}"));
-        }
-        if self.is_hasty(worker, &event, view) {
-            self.fault(format!(
-                "post: w{worker} tells {event} without a claim, though a trail that is on can wait"
-            ));
+        let report = (self.sweeps && class == Class::Final).then(|| Report::read(view));
+        if !self.sweeps {
+            self.check_post(worker, &event, class, view);
         }
         let posts = &mut self.story(&event).posts;
         posts.push(Post {
@@ -552,9 +604,24 @@ impl Book {
             past: false,
             refused: false,
             progress: Progress::Unanswered,
+            report,
         });
         let position = posts.len() - 1;
         (event, position)
+    }
+
+    fn check_post(&mut self, worker: usize, event: &str, class: Class, view: &View) {
+        if let Some(why) = self.forbids(worker, event) {
+            self.fault(format!("post: w{worker} {why}"));
+        }
+        if let Some(why) = self.repeats(worker, event, class) {
+            self.fault(format!("post: w{worker} tells {event} ({class:?}) again, though {why}"));
+        }
+        if self.is_hasty(worker, event, view) {
+            self.fault(format!(
+                "post: w{worker} tells {event} without a claim, though a trail that is on can wait"
+            ));
+        }
     }
 
     /// Why an event must not be told again: that it was told is written down, or could have been.
@@ -606,6 +673,8 @@ impl Book {
             self.count("told twice, for a reason");
         }
         self.post(post).posted = true;
+        let report = self.post(post).report.clone();
+        self.reports.extend(report);
     }
 
     pub(super) fn post_answered(&mut self, post: &PostId) {
@@ -614,6 +683,20 @@ impl Book {
 
     pub(super) fn post_refused(&mut self, post: &PostId) {
         self.post(post).refused = true;
+    }
+
+    /// Whether what is known of a stop is a dead letter.
+    pub(super) fn is_buried(&self, stop: &Stop) -> bool {
+        let name = format!("/{}\"", stop.trail);
+        let by_look = |(message, body): &(String, String)| {
+            matches!(self.sent.get(message), Some(Sent::Look)) && body.contains(&name)
+        };
+        let by_event = self.stories.get(&stop.event).is_some_and(|story| !story.letters.is_empty());
+        by_event || self.bodies.iter().any(by_look)
+    }
+
+    pub(super) fn has_letters(&self) -> bool {
+        !self.letters.is_empty()
     }
 
     /// When people were told how an event ended, from the start.

@@ -15,13 +15,18 @@ use aws_smithy_runtime_api::client::result::ConnectorError;
 use aws_smithy_runtime_api::client::runtime_components::RuntimeComponents;
 use aws_smithy_types::body::SdkBody;
 use serde_json::{Value, json};
+use time::OffsetDateTime;
 use tokio::time::Instant;
+use trailkeeper::clock;
 
+use super::lost::Stop;
 use super::world::{Process, Side, World, locked};
 use crate::support::aws::{ACCOUNT, REGION};
 
 /// A region that is not the one in the trail's ARN.
 pub(super) const ELSEWHERE: &str = "us-east-1";
+/// The event history shows nothing that is younger.
+const HISTORY_IS_LATE: Duration = Duration::from_secs(90);
 /// Far beyond every timeout.
 const NEVER: Duration = Duration::from_hours(1);
 
@@ -42,6 +47,8 @@ pub(super) enum Nature {
     Stale,
     /// The event does not say that it is this one.
     Nameless,
+    /// Its status has the true times. It is on at first.
+    Kept,
 }
 
 /// When the fixture says that a trail was stopped, in seconds since 1970; and when it was started before and after that.
@@ -74,12 +81,28 @@ pub(super) struct Trail {
     shown_from: Instant,
     /// Whether a start moves the time of the last start; AWS does not say.
     start_moves_time: bool,
+    /// In seconds since 1970, of one that is kept.
+    started_at: i64,
+    stopped_at: Option<i64>,
 }
 
 impl Trail {
     pub(super) fn stopped(nature: Nature, stale_for: Duration, start_moves_time: bool) -> Self {
         let shown_from = Instant::now() + if nature == Nature::Stale { stale_for } else { Duration::ZERO };
-        Self { nature, logging: nature == Nature::On, started: false, shown_from, start_moves_time }
+        Self {
+            nature,
+            logging: nature == Nature::On,
+            started: false,
+            shown_from,
+            start_moves_time,
+            started_at: STARTED_BEFORE,
+            stopped_at: None,
+        }
+    }
+
+    /// One that logs.
+    pub(super) fn kept() -> Self {
+        Self { logging: true, ..Self::stopped(Nature::Kept, Duration::ZERO, true) }
     }
 }
 
@@ -91,6 +114,16 @@ enum Answer {
 impl World {
     pub(super) fn is_logging(&self, trail: &str) -> bool {
         locked(&self.trails).get(trail).is_some_and(|trail| trail.logging)
+    }
+
+    /// Stops a trail that is on; when, in whole seconds.
+    pub(super) fn stop(&self, trail: &str) -> Option<OffsetDateTime> {
+        let mut trails = locked(&self.trails);
+        let trail = trails.get_mut(trail).filter(|trail| trail.logging)?;
+        let now = clock::now().replace_nanosecond(0).expect("a time");
+        trail.logging = false;
+        trail.stopped_at = Some(now.unix_timestamp());
+        Some(now)
     }
 
     pub(super) fn was_started(&self, trail: &str) -> bool {
@@ -107,6 +140,18 @@ impl World {
             let list: Vec<_> =
                 names.map(|name| json!({ "TrailARN": arn(name), "HomeRegion": REGION })).collect();
             return Answer::Ok(json!({ "trailList": list }));
+        }
+        if operation == "ListTrails" {
+            let arn = |name| format!("arn:aws:cloudtrail:{REGION}:{ACCOUNT}:trail/{name}");
+            let list: Vec<_> =
+                trails.keys().map(|name| json!({ "TrailARN": arn(name), "HomeRegion": REGION })).collect();
+            return Answer::Ok(json!({ "Trails": list }));
+        }
+        if operation == "LookupEvents" {
+            let stops = locked(&self.stops);
+            let record = |stop: &Stop| json!({ "CloudTrailEvent": stop.record()["detail"].to_string() });
+            let known = stops.iter().rev().filter(|stop| clock::now() - stop.at > HISTORY_IS_LATE);
+            return Answer::Ok(json!({ "Events": known.map(record).collect::<Vec<_>>() }));
         }
         let Some(trail) = trails.get_mut(name) else { return Answer::Code(400, "TrailNotFoundException") };
         let home = if trail.nature == Nature::Abroad { ELSEWHERE } else { REGION };
@@ -129,6 +174,11 @@ impl World {
                     "IsLogging": shown, "StopLoggingTime": STOPPED_AT, "StartLoggingTime": started_at,
                 }))
             }
+            ("GetTrailStatus", Nature::Kept) => Answer::Ok(json!({
+                "IsLogging": trail.logging,
+                "StartLoggingTime": trail.started_at,
+                "StopLoggingTime": trail.stopped_at,
+            })),
             ("GetTrailStatus", _) => {
                 let shown = trail.logging && trail.shown_from <= Instant::now();
                 Answer::Ok(json!({ "IsLogging": shown }))
@@ -137,6 +187,7 @@ impl World {
             ("StartLogging", _) => {
                 let was_on = std::mem::replace(&mut trail.logging, true);
                 trail.started |= !was_on;
+                trail.started_at = clock::now().unix_timestamp();
                 if !was_on {
                     let lag =
                         if self.fails(self.rates.slow) { self.millis(0..=8_000) } else { Duration::ZERO };
@@ -258,6 +309,9 @@ impl HttpConnector for Process {
         let operation = target.rsplit('.').next().unwrap_or_default().to_owned();
         let body: Value =
             serde_json::from_slice(request.body().bytes().unwrap_or_default()).unwrap_or_default();
+        if host.starts_with("sqs") {
+            return HttpConnectorFuture::new(self.clone().looks_sent(body));
+        }
         if host.starts_with("dynamodb") {
             return HttpConnectorFuture::new(self.clone().table_call(operation, body));
         }

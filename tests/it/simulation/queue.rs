@@ -4,13 +4,19 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
+use aws_smithy_runtime_api::client::result::ConnectorError;
+use serde_json::{Value, json};
 use time::OffsetDateTime;
 use tokio::time::Instant;
 use trailkeeper::clock;
 use trailkeeper::consumer::queue::{DeadLetter, SettleError};
 use trailkeeper::consumer::{Delivery, Label, Queue, ReceiptHandle};
 use trailkeeper::retry::Failure;
+use trailkeeper::sweep::LOOK_AT_TRAIL;
 
+use super::book::Sent;
+use super::cloud::response;
 use super::world::{Process, Side, World, locked};
 
 /// The long poll.
@@ -41,13 +47,24 @@ struct Queued {
 
 impl Messages {
     pub(super) fn send(&mut self, body: String, redriven: bool, kind: Option<&'static str>) -> u64 {
+        self.send_later(body, redriven, kind, Duration::ZERO)
+    }
+
+    /// Nobody receives it before that.
+    fn send_later(
+        &mut self,
+        body: String,
+        redriven: bool,
+        kind: Option<&'static str>,
+        after: Duration,
+    ) -> u64 {
         self.sent += 1;
         let message = Queued {
             body,
             sent_at: clock::now(),
             receives: 0,
             receipt: 0,
-            visible_at: Instant::now(),
+            visible_at: Instant::now() + after,
             came_back: false,
             redriven,
             kind,
@@ -177,6 +194,32 @@ impl Process {
             .collect();
         self.homeward().await;
         if fails { vec![Err(failed("the answer").into()); count] } else { answers }
+    }
+}
+
+impl Process {
+    /// A batch of looks, as the SDK sends it.
+    pub(super) async fn looks_sent(self, body: Value) -> Result<HttpResponse, ConnectorError> {
+        self.outward().await;
+        let world = &self.world;
+        let fails = world.is_down(Side::Queue) || world.fails(world.rates.request_fails);
+        let mut taken = Vec::new();
+        if !fails || world.coin() {
+            for entry in body["Entries"].as_array().expect("entries") {
+                let look = entry["MessageBody"].as_str().expect("a body").to_owned();
+                let after = Duration::from_secs(entry["DelaySeconds"].as_u64().unwrap_or_default());
+                let number = locked(&world.messages).send_later(look, false, Some(LOOK_AT_TRAIL), after);
+                world.book().sent(number, Sent::Look);
+                taken.push(
+                    json!({ "Id": entry["Id"], "MessageId": number.to_string(), "MD5OfMessageBody": "" }),
+                );
+            }
+        }
+        self.homeward().await;
+        if fails {
+            return Err(ConnectorError::io("connection reset".into()));
+        }
+        Ok(response(200, json!({ "Successful": taken, "Failed": [] }).to_string()))
     }
 }
 

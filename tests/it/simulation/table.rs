@@ -169,10 +169,16 @@ impl Process {
 
     async fn carry_out_write(&self, operation: &str, mut body: Value) -> HttpResponse {
         let key = body["Key"]["pk"]["S"].as_str().unwrap_or_default();
+        let key = key.to_owned();
         let Some(event) = key.strip_prefix("event#").map(str::to_owned) else {
-            // A worker that looks whether the table answers.
+            // A worker that looks whether the table answers, or what the sweep claims and writes down.
             let answered = self.world.table.call(REGION, operation, &body).await;
-            return response(answered.status, String::from_utf8_lossy(&answered.body).into_owned());
+            let mut answer: Value = serde_json::from_slice(&answered.body).unwrap_or_default();
+            move_times(&mut answer, -self.skew_ms);
+            if let Some(document) = body["ExpressionAttributeValues"][":document"]["S"].as_str() {
+                self.world.book().note(&format!("{self:?} writes {key}: {document}"));
+            }
+            return response(answered.status, answer.to_string());
         };
         // For the book, which is told what every write came to.
         body["ReturnValues"] = json!("ALL_NEW");

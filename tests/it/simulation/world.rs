@@ -13,6 +13,7 @@ use trailkeeper::retry::RetryPolicy;
 
 use super::book::Book;
 use super::cloud::Trail;
+use super::lost::Stop;
 use super::queue::Messages;
 use super::table::MAX_SKEW_MS;
 use crate::support::aws::DynamoDb;
@@ -94,6 +95,12 @@ pub(super) struct World {
     pub(super) other_visibility: Option<Duration>,
     pub(super) two_versions: bool,
     pub(super) retry: RetryPolicy,
+    /// Workers look at every trail this often.
+    pub(super) sweep: Option<Duration>,
+    /// No worker is killed or stands still.
+    pub(super) is_orderly: bool,
+    /// Calls of `StopLogging` where workers sweep: what the event history has.
+    pub(super) stops: Mutex<Vec<Stop>>,
     /// The longest that a worker is left alone.
     pub(super) quiet: Duration,
     pub(super) book: Mutex<Book>,
@@ -151,6 +158,9 @@ impl World {
             other_visibility,
             two_versions,
             retry,
+            sweep: None,
+            is_orderly: false,
+            stops: Mutex::default(),
             quiet,
             book: Mutex::new(book),
             messages: Mutex::default(),
@@ -171,6 +181,11 @@ impl World {
     pub(super) fn calm_down(&self) {
         self.calm.store(true, Ordering::SeqCst);
         self.book().note("the storm is over");
+    }
+
+    /// Until now all was well.
+    pub(super) fn begin_storm(&self) {
+        self.calm.store(false, Ordering::SeqCst);
     }
 
     pub(super) fn is_calm(&self) -> bool {

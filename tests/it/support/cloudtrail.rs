@@ -40,6 +40,8 @@ pub struct Trail {
     pub start_moves_time: bool,
     /// What `GetTrailStatus` says beside.
     pub beside: Value,
+    /// What `GetEventSelectors` says, if these are not a new trail's own.
+    pub selectors: Option<Value>,
 }
 
 impl Trail {
@@ -59,6 +61,7 @@ impl Trail {
             stale_answers: 0,
             start_moves_time: true,
             beside: json!({}),
+            selectors: None,
         }
     }
 

@@ -34,6 +34,9 @@ const MAX_SESSION: Duration = Duration::from_hours(1);
 const HISTORY_PAGE: usize = 50;
 /// CloudTrail takes two `LookupEvents` a second of an account in a Region; likewise.
 const LOOKUP_PACE: Duration = Duration::from_millis(450);
+/// The calls that are played; others are the server's own.
+const PLAYED: [&str; 6] =
+    ["DescribeTrails", "GetEventSelectors", "GetTrailStatus", "ListTrails", "LookupEvents", "StartLogging"];
 /// CloudTrail takes one `StartLogging` a second of an account in a Region. To the millisecond nobody measures it, and a request may be
 /// on its way for longer than the one before.
 const START_PACE: Duration = Duration::from_millis(900);
@@ -311,9 +314,7 @@ impl World {
             Some((account, _)) => account.clone(),
             None => ACCOUNT.to_owned(),
         };
-        if !["DescribeTrails", "GetTrailStatus", "ListTrails", "LookupEvents", "StartLogging"]
-            .contains(&call.operation.as_str())
-        {
+        if !PLAYED.contains(&call.operation.as_str()) {
             return None;
         }
         let account = self.account(&caller)?;
@@ -348,11 +349,18 @@ impl World {
                     Caller::Stranger => false,
                 })
                 .filter(|placed| named.is_none_or(|named| named.contains(&json!(placed.trail.arn))))
-                .map(|placed| json!({ "TrailARN": placed.trail.arn, "HomeRegion": placed.trail.home() }))
+                .map(|placed| {
+                    json!({
+                        "TrailARN": placed.trail.arn,
+                        "HomeRegion": placed.trail.home(),
+                        "IsOrganizationTrail": placed.is_organizations,
+                        "HasCustomEventSelectors": placed.trail.selectors.is_some(),
+                    })
+                })
                 .collect();
             return Some(Fault::Answer(json!({ "trailList": list })));
         }
-        let name = call.body["Name"].as_str().unwrap_or_default();
+        let name = call.body["Name"].as_str().or(call.body["TrailName"].as_str()).unwrap_or_default();
         let found = self.trails.iter().position(|placed| placed.trail.arn == name);
         let who = found.map_or(Caller::Stranger, |at| self.caller(&self.trails[at], &caller));
         let Some(at) = found.filter(|_| who != Caller::Stranger) else {
@@ -360,6 +368,18 @@ impl World {
         };
         if call.operation == "GetTrailStatus" {
             return Some(self.trails[at].trail.status());
+        }
+        if call.operation == "GetEventSelectors" {
+            // Whether a member may see them is not confirmed: by some reports it may not.
+            let of_a_new_trail =
+                json!({ "EventSelectors": [{ "IncludeManagementEvents": true, "ReadWriteType": "All" }] });
+            let selectors = self.trails[at].trail.selectors.clone().unwrap_or(of_a_new_trail);
+            let is_shown = who != Caller::Member;
+            return Some(if is_shown {
+                Fault::Answer(selectors)
+            } else {
+                Fault::Refuse(400, "CloudTrailARNInvalidException")
+            });
         }
         let now = Instant::now();
         let lane = (caller, call.region.clone());

@@ -72,7 +72,7 @@ run "rights" {
       {
         Sid      = "RestartTrails"
         Effect   = "Allow"
-        Action   = ["cloudtrail:GetTrailStatus", "cloudtrail:StartLogging"]
+        Action   = ["cloudtrail:GetEventSelectors", "cloudtrail:GetTrailStatus", "cloudtrail:StartLogging"]
         Resource = [{ "Fn::Sub" = "arn:$${AWS::Partition}:cloudtrail:*:$${AWS::AccountId}:trail/*" }]
       },
       {
@@ -96,7 +96,7 @@ run "never_stops_a_trail" {
 
   assert {
     condition = toset(flatten(local.template.Resources.Role.Properties.Policies[*].PolicyDocument.Statement[*].Action)) == toset([
-      "cloudtrail:DescribeTrails", "cloudtrail:GetTrailStatus", "cloudtrail:ListTrails",
+      "cloudtrail:DescribeTrails", "cloudtrail:GetEventSelectors", "cloudtrail:GetTrailStatus", "cloudtrail:ListTrails",
       "cloudtrail:LookupEvents", "cloudtrail:StartLogging",
     ])
     error_message = "Whatever is not on this list is not given."

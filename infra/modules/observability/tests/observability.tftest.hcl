@@ -223,6 +223,7 @@ run "dashboard" {
       [
         ["trailkeeper", "trailkeeper_sweep_trails", "deployment", "trailkeeper", "state", "ok", { stat = "Maximum", label = "trails, ok" }],
         ["trailkeeper", "trailkeeper_sweep_trails", "deployment", "trailkeeper", "state", "stopped", { stat = "Maximum", label = "trails, stopped" }],
+        ["trailkeeper", "trailkeeper_sweep_trails", "deployment", "trailkeeper", "state", "undelivered", { stat = "Maximum", label = "trails, undelivered" }],
         ["trailkeeper", "trailkeeper_sweep_accounts", "deployment", "trailkeeper", "result", "ok", { stat = "Sum", label = "accounts, ok" }],
         ["trailkeeper", "trailkeeper_sweep_accounts", "deployment", "trailkeeper", "result", "failed", { stat = "Sum", label = "accounts, failed" }],
       ],

@@ -104,7 +104,7 @@ run "task_role" {
       {
         Sid      = "LookAtTrails"
         Effect   = "Allow"
-        Action   = "cloudtrail:GetTrailStatus"
+        Action   = ["cloudtrail:GetEventSelectors", "cloudtrail:GetTrailStatus"]
         Resource = ["arn:aws:cloudtrail:*:111122223333:trail/*"]
       },
       {
@@ -178,7 +178,7 @@ run "operators" {
       {
         Sid      = "LookAtTrails"
         Effect   = "Allow"
-        Action   = "cloudtrail:GetTrailStatus"
+        Action   = ["cloudtrail:GetEventSelectors", "cloudtrail:GetTrailStatus"]
         Resource = ["arn:aws:cloudtrail:*:111122223333:trail/*"]
       },
       {
