@@ -121,7 +121,11 @@ async fn try_one(
     }
     if config.sweeps {
         trails.of_account(account).await?;
-        trails.may_read_history(account, region).await?;
+        if let Err(refusal) = trails.may_read_history(account, region).await
+            && !refusal.may_pass()
+        {
+            return Err(refusal);
+        }
     }
     Ok(())
 }

@@ -169,7 +169,9 @@ async fn a_member_account_is_acted_in_through_its_role_with_an_event_and_without
         "{told:?}"
     );
 
-    // Once more, and no event comes of it.
+    // Once more, and no event comes of it. CloudTrail's times are read in seconds.
+    let stopped_by = clock::now().unix_timestamp();
+    eventually("another second", async || (clock::now().unix_timestamp() > stopped_by).then_some(())).await;
     stop_it().await;
     let swept = stack.compose(&["run", "--rm", "--no-deps", "-T", "worker", "sweep"]);
     assert!(swept.contains("differs: a look is sent"), "{swept}");

@@ -161,13 +161,13 @@ resource "aws_cloudwatch_metric_alarm" "state" {
 resource "aws_cloudwatch_metric_alarm" "worker" {
   for_each = { for key, alarm in local.worker_alarms : key => alarm if key != "role-denied" || var.member_role != null }
 
-  alarm_name          = "${var.name}-${each.key}"
-  alarm_description   = "${each.value.description} See docs/runbook.md, trailkeeper-${each.key}."
-  namespace           = "trailkeeper"
-  metric_name         = each.value.metric
-  dimensions          = merge(local.deployment, each.value.dimensions)
-  statistic           = "Sum"
-  period              = 60
+  alarm_name        = "${var.name}-${each.key}"
+  alarm_description = "${each.value.description} See docs/runbook.md, trailkeeper-${each.key}."
+  namespace         = "trailkeeper"
+  metric_name       = each.value.metric
+  dimensions        = merge(local.deployment, each.value.dimensions)
+  statistic         = "Sum"
+  period            = 60
   # Each sweep asks for a role that is denied anew: the alarm must not ring and end with each. CloudWatch looks back for a day at most.
   evaluation_periods  = each.key == "role-denied" ? min(1440, ceil(var.sweep_interval_seconds / 60) + 2) : 1
   datapoints_to_alarm = 1
