@@ -280,16 +280,11 @@ impl<S: Store> Responder<S> {
             },
             None => Ok(None),
         };
-        let event = match recorded {
-            Ok(event) => event,
-            Err(refusal) if refusal.may_pass() && !self.hands.retry.is_last(delivery.receive_count) => {
-                return Err(refusal.detail);
-            }
-            Err(Refusal { detail, .. }) => {
-                tracing::warn!(%trail, detail, "the event history could not be asked for who stopped a trail");
-                None
-            }
-        };
+        // One that fails for now is asked again later, as one that does not know yet.
+        let event = recorded.unwrap_or_else(|Refusal { detail, .. }| {
+            tracing::warn!(%trail, detail, "the event history could not be asked for who stopped a trail");
+            None
+        });
         let is_known = event.is_some();
         let handled = match event {
             Some(event) => Some(self.work_on(event, delivery, hold).await),
